@@ -1,0 +1,64 @@
+"""Source and Sink: the two Protocols every transport fulfils."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from streamproc.documents import BadMessage, Document, TopicPartition
+
+__all__ = ["Outgoing", "Sink", "Source"]
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One message to publish: topic, key, value bytes, and headers (never part of the result itself)."""
+
+    topic: str
+    key: bytes
+    value: bytes | None
+    headers: tuple[tuple[str, bytes], ...] = field(default=())
+    partition: int | None = None
+
+
+class Source(Protocol):
+    """Where documents come from."""
+
+    def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
+        """Return what has arrived, waiting at most ``timeout_s`` (s); an empty sequence when nothing came."""
+
+    def rewind_to_start(self, run_uid: str, before: Document) -> Sequence[Document | BadMessage]:
+        """Return the documents of ``run_uid`` that precede ``before`` in its partition, oldest first.
+
+        A bounded backward search (message count and bytes are settings) that leaves the read position
+        alone. Empty when the run's start is not found within the bound.
+        """
+
+    def pause(self) -> None:
+        """Stop fetching (membership and heartbeats go on); polled sequences are empty until ``resume``."""
+
+    def resume(self) -> None:
+        """Fetch again."""
+
+    def lag(self) -> int:
+        """Return how many messages wait behind the read position."""
+
+    def close(self) -> None:
+        """Leave the group and free everything; never raises."""
+
+
+class Sink(Protocol):
+    """Where results go, together with the input positions they complete."""
+
+    def deliver(self, outgoing: Sequence[Outgoing], consumed: Mapping[TopicPartition, int]) -> None:
+        """Publish all of ``outgoing``, then mark ``consumed`` (next offset to read per partition) as done.
+
+        Raises
+        ------
+        DeliveryError
+            When it did not finish in its deadline, or another instance took over: end the process.
+        """
+
+    def close(self) -> None:
+        """Flush within the deadline and free everything."""
