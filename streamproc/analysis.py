@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, Self
 
-import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel
 
@@ -190,13 +189,16 @@ class Analysis(Protocol):
     def stream(self) -> str:
         """Return the raw stream whose frames are analysed (usually ``primary``)."""
 
-    def frame_key(self, run: Run) -> str:
-        """Choose the data key to analyse.
+    def provenance(self) -> Provenance:
+        """Return what is known before any run: model and settings hashes (calibration may come with a run)."""
+
+    def frame_key(self, run: Run) -> str | None:
+        """Choose the data key to analyse; None when the run has nothing for this analysis.
 
         Raises
         ------
         RunRefused
-            When no key or more than one fits; the message lists the candidates and the setting to use.
+            When more than one key fits; the message lists the candidates and the setting to use.
         """
 
     def begin(self, run: Run) -> RunAnalysis:

@@ -1,4 +1,4 @@
-"""The error tree: each class says whether the process must end (crash) or the fault stays with one item (contain)."""
+"""The error tree: each class says whether the process must end (crash) or the fault is contained."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class DeliveryError(FatalError):
 
 
 class ContainedError(StreamprocError):
-    """Concerns one document, frame or run: counted, written to the ledger or the dead letters, never fatal."""
+    """Concerns one document, frame or run: counted, in the ledger or the dead letters, never fatal."""
 
 
 class DocumentRefused(ContainedError):

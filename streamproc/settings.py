@@ -57,11 +57,11 @@ class KafkaSettings(_Section):
     ssl_keyfile: Path | None = Field(None, description="PEM key of the client certificate.")
     group_id: str | None = Field(
         None,
-        description="Consumer group; by default streamproc-<beamline>-<analysis>, so that analyses do not share offsets.",
+        description="Consumer group; by default streamproc-<beamline>-<analysis>: analyses share no offsets.",
     )
     group_instance_id: str | None = Field(
         None,
-        description="Static membership: one fixed name per service instance; a quick restart then causes no rebalance.",
+        description="Static membership: a fixed name per instance; a quick restart then causes no rebalance.",
     )
     raw_topic: str | None = Field(None, description="Default <beamline>.bluesky.runengine.documents.")
     results_topic: str | None = Field(None, description="Default <beamline>.bluesky.streamproc.documents.")
@@ -70,7 +70,7 @@ class KafkaSettings(_Section):
     )
     from_beginning: bool = Field(
         True,
-        description="Where a group has no committed offset yet: start at the topic's beginning, else at its end.",
+        description="A group without a committed offset starts at the topic's beginning; false: at its end.",
     )
     max_message_bytes: Count = Field(64 * 1024 * 1024, description="Largest message read or written (bytes).")
     max_poll_messages: Count = Field(200, description="Most messages taken at one poll.")
@@ -152,7 +152,7 @@ class ServiceSettings(_Section):
 
     policy: Literal["every", "latest"] = Field(
         "every",
-        description="When frames come faster than they are analysed: every = fall behind and say by how much; "
+        description="When frames come faster than they are analysed: every = fall behind and say how far; "
         "latest = skip to the newest, the skipped are in the ledger as dropped.",
     )
     workers: Count = Field(2, description="Threads that read, reduce and infer.")
@@ -244,7 +244,7 @@ class Settings(BaseSettings):
 
 
 def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read a TOML file (all defaults when None), then the environment, then ``overrides``.
+    """Read a TOML file (all defaults when None), then the environment, then ``overrides`` (command line).
 
     Relative paths in the file are meant relative to the file's folder.
 
@@ -267,8 +267,13 @@ def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None)
     _refuse_unknown_environment()
     try:
         settings = Settings(**data)
-        if overrides:
-            settings = Settings.model_validate(_merge(settings.model_dump(), overrides))
+        for name, value in (overrides or {}).items():
+            section = getattr(settings, name)
+            if isinstance(section, _Section):
+                value = type(section).model_validate(_merge(section.model_dump(), value))
+            elif isinstance(section, dict):
+                value = _merge(section, value)
+            settings = settings.model_copy(update={name: value})
     except ValidationError as error:
         raise ConfigurationError(_explain(error, path)) from error
     return settings

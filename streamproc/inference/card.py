@@ -73,8 +73,8 @@ class ModelCard(_Frozen):
     """Tables the classical cross-check needs (reflections per phase: d_A, intensity, cell, density, ...)."""
     opset: int
     weights_sha256: str
-    """``inspect_onnx(file_bytes).content_sha256`` of :mod:`streamproc.inference.onnxfile` (hexadecimal): graph and
-    weights without the metadata. Write the card with ``replace_metadata`` of the same module."""
+    """``inspect_onnx(file_bytes).content_sha256`` of :mod:`streamproc.inference.onnxfile` (hexadecimal):
+    graph and weights without the metadata. Write the card with ``replace_metadata`` of the same module."""
     training: dict[str, Any]
     """Seeds, epochs, data hash, code version, physics version, duration."""
     scores: dict[str, Any]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +98,8 @@ class OnnxModel:
             ):
                 raise ConfigurationError(
                     f"{self.path}: output {name!r} does not reproduce the golden vectors "
-                    f"(largest difference {_difference(got[name], arrays[name])}); the file, onnxruntime or the "
-                    "execution provider is not what the model was released with"
+                    f"(largest difference {_difference(got[name], arrays[name])}); the file, onnxruntime "
+                    "or the execution provider is not what the model was released with"
                 )
             worst = max(worst, float(np.max(np.abs(got[name] - arrays[name]), initial=0.0)))
         return worst
@@ -128,7 +127,8 @@ def _inspect(path: Path, data: bytes) -> OnnxFileInfo:
         raise ConfigurationError(f"{path}: not an ONNX model: {error}") from error
     if info.external:
         raise ConfigurationError(
-            f"{path}: keeps weights in other files ({', '.join(info.external[:3])}); export it as a single file"
+            f"{path}: keeps weights in other files ({', '.join(info.external[:3])}); "
+            "export it as a single file"
         )
     return info
 
