@@ -190,7 +190,7 @@ class Analysis(Protocol):
         """Return the raw stream whose frames are analysed (usually ``primary``)."""
 
     def provenance(self) -> Provenance:
-        """Return what is known before any run: model and settings hashes (calibration may come with a run)."""
+        """Return what is known before any run: the hashes (calibration may come with a run)."""
 
     def frame_key(self, run: Run) -> str | None:
         """Choose the data key to analyse; None when the run has nothing for this analysis.

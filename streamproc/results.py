@@ -286,7 +286,7 @@ def _motor_keys(run: Run, stream: str) -> dict[str, tuple[str, dict[str, Any]]]:
     hints = descriptors[-1].get("hints") or {}
     for motor in motors if isinstance(motors, list | tuple) else ():
         hinted = (hints.get(motor) or {}).get("fields") or objects.get(motor, ())
-        wanted.update({f: None for f in hinted})
+        wanted.update(dict.fromkeys(hinted))
     chosen: dict[str, tuple[str, dict[str, Any]]] = {}
     for field in wanted:
         entry = data_keys.get(field)

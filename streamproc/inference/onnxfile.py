@@ -73,8 +73,8 @@ def inspect_onnx(data: bytes) -> OnnxFileInfo:
             external.extend(_external_in_nodes(_message(value), 7, 0))
         elif number == _OPSET_IMPORT:
             entry_any = {n: v for n, v, _ in _fields(_message(value))}
-            if not bytes(entry_any.get(1, b"")):  # type: ignore[arg-type]
-                opset = int(entry_any.get(2, 0))  # type: ignore[call-overload]
+            if not bytes(entry_any.get(1, b"")):
+                opset = int(entry_any.get(2, 0))
     if not seen_graph:
         raise ValueError("no graph in it: not an ONNX model")
     return OnnxFileInfo(metadata, digest.hexdigest(), opset, tuple(external))

@@ -1,0 +1,1 @@
+"""Logs, metrics and health: what a running service tells about itself."""
