@@ -1,0 +1,1 @@
+"""Inverse models, one folder each: simulator, training, card and shipped versions."""

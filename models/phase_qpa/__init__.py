@@ -1,0 +1,1 @@
+"""Quantitative phase analysis from one powder pattern: corundum, zincite, fluorite, brucite."""
