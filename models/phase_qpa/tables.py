@@ -42,7 +42,7 @@ class PhaseTable:
     d_A : ndarray, shape (n,)
         Plane spacing (angstrom).
     f2 : ndarray, shape (n,)
-        Squared structure factor (electrons^2) per cell with f', f'' and Debye-Waller factor, mean of Friedel mates.
+        Squared structure factor (electrons^2) per cell with f', f'', B; mean of Friedel mates.
     cell : ndarray, shape (6,)
         a, b, c (angstrom), alpha, beta, gamma (degrees).
     system : str
