@@ -78,10 +78,10 @@ class DocumentValidator:
             "descriptor": self._descriptor,
             "event": self._event,
             "event_page": self._event_page,
-            "bulk_events": self._bulk,
+            "bulk_events": self._bulk_events,
             "datum": self._datum,
             "datum_page": self._datum_page,
-            "bulk_datum": self._bulk,
+            "bulk_datum": self._bulk_datum,
             "resource": self._resource,
             "stream_resource": self._stream_resource,
             "stream_datum": self._stream_datum,
@@ -134,7 +134,9 @@ class DocumentValidator:
             raise _wrong("descriptor", "configuration", "a mapping", configuration)
         for key, entry in configuration.items():
             if not isinstance(entry, Mapping) or not isinstance(entry.get("data", {}), Mapping):
-                raise _wrong("descriptor", f"configuration[{key!r}]", "a mapping with a mapping 'data'", entry)
+                raise _wrong(
+                    "descriptor", f"configuration[{key!r}]", "a mapping with a mapping 'data'", entry
+                )
 
     def _event(self, doc: Mapping[str, Any]) -> None:
         self._uid("event", doc, "uid")
@@ -153,6 +155,8 @@ class DocumentValidator:
             raise _wrong("event", "filled", "a mapping", doc["filled"])
 
     def _event_page(self, doc: Mapping[str, Any]) -> None:
+        if isinstance(doc.get("seq_num"), int):  # an event under the wrong name: real beamlines sent these
+            return self._event(doc)
         self._uid("event_page", doc, "descriptor")
         n = self._rows("event_page", "seq_num", doc.get("seq_num"))
         for field in ("uid", "time"):
@@ -173,14 +177,19 @@ class DocumentValidator:
         for key, column in self._keys("datum_page", doc, "datum_kwargs").items():
             self._rows("datum_page", f"datum_kwargs[{key!r}]", column, n)
 
-    def _bulk(self, doc: Mapping[str, Any]) -> None:
+    def _bulk_events(self, doc: Mapping[str, Any]) -> None:
         total = 0
-        for key, rows in doc.items():
-            if not isinstance(key, str) or not isinstance(rows, (list, tuple)):
-                raise DocumentRefused(f"bulk document: expected lists by uid, got {type(rows).__name__}")
-            total += len(rows)
+        for descriptor, events in doc.items():
+            if not isinstance(descriptor, str) or not isinstance(events, (list, tuple)):
+                raise _wrong("bulk_events", f"entry {str(descriptor)[:40]!r}", "a list of events", events)
+            total += len(events)
         if total > self.limits.max_page_rows:
-            raise DocumentRefused(f"bulk document: {total} rows, at most {self.limits.max_page_rows} allowed")
+            raise DocumentRefused(f"bulk_events: {total} rows, at most {self.limits.max_page_rows} allowed")
+
+    def _bulk_datum(self, doc: Mapping[str, Any]) -> None:
+        self._uid("bulk_datum", doc, "resource")
+        for field in ("datum_ids" if "datum_ids" in doc else "datum_id", "datum_kwarg_list"):
+            self._rows("bulk_datum", field, doc.get(field))
 
     def _resource(self, doc: Mapping[str, Any]) -> None:
         self._uid("resource", doc, "uid")
@@ -246,7 +255,9 @@ class DocumentValidator:
         if not isinstance(value, Mapping):
             raise _wrong(name, field, "a mapping", value)
         if len(value) > self.limits.max_keys:
-            raise DocumentRefused(f"{name}: {field} has {len(value)} keys, at most {self.limits.max_keys} allowed")
+            raise DocumentRefused(
+                f"{name}: {field} has {len(value)} keys, at most {self.limits.max_keys} allowed"
+            )
         for key in value:
             if type(key) is not str:
                 raise _wrong(name, f"a key of {field}", "a string", key)
@@ -300,14 +311,18 @@ class DocumentValidator:
             nodes += len(value)
             if nodes > self.limits.max_nodes:
                 raise DocumentRefused(f"{name}: more than {self.limits.max_nodes} values")
-            stack.extend((child, depth + 1) for child in children if isinstance(child, (Mapping, list, tuple)))
+            stack.extend(
+                (child, depth + 1) for child in children if isinstance(child, (Mapping, list, tuple))
+            )
 
     def _schema_notes(self, name: str, doc: Mapping[str, Any]) -> list[str]:
         schema = self._schemas.get(name)
         if schema is None:
             return []
         found = islice(schema.iter_errors(doc), _MAX_NOTES)
-        return [f"{name}: {'.'.join(map(str, e.absolute_path)) or 'document'}: {e.message[:160]}" for e in found]
+        return [
+            f"{name}: {'.'.join(map(str, e.absolute_path)) or 'document'}: {e.message[:160]}" for e in found
+        ]
 
 
 def _load_schemas() -> dict[str, Any]:

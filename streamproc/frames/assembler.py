@@ -1,0 +1,572 @@
+"""Assembler: from the documents of one run to one FrameRequest per reading of the analysed key."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from streamproc.documents import Document
+from streamproc.errors import DocumentRefused, Where
+from streamproc.frames.parts import (
+    Dark,
+    Darks,
+    Half,
+    Piece,
+    Pieces,
+    earliest,
+    flat_configuration,
+    newest,
+    pack_locator,
+    small_readings,
+    unpack_locator,
+)
+from streamproc.frames.requests import DatumRef, FrameRequest, Inline, Locator, StreamSlice
+from streamproc.runs import Run
+from streamproc.runs.seen import SeqNums, TooManyGaps
+from streamproc.runs.state import pack, pack_position, unpack, unpack_position
+
+__all__ = ["Assembler", "AssemblerLimits", "Missing"]
+
+_UNRESOLVED_DARKS = 3
+"""How many dark readings whose datum has not come are remembered per key."""
+
+
+@dataclass(frozen=True, slots=True)
+class AssemblerLimits:
+    """How much the assembler keeps.
+
+    ``pending`` events that wait for a datum or stream_datum, ``pieces`` of stream_datums that wait for events,
+    ``unresolved`` stream_datums whose stream_resource has not come, ``failures`` remembered,
+    ``reading_elements`` and ``reading_chars`` of one motor reading (larger ones are left out),
+    ``take`` requests handed out at once.
+    """
+
+    pending: int = 10_000
+    pieces: int = 20_000
+    unresolved: int = 10_000
+    failures: int = 10_000
+    reading_elements: int = 16_384
+    reading_chars: int = 1024
+    take: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Readings ``first`` to ``stop`` (half-open) that never became complete, and why."""
+
+    first: int
+    stop: int
+    reason: str
+
+    @property
+    def seq_nums(self) -> range:
+        """The sequence numbers; a range, so that a large one costs nothing."""
+        return range(self.first, self.stop)
+
+
+class Assembler:
+    """Joins events, datums and stream_datums of one run into requests for single readings.
+
+    Rules
+    -----
+    * An event that carries the key (array, or the name of a datum) makes the reading; a datum or resource that
+      comes later is waited for.
+    * Otherwise the stream_datum of the key does. It is joined with the event of the same ``seq_num`` when the
+      descriptor has any key that is not ``external: STREAM:``; without such a key no event is waited for (a fly
+      scan has none) and the descriptor's time is the reading's.
+    * ``indices`` count within one stream_resource. When a run goes on in a new single file and its first
+      stream_datum continues the numbering of the last one, the numbers before are taken off.
+    * A RunEngine that rewinds (pause, suspender) takes readings again under the same ``seq_num`` and counts them
+      once in ``num_events``. The first complete reading of a number counts, because its result is out already;
+      of incomplete halves the newest counts. What came again is counted in :attr:`repeated`.
+    * The dark frame is the newest reading of the key in ``dark_stream`` when the first half came.
+
+    Parameters
+    ----------
+    run : Run
+        The run; its datums are consumed here, so a run has one assembler.
+    stream, frame_key : str
+        Which readings to assemble. ``frame_key`` may be given later with :meth:`choose`; the dark stream is
+        followed from the beginning.
+    dark_stream : str or None
+        Stream of dark frames; None for none.
+    limits : AssemblerLimits, optional
+        How much is kept.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        stream: str,
+        frame_key: str | None = None,
+        dark_stream: str | None = "dark",
+        *,
+        limits: AssemblerLimits | None = None,
+    ) -> None:
+        self.run, self.stream, self.frame_key = run, stream, frame_key
+        self.dark_stream = None if dark_stream == stream else dark_stream
+        self.limits = limits or AssemblerLimits()
+        self.repeated = SeqNums()
+        """Sequence numbers that came again after they were complete (retakes, late redeliveries)."""
+        self._expected, self._complete = SeqNums(), SeqNums()
+        self._halves: dict[int, Half] = {}
+        self._by_datum: dict[str, list[int]] = {}
+        self._pieces = Pieces()
+        self._unresolved: deque[Document] = deque()
+        self._failures: deque[Missing] = deque(maxlen=self.limits.failures)
+        self._ready: deque[tuple[Half, Locator]] = deque()
+        self._flowing: deque[Piece] = deque()
+        self._darks: dict[str, list[Any]] = {}
+        self._bases: dict[str, int] = {}
+        self._last: tuple[str, int] | None = None
+        self._configurations: dict[str, dict[str, Any]] = {}
+
+    # -- what the service calls -------------------------------------------------------------------------
+
+    def choose(self, frame_key: str) -> None:
+        """Set the key to assemble, before the first event or stream_datum of the stream is fed."""
+        self.frame_key = frame_key
+
+    def feed(self, document: Document, limit: int | None = None) -> list[FrameRequest]:
+        """Take one accepted document of the run; return readings that are complete, as :meth:`take`.
+
+        Raises
+        ------
+        DocumentRefused
+            When sequence numbers are too scattered to keep account of.
+        """
+        try:
+            self._ingest(document)
+        except TooManyGaps as error:
+            where = Where(
+                self.run.uid, self.stream, document.doc.get("seq_num"), position=str(document.position)
+            )
+            raise DocumentRefused(f"{document.name}: {error}", where) from None
+        return self.take(limit)
+
+    def take(self, limit: int | None = None) -> list[FrameRequest]:
+        """Return up to ``limit`` complete readings; while :attr:`waiting` is not 0 there are more."""
+        limit = self.limits.take if limit is None else limit
+        taken: list[FrameRequest] = []
+        while len(taken) < limit:
+            if self._ready:
+                taken.append(self._request(*self._ready.popleft()))
+            elif self._flowing:
+                piece = self._flowing.popleft()
+                stop = min(piece.stop, piece.first + limit - len(taken))
+                taken.extend(self._flow(piece, n) for n in range(piece.first, stop))
+                if stop < piece.stop:
+                    self._flowing.appendleft(piece.cut(stop, piece.stop))
+            else:
+                break
+        return taken
+
+    @property
+    def waiting(self) -> int:
+        """How many complete readings :meth:`take` has not handed out yet."""
+        return len(self._ready) + sum(p.stop - p.first for p in self._flowing)
+
+    @property
+    def expected(self) -> SeqNums:
+        """Sequence numbers of the stream seen so far, in an event or in a stream_datum of the key."""
+        return self._expected
+
+    @property
+    def complete(self) -> SeqNums:
+        """Sequence numbers whose reading was handed out or waits in :attr:`waiting`."""
+        return self._complete
+
+    def missing(self, stop: Mapping[str, Any] | None) -> list[Missing]:
+        """Return the readings that exist, by the stop document and all that was seen, but never became complete.
+
+        Parameters
+        ----------
+        stop : Mapping or None
+            The stop document (its ``num_events`` says how many there are); None when it never came.
+        """
+        wanted = SeqNums(self._expected)
+        wanted.add(1, 1 + (stop or {}).get("num_events", {}).get(self.stream, 0))
+        lost = SeqNums(gap for start, end in wanted for gap in self._complete.gaps(start, end))
+        found = [
+            Missing(*interval, one.reason)
+            for one in self._reasons()
+            for interval in lost.remove(one.first, one.stop)
+        ]
+        found.extend(Missing(*interval, self._never()) for interval in lost)
+        return _merged(found)
+
+    # -- documents --------------------------------------------------------------------------------------
+
+    def _ingest(self, document: Document) -> None:
+        name, doc = document.name, document.doc
+        if name == "event":
+            self._event(document)
+        elif name == "stream_datum":
+            self._stream_datum(document)
+        elif name == "datum":
+            self._try_datum(doc["datum_id"], document)
+        elif name == "resource":
+            for datum_id in list(self._by_datum):
+                self._try_datum(datum_id, document)
+        elif name == "stream_resource":
+            self._resolve(doc["uid"])
+
+    def _event(self, document: Document) -> None:
+        doc = document.doc
+        descriptor = self.run.descriptors[doc["descriptor"]]
+        if descriptor["name"] == self.dark_stream:
+            self._dark_event(doc, descriptor)
+        elif descriptor["name"] == self.stream and self.frame_key in descriptor["data_keys"]:
+            self._reading(document, descriptor)
+        for value in doc["data"].values():  # datums of keys nobody asked for must not pile up
+            if isinstance(value, str) and value in self.run.datums and value not in self._by_datum:
+                self.run.consume_datum(value)
+
+    def _reading(self, document: Document, descriptor: Mapping[str, Any]) -> None:
+        doc, seq_num, key = document.doc, document.doc["seq_num"], self.frame_key
+        assert key is not None
+        self._expected.add(seq_num)
+        if seq_num in self._complete:
+            if key in doc["data"] or _needs_event(descriptor):
+                self.repeated.add(seq_num)
+            return
+        if key in doc["data"]:
+            value = doc["data"][key]
+            if not isinstance(value, str):
+                self._finish(self._half(document, descriptor), Inline(value))
+            else:
+                self._wait(self._half(document, descriptor, value))
+                self._try_datum(value, document)
+        elif not _is_stream(descriptor["data_keys"][key]):
+            self._fail(seq_num, seq_num + 1, f"its event has no value for {key!r}")
+        elif _needs_event(descriptor):
+            half, piece = self._half(document, descriptor), self._pieces.pop(seq_num)
+            if piece is None:
+                self._wait(half)
+            else:
+                self._join(half, piece)
+
+    def _half(self, document: Document, descriptor: Mapping[str, Any], datum_id: str | None = None) -> Half:
+        doc, limits = document.doc, self.limits
+        readings = small_readings(
+            doc, descriptor["data_keys"], self.frame_key or "", limits.reading_elements, limits.reading_chars
+        )
+        timestamps = doc["timestamps"]
+        return Half(
+            doc["uid"], doc["seq_num"], descriptor["uid"], doc["time"], readings,
+            {key: timestamps[key] for key in readings if key in timestamps},
+            document.position, document.published_s, self._newest_dark(), datum_id,
+        )  # fmt: skip
+
+    def _wait(self, half: Half) -> None:
+        """Keep a half; of two with one number the newest counts."""
+        if half.seq_num in self._halves:
+            self._forget(half.seq_num)
+        self._halves[half.seq_num] = half
+        if half.datum_id is not None:
+            self._by_datum.setdefault(half.datum_id, []).append(half.seq_num)
+        if len(self._halves) > self.limits.pending:
+            oldest = self._halves[next(iter(self._halves))]
+            reason = f"{self._waits_for(oldest)}, and more than {self.limits.pending} readings waited"
+            self._forget(oldest.seq_num)
+            self._fail(oldest.seq_num, oldest.seq_num + 1, reason)
+
+    def _forget(self, seq_num: int) -> Half | None:
+        half = self._halves.pop(seq_num, None)
+        if half is not None and half.datum_id is not None:
+            others = [n for n in self._by_datum.get(half.datum_id, ()) if n != seq_num]
+            if others:
+                self._by_datum[half.datum_id] = others
+            else:
+                self._by_datum.pop(half.datum_id, None)
+        return half
+
+    def _try_datum(self, datum_id: str, document: Document) -> None:
+        waiting = self._by_datum.get(datum_id)
+        locator = self._datum_locator(datum_id) if waiting else None
+        if not waiting or locator is None:
+            return
+        self.run.consume_datum(datum_id)
+        for seq_num in tuple(waiting):
+            half = self._forget(seq_num)
+            if half is not None:
+                self._finish(
+                    replace(half, published_s=newest(half.published_s, document.published_s)), locator
+                )
+
+    def _datum_locator(self, datum_id: str) -> DatumRef | None:
+        datum = self.run.datum(datum_id)
+        resource = self.run.resources.get(datum["resource"]) if datum else None
+        return DatumRef(resource, datum) if datum and resource else None
+
+    # -- stream_datums --------------------------------------------------------------------------------
+
+    def _stream_datum(self, document: Document) -> None:
+        doc = document.doc
+        descriptor = self.run.descriptors[doc["descriptor"]]
+        if descriptor["name"] not in (self.stream, self.dark_stream):
+            return
+        resource = self.run.stream_resources.get(doc["stream_resource"])
+        if resource is None:
+            self._unresolved.append(replace(document, raw=b""))
+            if len(self._unresolved) > self.limits.unresolved:
+                self._unresolved.popleft()
+        elif descriptor["name"] == self.dark_stream:
+            if doc["indices"]["stop"] > doc["indices"]["start"]:
+                locator = StreamSlice(resource, doc["indices"]["stop"] - 1)
+                self._darks[resource["data_key"]] = [self._dark(resource["data_key"], descriptor, locator)]
+        elif resource["data_key"] == self.frame_key and self.frame_key in descriptor["data_keys"]:
+            self._stretch(document, descriptor, resource)
+
+    def _resolve(self, stream_resource: str) -> None:
+        ready = [d for d in self._unresolved if d.doc["stream_resource"] == stream_resource]
+        if ready:
+            rest = (d for d in self._unresolved if d.doc["stream_resource"] != stream_resource)
+            self._unresolved = deque(rest)
+        for document in ready:
+            self._stream_datum(document)
+
+    def _stretch(
+        self, document: Document, descriptor: Mapping[str, Any], resource: Mapping[str, Any]
+    ) -> None:
+        """Take a stream_datum of the frame key."""
+        first, stop = document.doc["seq_nums"]["start"], document.doc["seq_nums"]["stop"]
+        self._expected.add(first, stop)
+        whole = Piece(
+            first, stop, self._index(document.doc["indices"], resource), descriptor["uid"], resource["uid"],
+            document.position, document.published_s, self._newest_dark(),
+        )  # fmt: skip
+        for start, end in self._complete.overlap(first, stop):
+            self.repeated.add(start, end)
+        for start, end in list(self._complete.gaps(first, stop)):
+            if _needs_event(descriptor):
+                self._await_events(whole.cut(start, end))
+            else:
+                self._complete.add(start, end)
+                self._flowing.append(whole.cut(start, end))
+
+    def _await_events(self, piece: Piece) -> None:
+        self._pieces.add(piece)
+        few = piece.stop - piece.first <= len(self._halves)
+        numbers = range(piece.first, piece.stop) if few else sorted(self._halves)
+        for seq_num in numbers:
+            half = self._halves.get(seq_num)
+            if half is not None and half.datum_id is None and piece.first <= seq_num < piece.stop:
+                part = self._pieces.pop(seq_num)
+                self._forget(seq_num)
+                self._join(half, part or piece.cut(seq_num, seq_num + 1))
+        if len(self._pieces) > self.limits.pieces:
+            oldest = next(iter(self._pieces))
+            self._pieces.remove(oldest.first, oldest.stop)
+            reason = f"its event never came, and more than {self.limits.pieces} stream_datums waited"
+            self._fail(oldest.first, oldest.stop, reason)
+
+    def _index(self, indices: Mapping[str, int], resource: Mapping[str, Any]) -> int:
+        """Return the index of a stream_datum's first event within its own stream_resource."""
+        uid, start = resource["uid"], int(indices["start"])
+        if uid not in self._bases:
+            self._bases[uid] = start if self._goes_on(resource, start) else 0
+        self._last = (uid, int(indices["stop"]))
+        return start - self._bases[uid] if start >= self._bases[uid] else start
+
+    def _goes_on(self, resource: Mapping[str, Any], start: int) -> bool:
+        """Tell whether a new file continues the numbering of the one before it (numbered files keep theirs)."""
+        if self._last is None or start == 0 or start != self._last[1]:
+            return False
+        before = self.run.stream_resources.get(self._last[0])
+        numbered = resource["mimetype"].startswith("multipart/") or "template" in resource["parameters"]
+        return before is not None and before["uri"] != resource["uri"] and not numbered
+
+    # -- dark frames ----------------------------------------------------------------------------------
+
+    def _dark_event(self, doc: Mapping[str, Any], descriptor: Mapping[str, Any]) -> None:
+        for key, value in doc["data"].items():
+            if self.frame_key not in (None, key):
+                continue
+            entry: Any = None
+            if isinstance(value, str):
+                locator = self._datum_locator(value)
+                entry = self._dark(key, descriptor, locator) if locator else (value, descriptor["uid"])
+            elif getattr(value, "ndim", 0) or isinstance(value, list):
+                entry = self._dark(key, descriptor, Inline(value))
+            if isinstance(entry, Dark):
+                self._darks[key] = [entry]
+            elif entry is not None:
+                self._darks[key] = [*self._darks.get(key, ())[-_UNRESOLVED_DARKS:], entry]
+
+    def _dark(self, key: str, descriptor: Mapping[str, Any], locator: Locator) -> Dark:
+        return Dark(locator, descriptor["data_keys"].get(key, {}))
+
+    def _newest_dark(self) -> Dark | None:
+        """Return the newest dark reading of the key whose documents are all there."""
+        known = self._darks.get(self.frame_key or "", [])
+        for i in range(len(known) - 1, -1, -1):
+            entry = known[i]
+            if not isinstance(entry, Dark):
+                datum_id, descriptor = entry
+                locator = self._datum_locator(datum_id)
+                if locator is None:
+                    continue
+                entry = self._dark(self.frame_key or "", self.run.descriptors[descriptor], locator)
+            known[: i + 1] = [entry]
+            return entry
+        return None
+
+    # -- readings ---------------------------------------------------------------------------------------
+
+    def _join(self, half: Half, piece: Piece) -> None:
+        """Put an event and its part of a stream_datum together."""
+        resource = self.run.stream_resources[piece.stream_resource]
+        whole = replace(
+            half,
+            position=earliest(half.position, piece.position),
+            published_s=newest(half.published_s, piece.published_s),
+        )
+        self._finish(whole, StreamSlice(resource, piece.index))
+
+    def _finish(self, half: Half, locator: Locator) -> None:
+        self._complete.add(half.seq_num)
+        self._forget(half.seq_num)
+        self._ready.append((half, locator))
+
+    def _request(self, half: Half, locator: Locator) -> FrameRequest:
+        descriptor = self.run.descriptors[half.descriptor]
+        key = self.frame_key or ""
+        if half.descriptor not in self._configurations:
+            self._configurations[half.descriptor] = flat_configuration(
+                descriptor, self.limits.reading_elements, self.limits.reading_chars
+            )
+        return FrameRequest(
+            self.run.uid, self.stream, half.seq_num, key, descriptor["data_keys"][key], locator, half.time_s,
+            half.position, half.published_s, half.readings, half.timestamps,
+            half.dark.locator if half.dark else None, half.dark.data_key if half.dark else None,
+            self._configurations[half.descriptor],
+        )  # fmt: skip
+
+    def _flow(self, piece: Piece, seq_num: int) -> FrameRequest:
+        """Return one reading of a stream without events; its time is the descriptor's."""
+        time_s = self.run.descriptors[piece.descriptor]["time"]
+        half = Half(
+            "", seq_num, piece.descriptor, time_s, {}, {}, piece.position, piece.published_s, piece.dark
+        )
+        resource = self.run.stream_resources[piece.stream_resource]
+        return self._request(half, StreamSlice(resource, piece.index + seq_num - piece.first))
+
+    # -- what is missing --------------------------------------------------------------------------------
+
+    def _fail(self, first: int, stop: int, reason: str) -> None:
+        self._failures.append(Missing(first, stop, reason))
+
+    def _waits_for(self, half: Half) -> str:
+        if half.datum_id is None:
+            return "its stream_datum never came"
+        datum = self.run.datum(half.datum_id)
+        if datum is None:
+            return f"datum {half.datum_id!r} never came"
+        return f"resource {datum['resource']!r} never came"
+
+    def _reasons(self) -> Iterator[Missing]:
+        for half in self._halves.values():
+            yield Missing(half.seq_num, half.seq_num + 1, self._waits_for(half))
+        for piece in self._pieces:
+            yield Missing(piece.first, piece.stop, "its event never came")
+        yield from self._failures
+        for document in self._unresolved:
+            numbers, resource = document.doc["seq_nums"], document.doc["stream_resource"]
+            if self.run.descriptors[document.doc["descriptor"]]["name"] == self.stream:
+                reason = f"stream_resource {resource!r} never came"
+                yield Missing(numbers["start"], numbers["stop"], reason)
+
+    def _never(self) -> str:
+        """Say what is missing of a reading of which nothing at all was seen."""
+        keys = [d["data_keys"] for d in self.run.stream_descriptors(self.stream)]
+        mine = [k for k in keys if self.frame_key in k]
+        if mine and _is_stream(mine[-1][self.frame_key]):
+            what = (
+                "neither event nor stream_datum"
+                if _needs_event({"data_keys": mine[-1]})
+                else "no stream_datum"
+            )
+        else:
+            what = "its event never"
+        joined = "; the run was joined in the middle" if self.run.missing else ""
+        return f"{what} came{joined}"
+
+    # -- state ------------------------------------------------------------------------------------------
+
+    def to_state(self) -> dict[str, Any]:
+        """Return all that is needed to go on elsewhere, as plain msgpack-able values (the run apart)."""
+        table = Darks()
+        state: dict[str, Any] = {
+            "stream": self.stream,
+            "frame_key": self.frame_key,
+            "dark_stream": self.dark_stream,
+            "expected": self._expected.to_state(),
+            "complete": self._complete.to_state(),
+            "repeated": self.repeated.to_state(),
+            "halves": [table.pack(h) for h in self._halves.values()],
+            "pieces": [table.pack(p) for p in self._pieces],
+            "flowing": [table.pack(p) for p in self._flowing],
+            "ready": [[table.pack(half), *pack_locator(locator)] for half, locator in self._ready],
+            "unresolved": [
+                [d.name, pack(d.doc), pack_position(d.position), d.published_s] for d in self._unresolved
+            ],
+            "failures": [[f.first, f.stop, f.reason] for f in self._failures],
+            "newest_darks": {
+                key: [table.index(e) if isinstance(e, Dark) else list(e) for e in entries]
+                for key, entries in self._darks.items()
+            },
+            "bases": dict(self._bases),
+            "last": list(self._last) if self._last else None,
+        }
+        state["darks"] = table.to_state()
+        return state
+
+    @classmethod
+    def from_state(
+        cls, run: Run, state: Mapping[str, Any], *, limits: AssemblerLimits | None = None
+    ) -> Assembler:
+        """Take up what :meth:`to_state` gave, for the same run."""
+        self = cls(run, state["stream"], state["frame_key"], state["dark_stream"], limits=limits)
+        table = Darks(state["darks"])
+        self._expected, self._complete = SeqNums(state["expected"]), SeqNums(state["complete"])
+        self.repeated = SeqNums(state["repeated"])
+        for half in (table.unpack(Half, h) for h in state["halves"]):
+            self._wait(half)
+        self._pieces = Pieces([table.unpack(Piece, p) for p in state["pieces"]])
+        self._flowing.extend(table.unpack(Piece, p) for p in state["flowing"])
+        self._ready.extend((table.unpack(Half, h), unpack_locator(k, v)) for h, k, v in state["ready"])
+        self._unresolved.extend(
+            Document(name, unpack(doc), unpack_position(position), published_s=published_s)
+            for name, doc, position, published_s in state["unresolved"]
+        )
+        self._failures.extend(Missing(*f) for f in state["failures"])
+        self._darks = {
+            key: [table[e] if isinstance(e, int) else tuple(e) for e in entries]
+            for key, entries in state["newest_darks"].items()
+        }
+        self._bases = dict(state["bases"])
+        self._last = tuple(state["last"]) if state["last"] else None
+        return self
+
+
+def _is_stream(data_key: Mapping[str, Any]) -> bool:
+    return str(data_key.get("external", "")).startswith("STREAM")
+
+
+def _needs_event(descriptor: Mapping[str, Any]) -> bool:
+    """Tell whether events of this descriptor carry anything: some key is not in a stream_resource."""
+    return not all(_is_stream(entry) for entry in descriptor["data_keys"].values())
+
+
+def _merged(found: list[Missing]) -> list[Missing]:
+    """Put neighbours with the same reason together, in order of sequence number."""
+    merged: list[Missing] = []
+    for one in sorted(found, key=lambda m: m.first):
+        if merged and merged[-1].stop == one.first and merged[-1].reason == one.reason:
+            merged[-1] = Missing(merged[-1].first, one.stop, one.reason)
+        else:
+            merged.append(one)
+    return merged

@@ -1,0 +1,81 @@
+"""Plain msgpack-able values out of documents, and back: what open-run state is stored as."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from streamproc.documents import Position
+
+__all__ = ["pack", "pack_position", "unpack", "unpack_position"]
+
+_ARRAY = "__ndarray__"
+
+
+def pack(value: Any) -> Any:
+    """Return ``value`` with arrays as ``{"__ndarray__": dtype, "shape", "data"}`` and numpy scalars as numbers.
+
+    Raises
+    ------
+    TypeError
+        For object arrays and anything msgpack cannot hold.
+    """
+    if value is None or isinstance(value, (str, bool, int, float, bytes)):
+        return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, Mapping):
+        if _ARRAY in value:  # a document's own key of that name must not turn into an array later
+            return {_ARRAY: None, "items": [[key, pack(item)] for key, item in value.items()]}
+        return {key: pack(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [pack(item) for item in value]
+    if isinstance(value, np.generic):
+        value = np.asarray(value)
+    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        descr = np.lib.format.dtype_to_descr(value.dtype)
+        plain = descr if isinstance(descr, str) else _pack_descr(descr)
+        return {_ARRAY: plain, "shape": list(value.shape), "data": value.tobytes()}
+    raise TypeError(f"{type(value).__name__} cannot be stored in run state")
+
+
+def unpack(value: Any) -> Any:
+    """Return what :func:`pack` was given (tuples come back as lists); arrays are read-only views."""
+    if isinstance(value, Mapping):
+        if _ARRAY in value and value[_ARRAY] is None:
+            return {key: unpack(item) for key, item in value["items"]}
+        if _ARRAY in value:
+            dtype = np.lib.format.descr_to_dtype(_unpack_descr(value[_ARRAY]))
+            if dtype.hasobject:
+                raise TypeError("an object array in run state is refused")
+            return np.ndarray(tuple(value["shape"]), dtype=dtype, buffer=value["data"])
+        return {key: unpack(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [unpack(item) for item in value]
+    return value
+
+
+def _pack_descr(descr: Any) -> Any:
+    return [_pack_descr(d) for d in descr] if isinstance(descr, (list, tuple)) else descr
+
+
+def _unpack_descr(descr: Any) -> Any:
+    if isinstance(descr, str):
+        return descr
+    return [_unpack_field(field) for field in descr]
+
+
+def _unpack_field(field: Sequence[Any]) -> tuple[Any, ...]:
+    name, kind, *shape = field
+    return (name, _unpack_descr(kind), *(tuple(s) for s in shape))
+
+
+def pack_position(position: Position) -> list[Any]:
+    """Return a position as ``[topic, partition, offset]``."""
+    return [position.topic, position.partition, position.offset]
+
+
+def unpack_position(state: Sequence[Any]) -> Position:
+    """Take up what :func:`pack_position` gave."""
+    topic, partition, offset = state
+    return Position(topic, partition, offset)

@@ -1,0 +1,158 @@
+"""Source and sink in memory: the same protocols as Kafka's, for tests and for trying an analysis out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamproc.documents import BadMessage, Document, Position, TopicPartition
+from streamproc.errors import DeliveryError
+from streamproc.runs import select_run
+from streamproc.transports.ports import Outgoing
+
+__all__ = ["Delivery", "MemorySink", "MemorySource", "documents"]
+
+
+def documents(
+    pairs: Iterable[tuple[str, Mapping[str, Any]]],
+    *,
+    topic: str = "memory",
+    partition: int = 0,
+    first_offset: int = 0,
+    published_s: float | None = None,
+) -> list[Document]:
+    """Return ``(name, doc)`` pairs as Documents with consecutive offsets."""
+    return [
+        Document(name, doc, Position(topic, partition, offset), published_s=published_s)
+        for offset, (name, doc) in enumerate(pairs, first_offset)
+    ]
+
+
+class MemorySource:
+    """A source over a list of messages.
+
+    Parameters
+    ----------
+    messages : iterable of Document or BadMessage
+        In the order they are given out; more can be added with :meth:`append`.
+    batch_size : int or sequence of int
+        How many one poll gives; a sequence is used poll by poll, its last entry for all later ones.
+    start_at : int
+        How many messages lie before the read position already (a join in the middle).
+    rewind_limit : int or None
+        How far :meth:`rewind_to_start` looks back, in messages; None for all the way.
+    """
+
+    def __init__(
+        self,
+        messages: Iterable[Document | BadMessage],
+        batch_size: int | Sequence[int] = 100,
+        *,
+        start_at: int = 0,
+        rewind_limit: int | None = None,
+    ) -> None:
+        self.messages = list(messages)
+        self.position = start_at
+        self.rewinds: list[str | None] = []
+        self.paused = self.closed = False
+        self._sizes = [batch_size] if isinstance(batch_size, int) else list(batch_size)
+        self._rewind_limit = rewind_limit
+
+    def append(self, *messages: Document | BadMessage) -> None:
+        """Add messages at the end."""
+        self.messages.extend(messages)
+
+    def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
+        """Return the next batch at once; empty when there is none or the source is paused."""
+        if self.paused or self.closed:
+            return []
+        size = self._sizes[0] if len(self._sizes) == 1 else self._sizes.pop(0)
+        batch = self.messages[self.position : self.position + size]
+        self.position += len(batch)
+        return batch
+
+    def rewind_to_start(self, run_uid: str | None, before: Document) -> Sequence[Document | BadMessage]:
+        """Return the documents of the run that precede ``before`` in its partition, oldest first.
+
+        ``run_uid`` None: the run that ``before``'s descriptor or resource belongs to.
+        """
+        self.rewinds.append(run_uid)
+        at = [i for i, m in enumerate(self.messages) if m.position == before.position]
+        end = at[0] if at else self.position
+        start = 0 if self._rewind_limit is None else max(0, end - self._rewind_limit)
+        return select_run(self.messages[start:end], run_uid, before)
+
+    def pause(self) -> None:
+        """Give nothing out until :meth:`resume`."""
+        self.paused = True
+
+    def resume(self) -> None:
+        """Give messages out again."""
+        self.paused = False
+
+    def lag(self) -> int:
+        """Return how many messages wait behind the read position."""
+        return len(self.messages) - self.position
+
+    def close(self) -> None:
+        """Give nothing out any more."""
+        self.closed = True
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One call of ``deliver``."""
+
+    outgoing: tuple[Outgoing, ...]
+    consumed: Mapping[TopicPartition, int]
+
+
+class MemorySink:
+    """A sink that keeps what it was given.
+
+    Parameters
+    ----------
+    fail_at : iterable of int
+        Numbers of the ``deliver`` calls (from 0) that raise DeliveryError and keep nothing.
+    """
+
+    def __init__(self, fail_at: Iterable[int] = ()) -> None:
+        self.deliveries: list[Delivery] = []
+        self.calls = 0
+        self.closed = False
+        self._fail_at = frozenset(fail_at)
+
+    def deliver(self, outgoing: Sequence[Outgoing], consumed: Mapping[TopicPartition, int]) -> None:
+        """Keep what is published and what is consumed.
+
+        Raises
+        ------
+        DeliveryError
+            When told to fail, or when a consumed offset goes backwards (no transport may allow that).
+        """
+        call, self.calls = self.calls, self.calls + 1
+        if call in self._fail_at:
+            raise DeliveryError(f"delivery {call} was told to fail; nothing of it was kept")
+        for where, offset in consumed.items():
+            if offset < self.committed.get(where, 0):
+                raise DeliveryError(f"the consumed offset of {where} went back to {offset}")
+        self.deliveries.append(Delivery(tuple(outgoing), dict(consumed)))
+
+    @property
+    def messages(self) -> list[Outgoing]:
+        """Everything published, in order."""
+        return [message for delivery in self.deliveries for message in delivery.outgoing]
+
+    @property
+    def committed(self) -> dict[TopicPartition, int]:
+        """Next offset to read per partition."""
+        return {where: offset for d in self.deliveries for where, offset in d.consumed.items()}
+
+    def on_topic(self, topic: str) -> list[Outgoing]:
+        """Return what was published on one topic, in order."""
+        return [message for message in self.messages if message.topic == topic]
+
+    def close(self) -> None:
+        """Take nothing more."""
+        self.closed = True
