@@ -2,62 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Ledger", "SeqNums"]
+from streamproc.runs.seen import SeqNums
+
+__all__ = ["Ledger"]
 
 _FIRST = 10
 """How many seq_nums of each reason are named in the summary."""
 
-
-class SeqNums:
-    """A set of sequence numbers kept as closed ranges, so that a million done frames cost nothing."""
-
-    __slots__ = ("_ranges",)
-
-    def __init__(self, ranges: Iterable[Iterable[int]] = ()) -> None:
-        self._ranges: list[list[int]] = [list(r) for r in ranges]
-
-    def add(self, seq_num: int) -> bool:
-        """Add a number; False when it was there already."""
-        at = self._bisect(seq_num)
-        if at and self._ranges[at - 1][1] >= seq_num:
-            return False
-        joins_left = at > 0 and self._ranges[at - 1][1] == seq_num - 1
-        joins_right = at < len(self._ranges) and self._ranges[at][0] == seq_num + 1
-        if joins_left and joins_right:
-            self._ranges[at - 1][1] = self._ranges.pop(at)[1]
-        elif joins_left:
-            self._ranges[at - 1][1] = seq_num
-        elif joins_right:
-            self._ranges[at][0] = seq_num
-        else:
-            self._ranges.insert(at, [seq_num, seq_num])
-        return True
-
-    def __contains__(self, seq_num: int) -> bool:
-        at = self._bisect(seq_num)
-        return at > 0 and self._ranges[at - 1][1] >= seq_num
-
-    def __len__(self) -> int:
-        return sum(last - first + 1 for first, last in self._ranges)
-
-    def ranges(self) -> list[list[int]]:
-        """Return the ranges as [first, last] pairs."""
-        return [list(r) for r in self._ranges]
-
-    def _bisect(self, seq_num: int) -> int:
-        """Return the index of the first range that starts after ``seq_num``."""
-        low, high = 0, len(self._ranges)
-        while low < high:
-            middle = (low + high) // 2
-            if self._ranges[middle][0] <= seq_num:
-                low = middle + 1
-            else:
-                high = middle
-        return low
+_MOST_REASONS = 100
+"""Distinct reasons kept; what comes after is counted as other."""
 
 
 @dataclass(slots=True)
@@ -65,10 +22,10 @@ class _Reason:
     count: int = 0
     first: list[int] = field(default_factory=list)
 
-    def add(self, seq_num: int) -> None:
-        self.count += 1
-        if len(self.first) < _FIRST:
-            self.first.append(seq_num)
+    def add(self, first: int, stop: int) -> None:
+        self.count += stop - first
+        room = _FIRST - len(self.first)
+        self.first.extend(range(first, min(stop, first + room)))
 
 
 class Ledger:
@@ -85,24 +42,27 @@ class Ledger:
         self._failed: dict[str, _Reason] = {}
         self._dropped: dict[str, _Reason] = {}
 
-    def expect(self, seq_num: int) -> bool:
-        """Note that a reading exists; False when that was known."""
-        return self._expected.add(seq_num)
+    def expect(self, seq_num: int) -> None:
+        """Note that a reading exists."""
+        self._expected.add(seq_num)
 
     def done(self, seq_num: int) -> None:
         """Its result is published."""
-        if self._settle(seq_num):
-            self._done += 1
+        self._done += sum(stop - first for first, stop in self._settle(seq_num, seq_num + 1))
 
     def failed(self, seq_num: int, reason: str) -> None:
         """It could not be read or analysed."""
-        if self._settle(seq_num):
-            self._failed.setdefault(reason, _Reason()).add(seq_num)
+        self.failed_range(seq_num, seq_num + 1, reason)
+
+    def failed_range(self, first: int, stop: int, reason: str) -> None:
+        """Readings ``first`` to ``stop`` (half-open) failed for one reason."""
+        for interval in self._settle(first, stop):
+            _note(self._failed, interval, reason)
 
     def dropped(self, seq_num: int, reason: str) -> None:
         """It was left out on purpose (policy ``latest``)."""
-        if self._settle(seq_num):
-            self._dropped.setdefault(reason, _Reason()).add(seq_num)
+        for interval in self._settle(seq_num, seq_num + 1):
+            _note(self._dropped, interval, reason)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -125,8 +85,8 @@ class Ledger:
     def to_state(self) -> dict[str, Any]:
         """Return everything, for the open-run state."""
         return {
-            "expected": self._expected.ranges(),
-            "settled": self._settled.ranges(),
+            "expected": self._expected.to_state(),
+            "settled": self._settled.to_state(),
             "done": self._done,
             "failed": {k: [r.count, r.first] for k, r in self._failed.items()},
             "dropped": {k: [r.count, r.first] for k, r in self._dropped.items()},
@@ -143,9 +103,19 @@ class Ledger:
         ledger._dropped = {k: _Reason(int(n), list(first)) for k, (n, first) in state["dropped"].items()}
         return ledger
 
-    def _settle(self, seq_num: int) -> bool:
-        self._expected.add(seq_num)
-        return self._settled.add(seq_num)
+    def _settle(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Mark as settled; returns the part that was not settled before."""
+        self._expected.add(first, stop)
+        fresh = list(self._settled.gaps(first, stop))
+        self._settled.add(first, stop)
+        return fresh
+
+
+def _note(reasons: dict[str, _Reason], interval: tuple[int, int], reason: str) -> None:
+    """Count under the reason; a reason that names a file differs each time, so their number is bounded."""
+    if reason not in reasons and len(reasons) >= _MOST_REASONS:
+        reason = "other reasons (see the service's log)"
+    reasons.setdefault(reason, _Reason()).add(*interval)
 
 
 def _reasons(reasons: Mapping[str, _Reason]) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ class Source(Protocol):
     def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
         """Return what has arrived, waiting at most ``timeout_s`` (s); an empty sequence when nothing came."""
 
-    def rewind_to_start(self, run_uid: str, before: Document) -> Sequence[Document | BadMessage]:
+    def rewind_to_start(self, run_uid: str | None, before: Document) -> Sequence[Document | BadMessage]:
         """Return the documents of ``run_uid`` that precede ``before`` in its partition, oldest first.
 
         A bounded backward search (message count and bytes are settings) that leaves the read position
@@ -40,6 +40,12 @@ class Source(Protocol):
 
     def resume(self) -> None:
         """Fetch again."""
+
+    def assigned(self) -> Sequence[TopicPartition]:
+        """Return the partitions that are read now."""
+
+    def revoked(self) -> Sequence[TopicPartition]:
+        """Return the partitions taken away since the last call; their unfinished work is dropped."""
 
     def lag(self) -> int:
         """Return how many messages wait behind the read position."""

@@ -1,0 +1,107 @@
+"""``streamproc config``: show, explain and check the settings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import BaseModel
+
+from streamproc.loading import analysis_names, analysis_settings, find_analysis
+from streamproc.settings import Settings, load_settings
+
+__all__ = ["config_group"]
+
+_CONFIG = click.option("--config", "-c", type=click.Path(path_type=Path), help="Settings file (TOML).")
+
+
+@click.group("config")
+def config_group() -> None:
+    """Show, explain and check the settings (TOML file and environment)."""
+
+
+@config_group.command("show")
+@_CONFIG
+def show(config: Path | None) -> None:
+    """Print the settings in force as TOML, secrets hidden; redirect it to begin a file of your own."""
+    settings = load_settings(config)
+    dumped = settings.model_dump(mode="json")
+    click.echo(f'beamline = "{dumped.pop("beamline")}"')
+    analyses = dumped.pop("analysis")
+    for section, table in dumped.items():
+        click.echo(f"\n[{section}]")
+        for line in _toml_lines(table):
+            click.echo(line)
+    for name in sorted(set(analyses) | set(analysis_names())):
+        click.echo(f"\n[analysis.{name}]")
+        for line in _toml_lines(analyses.get(name, {})):
+            click.echo(line)
+
+
+@config_group.command("schema")
+@click.option("--json", "as_json", is_flag=True, help="Print the JSON schema instead of a table.")
+def schema(as_json: bool) -> None:
+    """Explain every setting: its type, default and meaning."""
+    models: dict[str, type[BaseModel]] = {"": Settings}
+    for name in analysis_names():
+        models[f"analysis.{name}."] = find_analysis(name).Settings
+    if as_json:
+        click.echo(json.dumps({k or "settings": m.model_json_schema() for k, m in models.items()}, indent=2))
+        return
+    for prefix, model in models.items():
+        for name, kind, default, text in _explain(model, prefix):
+            click.echo(f"{name}  ({kind}; default {default})\n    {text}")
+
+
+@config_group.command("check")
+@_CONFIG
+def check(config: Path | None) -> None:
+    """Read a settings file and say what is wrong with it; exit code 2 when something is."""
+    settings = load_settings(config)
+    for name, table in settings.analysis.items():
+        analysis_settings(find_analysis(name), table)
+    click.echo(f"{config or 'defaults'}: the settings are valid")
+
+
+def _toml_lines(table: dict[str, Any]) -> Iterator[str]:
+    """Yield ``key = value``; what is unset stands as a comment."""
+    for key, value in table.items():
+        if value is None:
+            yield f"# {key} is not set"
+        elif isinstance(value, dict):
+            inner = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items() if v is not None)
+            yield f"{key} = {{ {inner} }}"
+        else:
+            yield f"{key} = {_toml(value)}"
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(_toml(v) for v in value)}]"
+    if isinstance(value, dict):
+        return (
+            "{ "
+            + ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items() if v is not None)
+            + " }"
+        )
+    return json.dumps(value)
+
+
+def _explain(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, str, str]]:
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            yield from _explain(inner, f"{prefix}{name}.")
+            continue
+        kind = getattr(inner, "__name__", str(inner)).replace("typing.", "").replace("pathlib._local.", "")
+        if "[" in str(inner):
+            kind = str(inner).replace("typing.", "").replace("pathlib.", "")
+        default = (
+            "required"
+            if field.is_required()
+            else json.dumps(field.get_default(call_default_factory=True), default=str)
+        )
+        yield f"{prefix}{name}", kind, default, field.description or ""

@@ -1,0 +1,76 @@
+"""``streamproc run``: the service."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+import structlog
+
+from streamproc.observability.http import StatusServer
+from streamproc.observability.logs import configure_logs
+
+__all__ = ["run_command"]
+
+_log = structlog.get_logger()
+
+
+@click.command("run")
+@click.argument("analysis")
+@click.option("--config", "-c", type=click.Path(path_type=Path), help="Settings file (TOML).")
+@click.option("--bootstrap", metavar="HOST:PORT", help="Broker; overrides the file.")
+@click.option("--beamline", metavar="NAME", help="Short name that begins every topic; overrides the file.")
+@click.option(
+    "--once", is_flag=True, help="End when the topic is read to its present end and all is answered."
+)
+def run_command(
+    analysis: str, config: Path | None, bootstrap: str | None, beamline: str | None, once: bool
+) -> None:
+    """Analyse live runs of a Kafka topic and publish the results as new Bluesky runs.
+
+    ANALYSIS is a name (`streamproc config schema` lists them) or the path of a consumer's .py file.
+
+    \b
+    Example:
+      streamproc run phase-map --config beamline.toml
+
+    Every setting of the file can also be given as an environment variable, e.g.
+    STREAMPROC_KAFKA__BOOTSTRAP=broker:9092; `streamproc config schema` explains them all.
+
+    SIGTERM and Ctrl-C end the service cleanly: frames in work are finished, published and committed.
+    Exit codes: 0 clean end, 1 something could not be trusted, 2 something you must provide is missing or
+    wrong, 3 a publication did not finish in its deadline. After 1 and 3 a restart goes on where it ended.
+    """
+    from streamproc.cli.wiring import build_service, settings_of
+
+    settings = settings_of(config, bootstrap, beamline)
+    if once:
+        service_settings = settings.service.model_copy(update={"one_pass": True})
+        settings = settings.model_copy(update={"service": service_settings})
+    configure_logs(settings.observability)
+    service, metrics = build_service(analysis, settings)
+
+    def end(number: int, frame: Any) -> None:
+        _log.info("ending", signal=signal.Signals(number).name)
+        service.stop()
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, end)
+        signal.signal(signal.SIGINT, end)
+    status = None
+    watch = settings.observability
+    if watch.http_port is not None:
+        status = StatusServer(
+            watch.http_host, watch.http_port, metrics.text, service.health, service.readiness
+        )
+        _log.info("status server", host=watch.http_host, port=status.port)
+    _log.info("ready", analysis=analysis, topic=settings.topic("raw"), results=settings.topic("results"))
+    try:
+        service.run()
+    finally:
+        if status is not None:
+            status.close()
+    _log.info("ended")

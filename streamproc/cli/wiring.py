@@ -1,0 +1,82 @@
+"""Put the concrete parts of a service together."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+from streamproc.analysis import Analysis, LoadContext
+from streamproc.errors import ConfigurationError
+from streamproc.frames.paths import PathPolicy
+from streamproc.frames.readers import FrameReader
+from streamproc.loading import analysis_settings, find_analysis
+from streamproc.observability.metrics import ServiceMetrics
+from streamproc.runs import RunTracker
+from streamproc.service import Service, ServiceParts
+from streamproc.settings import Settings, load_settings
+from streamproc.transports.kafka import KafkaSink, KafkaSource
+
+__all__ = ["build_service", "frame_reader", "load_analysis", "settings_of"]
+
+
+def settings_of(config: Path | None, bootstrap: str | None = None, beamline: str | None = None) -> Settings:
+    """Read the settings with the command line's overrides laid over them."""
+    overrides: dict[str, Any] = {}
+    if bootstrap:
+        overrides["kafka"] = {"bootstrap": bootstrap}
+    if beamline:
+        overrides["beamline"] = beamline
+    return load_settings(config, overrides)
+
+
+def load_analysis(name: str, settings: Settings, extra: dict[str, Any] | None = None) -> Analysis:
+    """Load an analysis with its table of the settings; everything it needs is checked here."""
+    analysis = find_analysis(name)
+    unknown = sorted(set(settings.analysis) - {analysis.name, name} - _names())
+    if unknown:
+        raise ConfigurationError(f"[analysis.{unknown[0]}]: there is no such analysis")
+    table = {**settings.analysis.get(analysis.name, {}), **(extra or {})}
+    return analysis.load(analysis_settings(analysis, table), LoadContext(settings.inference))
+
+
+def frame_reader(settings: Settings) -> FrameReader:
+    """Build the reader of detector files."""
+    frames = settings.frames
+    policy = PathPolicy(tuple(frames.roots), dict(frames.prefix_map))
+    return FrameReader(policy, max_frame_bytes=frames.max_frame_bytes)
+
+
+def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetrics]:
+    """Build the service of one analysis on the configured broker.
+
+    Raises
+    ------
+    ConfigurationError
+        Anything the user must provide is missing or wrong: geometry, model, broker, topics.
+    """
+    analysis = load_analysis(name, settings)
+    for root in settings.frames.roots:
+        if not root.is_dir():
+            raise ConfigurationError(f"frames.roots: {root} is no folder")
+    metrics = ServiceMetrics(analysis.name)
+    source = KafkaSource(
+        settings.kafka, settings.topic("raw"), settings.group(analysis.name), runs=settings.runs
+    )
+    sink = KafkaSink(settings.kafka, settings.delivery, source)
+    tracker = RunTracker(settings.runs.max_open, settings.runs.idle_timeout_s, time.monotonic)
+    parts = ServiceParts(
+        source=source,
+        sink=sink,
+        analysis=analysis,
+        tracker=tracker,
+        reader=frame_reader(settings),
+        metrics=metrics,
+    )
+    return Service(parts, settings), metrics
+
+
+def _names() -> set[str]:
+    from streamproc.loading import analysis_names
+
+    return set(analysis_names())

@@ -1,0 +1,108 @@
+"""Desk: which open runs are under analysis, and how each of their documents is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from streamproc.analysis import Analysis
+from streamproc.documents import Document, TopicPartition
+from streamproc.errors import RunRefused
+from streamproc.frames.assembler import Assembler
+from streamproc.frames.requests import FrameRequest
+from streamproc.results import ResultRun
+from streamproc.runs import Run, RunClosed, RunOpened, RunUpdated
+from streamproc.service.work import RunWork
+
+__all__ = ["Desk"]
+
+_log = structlog.get_logger()
+
+Expect = Callable[[RunWork, Document, Sequence[FrameRequest]], None]
+
+
+class Desk:
+    """Begins the analysis of a run when its stream is described, feeds it, and closes it.
+
+    Parameters
+    ----------
+    analysis : Analysis
+        The loaded analysis.
+    dark_stream : str or None
+        Name of the stream with dark frames.
+    most_waiting : int
+        Readings of one run in work or waiting; more stay folded up in the assembler.
+    """
+
+    def __init__(self, analysis: Analysis, dark_stream: str | None, most_waiting: int) -> None:
+        self.works: dict[str, RunWork] = {}
+        self._analysis = analysis
+        self._dark_stream = dark_stream
+        self._most_waiting = most_waiting
+        self._refusals: dict[str, str] = {}
+        self._refused_closed: list[tuple[Run, str]] = []
+
+    def handle(self, outcome: RunOpened | RunUpdated | RunClosed, expect: Expect) -> None:
+        """Take what the tracker says of a run; new readings go to ``expect``."""
+        if isinstance(outcome, RunUpdated):
+            self._update(outcome, expect)
+        elif isinstance(outcome, RunClosed):
+            self._close(outcome)
+
+    def forget(self, run_uid: str) -> None:
+        """Drop a finished run."""
+        self.works.pop(run_uid, None)
+
+    def drop_partition(self, partition: TopicPartition) -> list[str]:
+        """Drop the runs of a partition that was taken away; returns their uids."""
+        gone = [u for u, w in self.works.items() if w.run.first_position.topic_partition == partition]
+        for uid in gone:
+            del self.works[uid]
+        return gone
+
+    def take_refused(self) -> list[tuple[Run, str]]:
+        """Return the refused runs that have closed since the last call, with the reason."""
+        closed, self._refused_closed = self._refused_closed, []
+        return closed
+
+    def _update(self, outcome: RunUpdated, expect: Expect) -> None:
+        run = outcome.run
+        work = self.works.get(run.uid)
+        begins = outcome.document.name == "descriptor" and work is None and run.uid not in self._refusals
+        if begins and run.stream_descriptors(self._analysis.stream()):
+            work = self._begin(run)
+        if work is not None:
+            room = max(self._most_waiting - len(work.pending), 0)
+            expect(work, outcome.document, work.assembler.feed(outcome.document, room))
+
+    def _begin(self, run: Run) -> RunWork | None:
+        stream = self._analysis.stream()
+        try:
+            key = self._analysis.frame_key(run)
+            if key is None:
+                _log.info(
+                    "run has no frames for this analysis", run_uid=run.uid, analysis=self._analysis.name
+                )
+                return None
+            analysis = self._analysis.begin(run)
+        except RunRefused as error:
+            self._refusals[run.uid] = error.message
+            _log.error("run cannot be analysed", run_uid=run.uid, reason=error.message)
+            return None
+        assembler = Assembler(run, stream, key, dark_stream=self._dark_stream)
+        outputs, run_outputs = self._analysis.outputs(), self._analysis.run_outputs()
+        work = RunWork(
+            run, assembler, analysis, ResultRun(run, stream, analysis.provenance, outputs, run_outputs)
+        )
+        self.works[run.uid] = work
+        _log.info("run begins", run_uid=run.uid, result_uid=work.result.uid, key=key)
+        return work
+
+    def _close(self, outcome: RunClosed) -> None:
+        work = self.works.get(outcome.run.uid)
+        if work is not None:
+            work.closed = outcome.reason
+        reason = self._refusals.pop(outcome.run.uid, None)
+        if reason is not None:
+            self._refused_closed.append((outcome.run, reason))

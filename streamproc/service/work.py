@@ -1,0 +1,158 @@
+"""RunWork: one raw run under analysis, from its frames to its result documents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from streamproc.analysis import FrameFailure, FrameResult, RunAnalysis
+from streamproc.documents import Position
+from streamproc.frames.assembler import Assembler
+from streamproc.frames.requests import FrameRequest, Inline
+from streamproc.ledger import Ledger
+from streamproc.results import NamedDocument, ResultRun
+from streamproc.runs import Run
+
+__all__ = ["Pending", "Published", "RunWork"]
+
+
+@dataclass(slots=True)
+class Pending:
+    """A reading on its way: waiting for its frame, in work, or answered."""
+
+    request: FrameRequest
+    deadline_s: float
+    next_try_s: float = 0.0
+    in_work: bool = False
+    answer: FrameResult | FrameFailure | None = None
+    dropped: str | None = None
+    last_wait: str = ""
+
+    @property
+    def waiting(self) -> bool:
+        """True while nobody works on it and it has no answer."""
+        return not self.in_work and self.answer is None and self.dropped is None
+
+    @property
+    def inline_bytes(self) -> int:
+        """Bytes of the message it keeps alive (frames in files cost nothing until they are read)."""
+        locators = (self.request.locator, self.request.dark)
+        return sum(int(getattr(x.value, "nbytes", 0)) for x in locators if isinstance(x, Inline))
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Documents ready to go out, and the readings that they settle."""
+
+    documents: list[NamedDocument]
+    settled: list[Pending] = field(default_factory=list)
+
+
+class RunWork:
+    """The state of one raw run: readings in order, per-run half of the analysis, ledger, result run.
+
+    Parameters
+    ----------
+    run : Run
+        The raw run.
+    assembler : Assembler
+        Turns its documents into frame requests.
+    analysis : RunAnalysis
+        The analysis at work on this run.
+    result : ResultRun
+        Composes the result documents.
+    """
+
+    def __init__(self, run: Run, assembler: Assembler, analysis: RunAnalysis, result: ResultRun) -> None:
+        self.run = run
+        self.assembler = assembler
+        self.analysis = analysis
+        self.result = result
+        self.ledger = Ledger()
+        self.pending: dict[int, Pending] = {}
+        self.closed: str | None = None
+        self.backlog: Position | None = None
+        """Where readings came from that the assembler has not handed out yet (a long fly scan's)."""
+        self._started = False
+
+    def expect(self, request: FrameRequest, deadline_s: float) -> Pending:
+        """Take up a reading."""
+        self.ledger.expect(request.seq_num)
+        pending = Pending(request, deadline_s)
+        self.pending[request.seq_num] = pending
+        return pending
+
+    def waiting(self, now_s: float) -> Iterator[Pending]:
+        """Yield the readings whose frame may be looked for now, oldest first."""
+        return (p for p in self.pending.values() if p.waiting and p.next_try_s <= now_s)
+
+    def drop_older(self, keep: int) -> int:
+        """Drop all but the newest ``keep`` readings nobody works on yet; returns how many."""
+        idle = [p for p in self.pending.values() if p.waiting]
+        for pending in idle[: max(len(idle) - keep, 0)]:
+            pending.dropped = "skipped to the newest frame (policy latest)"
+        return max(len(idle) - keep, 0)
+
+    def start_documents(self) -> list[NamedDocument]:
+        """Return the start document, once."""
+        if self._started:
+            return []
+        self._started = True
+        return [self.result.start(self.run)]
+
+    def publishable(self) -> Published:
+        """Settle the readings at the head of the queue that are answered and compose their documents.
+
+        A reading without an answer holds back those behind it: results leave in order.
+        """
+        published = Published(self.start_documents())
+        while self.pending:
+            seq_num, pending = next(iter(self.pending.items()))
+            if pending.answer is None and pending.dropped is None:
+                break
+            del self.pending[seq_num]
+            published.settled.append(pending)
+            published.documents.extend(self._settle(pending))
+        return published
+
+    @property
+    def finished(self) -> bool:
+        """True when the run is closed and every reading is settled."""
+        return self.closed is not None and not self.pending and not self.assembler.waiting
+
+    def finish(self) -> list[NamedDocument]:
+        """Compose the end of the result run: what the analysis says last, and the stop with the ledger."""
+        for lost in self.assembler.missing(self.run.stop):
+            self.ledger.failed_range(lost.first, lost.stop, lost.reason)
+        documents = self.start_documents()
+        for said in self.analysis.end():
+            documents.extend(self.result.run_event(said.stream, said.values))
+        documents.append(self.result.stop(self.run, self.ledger, self._reason()))
+        return documents
+
+    def _settle(self, pending: Pending) -> list[NamedDocument]:
+        request, answer = pending.request, pending.answer
+        if pending.dropped is not None:
+            self.ledger.dropped(request.seq_num, pending.dropped)
+            return []
+        if answer is None:
+            raise RuntimeError(f"reading {request.seq_num} of run {self.run.uid} has no answer to settle")
+        documents: list[NamedDocument] = []
+        if isinstance(answer, FrameResult):
+            self.ledger.done(request.seq_num)
+            documents.extend(self.result.event(answer, request.time_s, request.readings, request.timestamps))
+        else:
+            self.ledger.failed(request.seq_num, answer.reason)
+        for said in self.analysis.update([answer]):
+            documents.extend(self.result.run_event(said.stream, said.values))
+        return documents
+
+    def _reason(self) -> str:
+        notes = [f"raw run: {self.closed}"] if self.closed not in (None, "stop") else []
+        notes.extend(self.run.missing)
+        return "; ".join(notes)
+
+    def to_log(self) -> dict[str, Any]:
+        """Return the facts worth a log line."""
+        return {"run_uid": self.run.uid, "result_uid": self.result.uid, **self.ledger.counts}
