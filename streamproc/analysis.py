@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self
 
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from streamproc.runs import Run
 __all__ = [
     "Analysis",
     "Estimate",
+    "Example",
     "Frame",
     "FrameFailure",
     "FrameResult",
@@ -140,6 +142,25 @@ class LoadContext:
     """The ``[inference]`` section: execution provider, threads, batch size, model folders."""
 
 
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A small real case that an analysis brings along; the conformance checks and the how-to use it.
+
+    Attributes
+    ----------
+    settings : Mapping
+        The ``[analysis.NAME]`` table.
+    run : Run
+        A raw run with at least start and descriptor.
+    frames : sequence of Frame
+        At least four frames of it, in seq_num order, that the analysis can answer.
+    """
+
+    settings: Mapping[str, Any]
+    run: Run
+    frames: Sequence[Frame]
+
+
 class RunAnalysis(Protocol):
     """One analysis at work on one run. ``process`` may be called from any thread, in any order and split."""
 
@@ -179,6 +200,10 @@ class Analysis(Protocol):
     @classmethod
     def load(cls, settings: Any, context: LoadContext) -> Self:
         """Build the analysis from its validated settings."""
+
+    @classmethod
+    def example(cls, folder: Path) -> Example:
+        """Return a small case to try the analysis on; files it needs are written into ``folder``."""
 
     def outputs(self) -> Sequence[Output]:
         """Declare the quantities of every result event (stream ``primary``)."""
