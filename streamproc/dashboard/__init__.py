@@ -1,0 +1,1 @@
+"""Views of result topics: ordinary consumers, which can neither slow nor stop the analysis."""
