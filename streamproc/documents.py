@@ -46,6 +46,8 @@ class Document:
         The message as it came, kept for the dead-letter topic; empty for sources without messages.
     published_s : float or None
         Unix time the producer gave the message (s), used for latency figures only, never in results.
+    headers : tuple of (str, bytes)
+        The message's headers (``latency_ms`` of our results); empty for sources without them.
     """
 
     name: str
@@ -54,6 +56,7 @@ class Document:
     key: bytes | None = None
     raw: bytes = field(default=b"", repr=False)
     published_s: float | None = None
+    headers: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
