@@ -1,9 +1,9 @@
-"""What a document must look like to be used: cheap structural checks for all, event-model's schema for the few.
+"""What a document must look like to be used: cheap structural checks for all, event-model's schema for few.
 
 Two levels, because real beamlines deviate from the schema harmlessly:
 
-* what streamproc relies on (uids, references, sequence numbers, finite times, string keys, sizes) is checked by
-  hand, and a document that fails is refused;
+* what streamproc relies on (uids, references, sequence numbers, finite times, string keys, sizes) is checked
+  by hand, and a document that fails is refused;
 * the event-model JSON schema is applied to ``start``, ``descriptor``, ``resource``, ``stream_resource`` and
   ``stop`` (a handful per run), and what deviates becomes a note, never a refusal.
 """
@@ -46,8 +46,8 @@ class DocumentLimits:
 
     ``max_seq_num`` also bounds ``stop.num_events``; ``max_rows`` the events of one stream_datum;
     ``max_page_rows`` the events or datums of one page; ``max_uid_chars`` every uid and reference;
-    ``max_keys`` the data keys of one descriptor or event; ``max_depth`` and ``max_nodes`` the nesting and size
-    of documents that are kept.
+    ``max_keys`` the data keys of one descriptor or event; ``max_depth`` and ``max_nodes`` the nesting and
+    size of documents that are kept.
     """
 
     max_seq_num: int = 2**31
@@ -215,7 +215,7 @@ class DocumentValidator:
         start, end = self._range(doc, "indices", 0)
         if stop - first != end - start:
             raise DocumentRefused(
-                f"stream_datum: seq_nums name {stop - first} events, indices {end - start}; they must be equal"
+                f"stream_datum: seq_nums name {stop - first} events, indices {end - start}; must be equal"
             )
         if stop - first > self.limits.max_rows:
             raise DocumentRefused(
@@ -326,7 +326,7 @@ class DocumentValidator:
 
 
 def _load_schemas() -> dict[str, Any]:
-    import event_model  # noqa: PLC0415 - half a second; only who validates pays
+    import event_model  # not at the top: half a second that only who validates pays
 
     return {
         name: event_model.schema_validators[event_model.DocumentNames[member]]

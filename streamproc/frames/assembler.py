@@ -9,38 +9,35 @@ from typing import Any
 
 from streamproc.documents import Document
 from streamproc.errors import DocumentRefused, Where
+from streamproc.frames.darks import DarkFrames, DarkTable
 from streamproc.frames.parts import (
-    Dark,
-    Darks,
     Half,
+    Halves,
     Piece,
     Pieces,
+    datum_locator,
     earliest,
-    flat_configuration,
     newest,
     pack_locator,
-    small_readings,
     unpack_locator,
 )
-from streamproc.frames.requests import DatumRef, FrameRequest, Inline, Locator, StreamSlice
+from streamproc.frames.requests import FrameRequest, Inline, Locator, StreamSlice
+from streamproc.frames.scalars import flat_configuration, small_readings
 from streamproc.runs import Run
 from streamproc.runs.seen import SeqNums, TooManyGaps
 from streamproc.runs.state import pack, pack_position, unpack, unpack_position
 
 __all__ = ["Assembler", "AssemblerLimits", "Missing"]
 
-_UNRESOLVED_DARKS = 3
-"""How many dark readings whose datum has not come are remembered per key."""
-
 
 @dataclass(frozen=True, slots=True)
 class AssemblerLimits:
     """How much the assembler keeps.
 
-    ``pending`` events that wait for a datum or stream_datum, ``pieces`` of stream_datums that wait for events,
-    ``unresolved`` stream_datums whose stream_resource has not come, ``failures`` remembered,
-    ``reading_elements`` and ``reading_chars`` of one motor reading (larger ones are left out),
-    ``take`` requests handed out at once.
+    ``pending`` events that wait for a datum or stream_datum, ``pieces`` of stream_datums that wait for
+    events, ``unresolved`` stream_datums whose stream_resource has not come, ``failures`` remembered,
+    ``reading_elements`` and ``reading_chars`` of one motor reading (larger are left out), ``take`` requests
+    handed out at once.
     """
 
     pending: int = 10_000
@@ -71,16 +68,16 @@ class Assembler:
 
     Rules
     -----
-    * An event that carries the key (array, or the name of a datum) makes the reading; a datum or resource that
-      comes later is waited for.
+    * An event that carries the key (array, or the name of a datum) makes the reading; a datum or resource
+      that comes later is waited for.
     * Otherwise the stream_datum of the key does. It is joined with the event of the same ``seq_num`` when the
-      descriptor has any key that is not ``external: STREAM:``; without such a key no event is waited for (a fly
-      scan has none) and the descriptor's time is the reading's.
+      descriptor has any key that is not ``external: STREAM:``; without such a key no event is waited for (a
+      fly scan has none) and the descriptor's time is the reading's.
     * ``indices`` count within one stream_resource. When a run goes on in a new single file and its first
       stream_datum continues the numbering of the last one, the numbers before are taken off.
-    * A RunEngine that rewinds (pause, suspender) takes readings again under the same ``seq_num`` and counts them
-      once in ``num_events``. The first complete reading of a number counts, because its result is out already;
-      of incomplete halves the newest counts. What came again is counted in :attr:`repeated`.
+    * A RunEngine that rewinds (pause, suspender) takes readings again under the same ``seq_num`` and counts
+      them once in ``num_events``. The first complete reading of a number counts, because its result is out
+      already; of incomplete halves the newest counts. What came again is counted in :attr:`repeated`.
     * The dark frame is the newest reading of the key in ``dark_stream`` when the first half came.
 
     Parameters
@@ -111,14 +108,13 @@ class Assembler:
         self.repeated = SeqNums()
         """Sequence numbers that came again after they were complete (retakes, late redeliveries)."""
         self._expected, self._complete = SeqNums(), SeqNums()
-        self._halves: dict[int, Half] = {}
-        self._by_datum: dict[str, list[int]] = {}
+        self._halves = Halves()
         self._pieces = Pieces()
         self._unresolved: deque[Document] = deque()
         self._failures: deque[Missing] = deque(maxlen=self.limits.failures)
         self._ready: deque[tuple[Half, Locator]] = deque()
         self._flowing: deque[Piece] = deque()
-        self._darks: dict[str, list[Any]] = {}
+        self._darks = DarkFrames(run)
         self._bases: dict[str, int] = {}
         self._last: tuple[str, int] | None = None
         self._configurations: dict[str, dict[str, Any]] = {}
@@ -169,6 +165,13 @@ class Assembler:
         return len(self._ready) + sum(p.stop - p.first for p in self._flowing)
 
     @property
+    def first_incomplete(self) -> int | None:
+        """Lowest sequence number that waits for another document; None when none does."""
+        waiting = [half.seq_num for half in self._halves]
+        waiting.extend(piece.first for piece in self._pieces)
+        return min(waiting, default=None)
+
+    @property
     def expected(self) -> SeqNums:
         """Sequence numbers of the stream seen so far, in an event or in a stream_datum of the key."""
         return self._expected
@@ -179,7 +182,7 @@ class Assembler:
         return self._complete
 
     def missing(self, stop: Mapping[str, Any] | None) -> list[Missing]:
-        """Return the readings that exist, by the stop document and all that was seen, but never became complete.
+        """Return the readings that exist, by the stop document or by what was seen, but never became complete.
 
         Parameters
         ----------
@@ -208,7 +211,7 @@ class Assembler:
         elif name == "datum":
             self._try_datum(doc["datum_id"], document)
         elif name == "resource":
-            for datum_id in list(self._by_datum):
+            for datum_id in self._halves.datum_ids():
                 self._try_datum(datum_id, document)
         elif name == "stream_resource":
             self._resolve(doc["uid"])
@@ -217,11 +220,11 @@ class Assembler:
         doc = document.doc
         descriptor = self.run.descriptors[doc["descriptor"]]
         if descriptor["name"] == self.dark_stream:
-            self._dark_event(doc, descriptor)
+            self._darks.event(doc, descriptor)
         elif descriptor["name"] == self.stream and self.frame_key in descriptor["data_keys"]:
             self._reading(document, descriptor)
         for value in doc["data"].values():  # datums of keys nobody asked for must not pile up
-            if isinstance(value, str) and value in self.run.datums and value not in self._by_datum:
+            if isinstance(value, str) and value in self.run.datums and not self._halves.waits(value):
                 self.run.consume_datum(value)
 
     def _reading(self, document: Document, descriptor: Mapping[str, Any]) -> None:
@@ -257,49 +260,25 @@ class Assembler:
         return Half(
             doc["uid"], doc["seq_num"], descriptor["uid"], doc["time"], readings,
             {key: timestamps[key] for key in readings if key in timestamps},
-            document.position, document.published_s, self._newest_dark(), datum_id,
+            document.position, document.published_s, self._darks.newest(self.frame_key), datum_id,
         )  # fmt: skip
 
     def _wait(self, half: Half) -> None:
-        """Keep a half; of two with one number the newest counts."""
-        if half.seq_num in self._halves:
-            self._forget(half.seq_num)
-        self._halves[half.seq_num] = half
-        if half.datum_id is not None:
-            self._by_datum.setdefault(half.datum_id, []).append(half.seq_num)
+        self._halves.add(half)
         if len(self._halves) > self.limits.pending:
-            oldest = self._halves[next(iter(self._halves))]
+            oldest = next(iter(self._halves))
             reason = f"{self._waits_for(oldest)}, and more than {self.limits.pending} readings waited"
-            self._forget(oldest.seq_num)
+            self._halves.pop(oldest.seq_num)
             self._fail(oldest.seq_num, oldest.seq_num + 1, reason)
 
-    def _forget(self, seq_num: int) -> Half | None:
-        half = self._halves.pop(seq_num, None)
-        if half is not None and half.datum_id is not None:
-            others = [n for n in self._by_datum.get(half.datum_id, ()) if n != seq_num]
-            if others:
-                self._by_datum[half.datum_id] = others
-            else:
-                self._by_datum.pop(half.datum_id, None)
-        return half
-
     def _try_datum(self, datum_id: str, document: Document) -> None:
-        waiting = self._by_datum.get(datum_id)
-        locator = self._datum_locator(datum_id) if waiting else None
-        if not waiting or locator is None:
-            return
-        self.run.consume_datum(datum_id)
-        for seq_num in tuple(waiting):
-            half = self._forget(seq_num)
-            if half is not None:
-                self._finish(
-                    replace(half, published_s=newest(half.published_s, document.published_s)), locator
-                )
-
-    def _datum_locator(self, datum_id: str) -> DatumRef | None:
-        datum = self.run.datum(datum_id)
-        resource = self.run.resources.get(datum["resource"]) if datum else None
-        return DatumRef(resource, datum) if datum and resource else None
+        """Finish the readings that wait for a datum, if the datum and its resource are there."""
+        locator = datum_locator(self.run, datum_id) if self._halves.waits(datum_id) else None
+        if locator is not None:
+            self.run.consume_datum(datum_id)
+            for half in self._halves.take(datum_id):
+                known_s = newest(half.published_s, document.published_s)
+                self._finish(replace(half, published_s=known_s), locator)
 
     # -- stream_datums --------------------------------------------------------------------------------
 
@@ -314,9 +293,7 @@ class Assembler:
             if len(self._unresolved) > self.limits.unresolved:
                 self._unresolved.popleft()
         elif descriptor["name"] == self.dark_stream:
-            if doc["indices"]["stop"] > doc["indices"]["start"]:
-                locator = StreamSlice(resource, doc["indices"]["stop"] - 1)
-                self._darks[resource["data_key"]] = [self._dark(resource["data_key"], descriptor, locator)]
+            self._darks.stream_datum(doc, descriptor, resource)
         elif resource["data_key"] == self.frame_key and self.frame_key in descriptor["data_keys"]:
             self._stretch(document, descriptor, resource)
 
@@ -336,7 +313,7 @@ class Assembler:
         self._expected.add(first, stop)
         whole = Piece(
             first, stop, self._index(document.doc["indices"], resource), descriptor["uid"], resource["uid"],
-            document.position, document.published_s, self._newest_dark(),
+            document.position, document.published_s, self._darks.newest(self.frame_key),
         )  # fmt: skip
         for start, end in self._complete.overlap(first, stop):
             self.repeated.add(start, end)
@@ -349,14 +326,10 @@ class Assembler:
 
     def _await_events(self, piece: Piece) -> None:
         self._pieces.add(piece)
-        few = piece.stop - piece.first <= len(self._halves)
-        numbers = range(piece.first, piece.stop) if few else sorted(self._halves)
-        for seq_num in numbers:
-            half = self._halves.get(seq_num)
-            if half is not None and half.datum_id is None and piece.first <= seq_num < piece.stop:
-                part = self._pieces.pop(seq_num)
-                self._forget(seq_num)
-                self._join(half, part or piece.cut(seq_num, seq_num + 1))
+        for half in self._halves.without_datum(piece.first, piece.stop):
+            part = self._pieces.pop(half.seq_num)
+            if part is not None:
+                self._join(half, part)
         if len(self._pieces) > self.limits.pieces:
             oldest = next(iter(self._pieces))
             self._pieces.remove(oldest.first, oldest.stop)
@@ -372,47 +345,12 @@ class Assembler:
         return start - self._bases[uid] if start >= self._bases[uid] else start
 
     def _goes_on(self, resource: Mapping[str, Any], start: int) -> bool:
-        """Tell whether a new file continues the numbering of the one before it (numbered files keep theirs)."""
+        """Tell whether a new file continues the numbering of the one before (numbered files keep theirs)."""
         if self._last is None or start == 0 or start != self._last[1]:
             return False
         before = self.run.stream_resources.get(self._last[0])
         numbered = resource["mimetype"].startswith("multipart/") or "template" in resource["parameters"]
         return before is not None and before["uri"] != resource["uri"] and not numbered
-
-    # -- dark frames ----------------------------------------------------------------------------------
-
-    def _dark_event(self, doc: Mapping[str, Any], descriptor: Mapping[str, Any]) -> None:
-        for key, value in doc["data"].items():
-            if self.frame_key not in (None, key):
-                continue
-            entry: Any = None
-            if isinstance(value, str):
-                locator = self._datum_locator(value)
-                entry = self._dark(key, descriptor, locator) if locator else (value, descriptor["uid"])
-            elif getattr(value, "ndim", 0) or isinstance(value, list):
-                entry = self._dark(key, descriptor, Inline(value))
-            if isinstance(entry, Dark):
-                self._darks[key] = [entry]
-            elif entry is not None:
-                self._darks[key] = [*self._darks.get(key, ())[-_UNRESOLVED_DARKS:], entry]
-
-    def _dark(self, key: str, descriptor: Mapping[str, Any], locator: Locator) -> Dark:
-        return Dark(locator, descriptor["data_keys"].get(key, {}))
-
-    def _newest_dark(self) -> Dark | None:
-        """Return the newest dark reading of the key whose documents are all there."""
-        known = self._darks.get(self.frame_key or "", [])
-        for i in range(len(known) - 1, -1, -1):
-            entry = known[i]
-            if not isinstance(entry, Dark):
-                datum_id, descriptor = entry
-                locator = self._datum_locator(datum_id)
-                if locator is None:
-                    continue
-                entry = self._dark(self.frame_key or "", self.run.descriptors[descriptor], locator)
-            known[: i + 1] = [entry]
-            return entry
-        return None
 
     # -- readings ---------------------------------------------------------------------------------------
 
@@ -428,7 +366,7 @@ class Assembler:
 
     def _finish(self, half: Half, locator: Locator) -> None:
         self._complete.add(half.seq_num)
-        self._forget(half.seq_num)
+        self._halves.pop(half.seq_num)
         self._ready.append((half, locator))
 
     def _request(self, half: Half, locator: Locator) -> FrameRequest:
@@ -468,7 +406,7 @@ class Assembler:
         return f"resource {datum['resource']!r} never came"
 
     def _reasons(self) -> Iterator[Missing]:
-        for half in self._halves.values():
+        for half in self._halves:
             yield Missing(half.seq_num, half.seq_num + 1, self._waits_for(half))
         for piece in self._pieces:
             yield Missing(piece.first, piece.stop, "its event never came")
@@ -498,7 +436,7 @@ class Assembler:
 
     def to_state(self) -> dict[str, Any]:
         """Return all that is needed to go on elsewhere, as plain msgpack-able values (the run apart)."""
-        table = Darks()
+        table = DarkTable()
         state: dict[str, Any] = {
             "stream": self.stream,
             "frame_key": self.frame_key,
@@ -506,7 +444,7 @@ class Assembler:
             "expected": self._expected.to_state(),
             "complete": self._complete.to_state(),
             "repeated": self.repeated.to_state(),
-            "halves": [table.pack(h) for h in self._halves.values()],
+            "halves": [table.pack(h) for h in self._halves],
             "pieces": [table.pack(p) for p in self._pieces],
             "flowing": [table.pack(p) for p in self._flowing],
             "ready": [[table.pack(half), *pack_locator(locator)] for half, locator in self._ready],
@@ -514,10 +452,7 @@ class Assembler:
                 [d.name, pack(d.doc), pack_position(d.position), d.published_s] for d in self._unresolved
             ],
             "failures": [[f.first, f.stop, f.reason] for f in self._failures],
-            "newest_darks": {
-                key: [table.index(e) if isinstance(e, Dark) else list(e) for e in entries]
-                for key, entries in self._darks.items()
-            },
+            "newest_darks": self._darks.to_state(table),
             "bases": dict(self._bases),
             "last": list(self._last) if self._last else None,
         }
@@ -530,11 +465,11 @@ class Assembler:
     ) -> Assembler:
         """Take up what :meth:`to_state` gave, for the same run."""
         self = cls(run, state["stream"], state["frame_key"], state["dark_stream"], limits=limits)
-        table = Darks(state["darks"])
+        table = DarkTable(state["darks"])
         self._expected, self._complete = SeqNums(state["expected"]), SeqNums(state["complete"])
         self.repeated = SeqNums(state["repeated"])
         for half in (table.unpack(Half, h) for h in state["halves"]):
-            self._wait(half)
+            self._halves.add(half)
         self._pieces = Pieces([table.unpack(Piece, p) for p in state["pieces"]])
         self._flowing.extend(table.unpack(Piece, p) for p in state["flowing"])
         self._ready.extend((table.unpack(Half, h), unpack_locator(k, v)) for h, k, v in state["ready"])
@@ -543,10 +478,7 @@ class Assembler:
             for name, doc, position, published_s in state["unresolved"]
         )
         self._failures.extend(Missing(*f) for f in state["failures"])
-        self._darks = {
-            key: [table[e] if isinstance(e, int) else tuple(e) for e in entries]
-            for key, entries in state["newest_darks"].items()
-        }
+        self._darks.restore(state["newest_darks"], table)
         self._bases = dict(state["bases"])
         self._last = tuple(state["last"]) if state["last"] else None
         return self

@@ -7,23 +7,21 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import numpy as np
-
 from streamproc.documents import Position
 from streamproc.frames.requests import DatumRef, Inline, Locator, StreamSlice
-from streamproc.runs.state import pack, pack_position, unpack, unpack_position
+from streamproc.runs import Run
+from streamproc.runs.state import pack, unpack
 
 __all__ = [
     "Dark",
-    "Darks",
     "Half",
+    "Halves",
     "Piece",
     "Pieces",
+    "datum_locator",
     "earliest",
-    "flat_configuration",
     "newest",
     "pack_locator",
-    "small_readings",
     "unpack_locator",
 ]
 
@@ -54,7 +52,7 @@ class Half:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """Part of a stream_datum: events ``first`` to ``stop`` (half-open), ``index`` being the file's for ``first``."""
+    """Part of a stream_datum: events ``first`` to ``stop`` (half-open), from ``index`` in the file on."""
 
     first: int
     stop: int
@@ -70,8 +68,64 @@ class Piece:
         return replace(self, first=first, stop=stop, index=self.index + first - self.first)
 
 
+class Halves:
+    """Events that wait, by sequence number and by datum; of one number the newest counts."""
+
+    def __init__(self) -> None:
+        self._halves: dict[int, Half] = {}
+        self._by_datum: dict[str, list[int]] = {}
+
+    def __len__(self) -> int:
+        return len(self._halves)
+
+    def __iter__(self) -> Iterator[Half]:
+        return iter(self._halves.values())
+
+    def get(self, seq_num: int) -> Half | None:
+        """Return the half of one event."""
+        return self._halves.get(seq_num)
+
+    def add(self, half: Half) -> None:
+        """Keep a half instead of any other of the same number."""
+        self.pop(half.seq_num)
+        self._halves[half.seq_num] = half
+        if half.datum_id is not None:
+            self._by_datum.setdefault(half.datum_id, []).append(half.seq_num)
+
+    def pop(self, seq_num: int) -> Half | None:
+        """Take out the half of one event."""
+        half = self._halves.pop(seq_num, None)
+        if half is not None and half.datum_id is not None:
+            others = [n for n in self._by_datum[half.datum_id] if n != seq_num]
+            if others:
+                self._by_datum[half.datum_id] = others
+            else:
+                del self._by_datum[half.datum_id]
+        return half
+
+    def datum_ids(self) -> list[str]:
+        """Return the datums that are waited for."""
+        return list(self._by_datum)
+
+    def waits(self, datum_id: str) -> bool:
+        """Tell whether an event waits for a datum."""
+        return datum_id in self._by_datum
+
+    def take(self, datum_id: str) -> list[Half]:
+        """Take out the halves that wait for one datum."""
+        found = [self.pop(seq_num) for seq_num in tuple(self._by_datum.get(datum_id, ()))]
+        return [half for half in found if half is not None]
+
+    def without_datum(self, first: int, stop: int) -> list[Half]:
+        """Return the halves from ``first`` to ``stop`` that wait for a stream_datum, in order."""
+        few = stop - first <= len(self._halves)
+        numbers = range(first, stop) if few else sorted(n for n in self._halves if first <= n < stop)
+        found = (self._halves.get(n) for n in numbers)
+        return [half for half in found if half is not None and half.datum_id is None]
+
+
 class Pieces:
-    """Disjoint pieces by sequence number; adding one replaces what it overlaps (a retake: the newest counts)."""
+    """Disjoint pieces by sequence number; one more replaces what it overlaps (the newest retake counts)."""
 
     def __init__(self, pieces: Sequence[Piece] = ()) -> None:
         self._pieces = sorted(pieces, key=lambda p: p.first)
@@ -115,44 +169,6 @@ class Pieces:
         self._starts[i:j] = [p.first for p in new]
 
 
-class Darks:
-    """Stores darks once, however many halves share one (an inline dark is a whole image)."""
-
-    def __init__(self, state: Sequence[Any] = ()) -> None:
-        self._darks = [Dark(unpack_locator(kind, values), unpack(key)) for kind, values, key in state]
-
-    def index(self, dark: Dark | None) -> int:
-        """Return the number of ``dark`` in the table, -1 for none."""
-        if dark is None:
-            return -1
-        for i, known in enumerate(self._darks):
-            if known is dark:
-                return i
-        self._darks.append(dark)
-        return len(self._darks) - 1
-
-    def __getitem__(self, index: int) -> Dark | None:
-        return None if index < 0 else self._darks[index]
-
-    def to_state(self) -> list[Any]:
-        """Return the table as plain msgpack-able values."""
-        return [[*pack_locator(d.locator), pack(d.data_key)] for d in self._darks]
-
-    def pack(self, part: Half | Piece) -> dict[str, Any]:
-        """Return a half or piece as plain values."""
-        state = {
-            f.name: pack(getattr(part, f.name)) for f in fields(part) if f.name not in ("dark", "position")
-        }
-        return {**state, "dark": self.index(part.dark), "position": pack_position(part.position)}
-
-    def unpack(self, kind: type[Any], state: Mapping[str, Any]) -> Any:
-        """Take up what :meth:`pack` gave; ``kind`` is :class:`Half` or :class:`Piece`."""
-        values = {name: unpack(value) for name, value in state.items()}
-        values["dark"] = self[state["dark"]]
-        values["position"] = unpack_position(state["position"])
-        return kind(**values)
-
-
 def pack_locator(locator: Locator) -> list[Any]:
     """Return a locator as ``[kind, values]``."""
     return [type(locator).__name__, [pack(getattr(locator, f.name)) for f in fields(locator)]]
@@ -177,55 +193,8 @@ def newest(one: float | None, other: float | None) -> float | None:
     return max(one, other)
 
 
-def flat_configuration(descriptor: Mapping[str, Any], max_elements: int, max_chars: int) -> dict[str, Any]:
-    """Return the descriptor's configuration values by name, small ones only (some devices send whole images)."""
-    return {
-        key: value
-        for device in descriptor.get("configuration", {}).values()
-        for key, value in device.get("data", {}).items()
-        if _small(value, max_elements, max_chars)
-    }
-
-
-def small_readings(
-    event: Mapping[str, Any], data_keys: Mapping[str, Any], frame_key: str, max_elements: int, max_chars: int
-) -> dict[str, Any]:
-    """Return the event's other readings: scalars, short texts, small numeric arrays; no references to files.
-
-    Keys with ``.`` or ``/`` are left out: event-model allows no such key in the result's documents.
-    """
-    filled = event.get("filled", {})
-    readings = {}
-    for key, value in event["data"].items():
-        if key == frame_key or "." in key or "/" in key or not _small(value, max_elements, max_chars):
-            continue
-        if isinstance(value, str) and (filled.get(key) is False or data_keys.get(key, {}).get("external")):
-            continue
-        readings[key] = value
-    return readings
-
-
-def _small(value: Any, max_elements: int, max_chars: int) -> bool:
-    if isinstance(value, (bool, int, float, np.number, np.bool_)):
-        return True
-    if isinstance(value, str):
-        return len(value) <= max_chars
-    if isinstance(value, np.ndarray):
-        return value.dtype.kind in "biufcU" and value.size <= max_elements
-    return isinstance(value, (list, tuple)) and _elements(value, max_elements) <= max_elements
-
-
-def _elements(value: Sequence[Any], limit: int) -> int:
-    """Count the numbers in nested lists; anything else in them counts as too many."""
-    count, stack = 0, [value]
-    while stack:
-        items = stack.pop()
-        count += len(items)
-        if count > limit:
-            return count
-        for item in items:
-            if isinstance(item, (list, tuple)):
-                stack.append(item)
-            elif not isinstance(item, (bool, int, float, str, np.number)):
-                return limit + 1
-    return count
+def datum_locator(run: Run, datum_id: str) -> DatumRef | None:
+    """Return where a datum's array is; None while the datum or its resource has not come."""
+    datum = run.datum(datum_id)
+    resource = run.resources.get(datum["resource"]) if datum else None
+    return DatumRef(resource, datum) if datum and resource else None

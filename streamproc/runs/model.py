@@ -26,10 +26,10 @@ class Run:
     start : Mapping
         The start document; when it was never seen, ``{"uid": uid}`` with ``complete_start`` false.
     descriptors : dict
-        Descriptor documents by uid, in the order they came (a stream may have several: configuration changes).
+        Descriptor documents by uid, in the order they came (several per stream: configuration changes).
     resources, datums, stream_resources : dict
-        The documents that say where frames are, by uid (datums by datum_id). A datum leaves ``datums`` when an
-        event consumed it (:meth:`consume_datum`).
+        The documents that say where frames are, by uid (datums by datum_id). A datum leaves
+        ``datums`` when an event consumed it (:meth:`consume_datum`).
     stop : Mapping or None
         The stop document once seen.
     missing : list of str

@@ -1,4 +1,4 @@
-"""Which run a document belongs to, as far as the document itself says; and the documents of one run in a list."""
+"""Which run a document belongs to, as far as it says itself; and the documents of one run in a list."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ _ARRAY = "__ndarray__"
 
 
 def pack(value: Any) -> Any:
-    """Return ``value`` with arrays as ``{"__ndarray__": dtype, "shape", "data"}`` and numpy scalars as numbers.
+    """Return ``value`` with arrays as ``{"__ndarray__": dtype, "shape", "data"}``, numpy scalars as numbers.
 
     Raises
     ------

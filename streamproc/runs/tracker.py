@@ -1,35 +1,32 @@
-"""RunTracker: which documents belong to which run, tolerant of what real streams do and bounded in all it keeps."""
+"""RunTracker: which documents belong to which run; tolerant of real streams, bounded in all it keeps."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from streamproc.documents import Document
 from streamproc.errors import DocumentRefused, Where
 from streamproc.runs.model import NeedsRewind, Outcome, Run, RunClosed, RunOpened, RunUpdated, Skipped
 from streamproc.runs.pages import unpack_document
+from streamproc.runs.past import Holding, Owners, PastKind
 from streamproc.runs.seen import RecentIds
 from streamproc.runs.select import Reference, reference_of
-from streamproc.runs.state import pack, pack_position, unpack, unpack_position
 from streamproc.validation import DOCUMENT_NAMES, DocumentValidator
 
 __all__ = ["RunTracker", "TrackerLimits"]
-
-_PastKind = Literal["late", "own-result"]
 
 
 @dataclass(frozen=True, slots=True)
 class TrackerLimits:
     """How much the tracker keeps.
 
-    Per open run: ``descriptors`` (more are refused), ``resources`` and ``datums`` (the least recently used are
-    dropped), ``recent_ids`` uids to recognise duplicates by, ``notes``. Altogether: ``past_runs`` remembered
-    with at most ``past_ids`` of their descriptors and resources each, ``held`` documents that wait for their
-    descriptor or resource, and ``rewinds_per_minute`` requests to look back in the topic.
+    Per open run: ``descriptors`` (more are refused), ``resources`` and ``datums`` (the least recently used
+    are dropped), ``recent_ids`` uids to recognise duplicates by, ``notes``. Altogether: ``past_runs``
+    remembered with at most ``past_ids`` of their descriptors and resources each, ``held`` documents that wait
+    for their descriptor or resource, and ``rewinds_per_minute`` requests to look back in the topic.
     """
 
     descriptors: int = 10_000
@@ -50,19 +47,13 @@ class _Open:
     recent: RecentIds
 
 
-@dataclass(slots=True)
-class _Past:
-    kind: _PastKind
-    ids: list[str] = field(default_factory=list)
-
-
 class RunTracker:
     """Follows every run of a document stream.
 
     Rules: interleaved runs are told apart by what each document refers to; redelivered documents are skipped;
-    a stream may have several descriptors (an event names its own); runs that this package published are ignored
-    from start to stop; documents after the stop are ``late``; a document of an unknown run gives
-    :class:`NeedsRewind` once per run, descriptor or resource, and :meth:`adopt` goes on with what is known.
+    a stream may have several descriptors (an event names its own); runs that this package published are
+    ignored from start to stop; documents after the stop are ``late``; a document of an unknown run gives
+    :class:`NeedsRewind`, and :meth:`adopt` goes on with what is known.
 
     Parameters
     ----------
@@ -93,11 +84,8 @@ class RunTracker:
         self._clock = clock
         self._validator = validator or DocumentValidator()
         self._open: dict[str, _Open] = {}  # in order of last document: the first is idle longest
-        self._past: dict[str, _Past] = {}
-        self._owner: dict[str, str] = {}  # descriptor, resource or stream_resource uid -> run uid
-        self._given_up = RecentIds(self.limits.past_runs)
-        self._held: deque[Document] = deque()
-        self._rewinds_s: deque[float] = deque(maxlen=self.limits.rewinds_per_minute)
+        self._owners = Owners(self.limits.past_runs, self.limits.past_ids)
+        self._holding = Holding(self.limits.held, self.limits.past_runs, self.limits.rewinds_per_minute)
 
     @property
     def open_runs(self) -> Mapping[str, Run]:
@@ -131,13 +119,19 @@ class RunTracker:
         return self._feed(document, adopting=True)
 
     def expire(self, now_s: float | None = None) -> list[RunClosed]:
-        """Close the runs that have been idle for longer than the time-out (``now_s`` on the tracker's clock)."""
+        """Close the runs that were idle for longer than the time-out (``now_s`` on the tracker's clock)."""
         now_s = self._clock() if now_s is None else now_s
         reason = f"no document for {self.idle_timeout_s:g} s and no stop"
         idle = [uid for uid, entry in self._open.items() if now_s - entry.last_s > self.idle_timeout_s]
         return [self._close(uid, reason) for uid in idle]
 
-    # -- one document ---------------------------------------------------------------------------------
+    def forget(self, run_uid: str) -> None:
+        """Drop a run as if it had never been seen (its partition went to another instance)."""
+        if run_uid in self._open:
+            self._close(run_uid, "forgotten")
+        self._owners.forget(run_uid)
+
+    # -- one document -----------------------------------------------------------------------------------
 
     def _feed(self, document: Document, adopting: bool) -> list[Outcome]:
         if document.name not in DOCUMENT_NAMES:
@@ -151,42 +145,39 @@ class RunTracker:
         except DocumentRefused as error:
             where = replace(error.where, position=str(document.position))
             raise DocumentRefused(error.message, where) from None
-        outcomes: list[Outcome] = []
-        for part in parts:
-            outcomes.extend(self._route(part, notes, adopting))
-        return outcomes
+        return [outcome for part in parts for outcome in self._route(part, notes, adopting)]
 
     def _route(self, document: Document, notes: list[str], adopting: bool) -> list[Outcome]:
         reference = reference_of(document.name, document.doc)
-        uid = reference.run_uid or next((self._owner[n] for n in reference.needs if n in self._owner), None)
-        if uid in self._past:
-            return [self._past_document(uid, reference, document)]
+        uid = reference.run_uid or self._owners.find(reference.needs)
+        if uid is not None and self._owners.is_past(uid):
+            return [self._late(uid, reference, document)]
         if document.name == "start":
             return self._start(document, notes)
-        if reference.owns is not None and uid is None:  # a stream_resource that names no run
-            uid = self._only_open_run()
-        if uid in self._open:
+        if reference.owns is not None and uid is None:
+            return self._without_run(document, reference, notes)
+        if uid is not None and uid in self._open:
             return self._accept(self._open[uid], reference, document, notes)
-        wanted = uid or (reference.needs or (reference.owns or "",))[0]
-        if not adopting and wanted not in self._given_up and self._may_rewind():
-            return [NeedsRewind(uid, document, self._words(document, wanted))]
-        self._given_up.add(wanted)
+        wanted = uid or reference.needs[0]
+        if not adopting and self._holding.grant(wanted, self._clock()):
+            return [NeedsRewind(uid, document, _words(document, wanted))]
+        self._holding.give_up(wanted)
         if uid is None:
-            return [self._hold(document, self._words(document, wanted))]
-        return [
-            *self._open_incomplete(uid, document),
-            *self._accept(self._open[uid], reference, document, notes),
-        ]
+            return [self._hold(document, wanted)]
+        opened = self._open_incomplete(uid, document)
+        return [*opened, *self._accept(self._open[uid], reference, document, notes)]
 
     def _start(self, document: Document, notes: list[str]) -> list[Outcome]:
         uid = document.doc["uid"]
         entry = self._open.get(uid)
         own = isinstance(document.doc.get("streamproc"), Mapping)
         if entry is None and own:
-            self._remember(uid, "own-result")
+            self._owners.remember(uid, "own-result")
             return [Skipped(document, "a result run of streamproc", "own-result")]
         if entry is None:
-            return self._open_run(Run(uid, document.doc, document.position, notes=notes[: self.limits.notes]))
+            run = Run(uid, document.doc, document.position)
+            self._note(run, notes)
+            return self._open_run(run)
         self._touch(entry)
         if entry.run.complete_start:
             return [Skipped(document, "start repeated")]
@@ -206,43 +197,42 @@ class RunTracker:
             run.stop = document.doc
             self._note(run, notes)
             return [self._close(run.uid, "stop")]
+        claimed: list[Outcome] = []
         if document.name in ("event", "stream_datum"):
             descriptor = document.doc["descriptor"]
             if descriptor not in run.descriptors:
-                if descriptor in self._owner and self._owner[descriptor] != run.uid:
-                    raise self._refused(document, run, f"descriptor {descriptor!r} belongs to another run")
-                return [self._hold(document, f"descriptor {descriptor!r}")]
-        identity = document.name + ":" + str(document.doc.get("datum_id") or document.doc.get("uid"))
-        if identity in entry.recent or self._known(run, document):
-            return [Skipped(document, f"{document.name} repeated")]
+                return [self._undescribed(run, document, descriptor)]
+            if document.name == "stream_datum":
+                claimed = self._claim(entry, document.doc["stream_resource"])
+        identity = f"{document.name}:{document.doc.get('datum_id') or document.doc.get('uid')}"
+        if identity in entry.recent or _known(run, document):
+            return [*claimed, Skipped(document, f"{document.name} repeated")]
         if reference.owns is not None:
             self._register(run, document, reference.owns)
             self._note(run, notes)
         elif document.name == "datum":
-            self._datum(run, document.doc)
+            self._keep_datum(run, document.doc)
         entry.recent.add(identity)
-        return [RunUpdated(run, document), *(self._release(reference.owns) if reference.owns else ())]
+        released = self._holding.release(reference.owns) if reference.owns else []
+        freed = [outcome for held in released for outcome in self._route(held, [], adopting=True)]
+        return [*claimed, RunUpdated(run, document), *freed]
 
-    def _known(self, run: Run, document: Document) -> bool:
-        doc = document.doc
-        if document.name == "descriptor":
-            return doc["uid"] in run.descriptors
-        if document.name == "resource":
-            return doc["uid"] in run.resources
-        if document.name == "stream_resource":
-            return doc["uid"] in run.stream_resources
-        return document.name == "datum" and run.datum(doc["datum_id"]) is not None
+    def _late(self, uid: str, reference: Reference, document: Document) -> Skipped:
+        kind = self._owners.late(uid, reference.owns)
+        if kind == "own-result":
+            return Skipped(document, "a result run of streamproc", kind)
+        return Skipped(document, f"{document.name} after run {uid!r} was closed", kind)
+
+    # -- what a run keeps -------------------------------------------------------------------------------
 
     def _register(self, run: Run, document: Document, uid: str) -> None:
         """Keep a descriptor, resource or stream_resource."""
         if document.name == "descriptor":
-            owner = self._owner.get(uid, run.uid)
-            if owner != run.uid:
-                raise self._refused(document, run, f"descriptor {uid!r} belongs to run {owner!r} already")
+            owner = self._owners.owner(uid)
+            if owner not in (None, run.uid):
+                raise _refused(document, run, f"descriptor {uid!r} belongs to run {owner!r} already")
             if len(run.descriptors) >= self.limits.descriptors:
-                raise self._refused(
-                    document, run, f"more than {self.limits.descriptors} descriptors in one run"
-                )
+                raise _refused(document, run, f"more than {self.limits.descriptors} descriptors in one run")
             run.descriptors[uid] = document.doc
         else:
             kept = run.resources if document.name == "resource" else run.stream_resources
@@ -250,11 +240,10 @@ class RunTracker:
             if len(kept) > self.limits.resources:
                 dropped = next(iter(kept))
                 del kept[dropped]
-                self._disown(dropped, run.uid)
-        # the same resource comes again in later runs (shared dark frames): the newest run counts
-        self._owner[uid] = run.uid
+                self._owners.disown(dropped, run.uid)
+        self._owners.own(uid, run.uid)
 
-    def _datum(self, run: Run, doc: Mapping[str, Any]) -> None:
+    def _keep_datum(self, run: Run, doc: Mapping[str, Any]) -> None:
         resource = run.resources.pop(doc["resource"], None)
         if resource is not None:  # used last, dropped last
             run.resources[doc["resource"]] = resource
@@ -262,15 +251,48 @@ class RunTracker:
         if len(run.datums) > self.limits.datums:
             del run.datums[next(iter(run.datums))]
 
-    # -- runs -----------------------------------------------------------------------------------------
+    def _note(self, run: Run, notes: list[str]) -> None:
+        for note in notes:
+            if len(run.notes) < self.limits.notes and note not in run.notes:
+                run.notes.append(note)
+
+    # -- documents whose run is not known ---------------------------------------------------------------
+
+    def _without_run(self, document: Document, reference: Reference, notes: list[str]) -> list[Outcome]:
+        """Take a resource or stream_resource that names no run (the schema allows it)."""
+        if len(self._open) == 1:
+            return self._accept(next(iter(self._open.values())), reference, document, notes)
+        self._holding.hold(document)
+        return [Skipped(document, f"{document.name} names no run and {len(self._open)} are open", "held")]
+
+    def _claim(self, entry: _Open, stream_resource: str) -> list[Outcome]:
+        """Give a held stream_resource that names no run to the run whose stream_datum refers to it."""
+        if stream_resource in entry.run.stream_resources:
+            return []
+        return [
+            outcome
+            for held in self._holding.claim(stream_resource)
+            for outcome in self._accept(entry, reference_of(held.name, held.doc), held, [])
+        ]
+
+    def _undescribed(self, run: Run, document: Document, descriptor: str) -> Skipped:
+        owner = self._owners.owner(descriptor)
+        if owner not in (None, run.uid):
+            raise _refused(document, run, f"its descriptor {descriptor!r} belongs to run {owner!r}")
+        return self._hold(document, descriptor)
+
+    def _hold(self, document: Document, wanted: str) -> Skipped:
+        self._holding.hold(document)
+        what = _words(document, wanted)
+        return Skipped(document, f"{document.name} refers to {what}, which has not come; held", "held")
+
+    # -- runs -------------------------------------------------------------------------------------------
 
     def _open_run(self, run: Run) -> list[Outcome]:
         outcomes: list[Outcome] = []
         while len(self._open) >= self.max_open:
-            oldest = next(iter(self._open))
-            outcomes.append(
-                self._close(oldest, f"more than {self.max_open} runs open; this one was idle longest")
-            )
+            reason = f"more than {self.max_open} runs were open and this one was idle longest"
+            outcomes.append(self._close(next(iter(self._open)), reason))
         self._open[run.uid] = _Open(run, self._clock(), RecentIds(self.limits.recent_ids))
         return [*outcomes, RunOpened(run)]
 
@@ -283,111 +305,54 @@ class RunTracker:
         entry.last_s = self._clock()
         self._open[entry.run.uid] = self._open.pop(entry.run.uid)
 
-    def _close(self, uid: str, reason: str, kind: _PastKind = "late") -> RunClosed:
+    def _close(self, uid: str, reason: str, kind: PastKind = "late") -> RunClosed:
         run = self._open.pop(uid).run
-        owned = [*run.descriptors, *run.stream_resources, *run.resources]
-        for dropped in owned[self.limits.past_ids :]:
-            self._disown(dropped, uid)
-        self._remember(uid, kind, owned[: self.limits.past_ids])
+        self._owners.remember(uid, kind, [*run.descriptors, *run.stream_resources, *run.resources])
         return RunClosed(run, reason)
-
-    def _remember(self, uid: str, kind: _PastKind, ids: list[str] | None = None) -> None:
-        self._past[uid] = _Past(kind, ids or [])
-        if len(self._past) > self.limits.past_runs:
-            oldest = next(iter(self._past))
-            for owned in self._past.pop(oldest).ids:
-                self._disown(owned, oldest)
-
-    def _past_document(self, uid: str | None, reference: Reference, document: Document) -> Skipped:
-        assert uid is not None
-        past = self._past[uid] = self._past.pop(uid)  # still talked about: forgotten last
-        if (
-            reference.owns is not None
-            and reference.owns not in self._owner
-            and len(past.ids) < self.limits.past_ids
-        ):
-            past.ids.append(reference.owns)
-            self._owner[reference.owns] = uid
-        if past.kind == "own-result":
-            return Skipped(document, "a result run of streamproc", "own-result")
-        return Skipped(document, f"{document.name} after run {uid!r} was closed", "late")
-
-    def _disown(self, owned: str, uid: str) -> None:
-        if self._owner.get(owned) == uid:
-            del self._owner[owned]
-
-    def _only_open_run(self) -> str | None:
-        return next(iter(self._open)) if len(self._open) == 1 else None
-
-    # -- documents whose run is not known -----------------------------------------------------------
-
-    def _may_rewind(self) -> bool:
-        now_s, asked = self._clock(), self._rewinds_s
-        if len(asked) == asked.maxlen and now_s - asked[0] < 60.0:
-            return False  # garbage must not make us search the topic again and again
-        asked.append(now_s)
-        return True
-
-    def _hold(self, document: Document, what: str) -> Skipped:
-        self._held.append(replace(document, raw=b""))
-        if len(self._held) > self.limits.held:
-            self._held.popleft()
-        return Skipped(
-            document, f"{document.name} refers to {what}, which has not come (held for a while)", "held"
-        )
-
-    def _release(self, owned: str) -> Iterator[Outcome]:
-        """Take up the held documents that refer to ``owned``."""
-        ready = [d for d in self._held if owned in reference_of(d.name, d.doc).needs]
-        if ready:
-            self._held = deque(d for d in self._held if owned not in reference_of(d.name, d.doc).needs)
-        for document in ready:
-            yield from self._route(document, [], adopting=True)
-
-    @staticmethod
-    def _words(document: Document, wanted: str) -> str:
-        kinds = {"event": "descriptor", "stream_datum": "descriptor", "datum": "resource"}
-        return f"{kinds.get(document.name, 'run')} {wanted!r}"
-
-    def _note(self, run: Run, notes: list[str]) -> None:
-        for note in notes:
-            if len(run.notes) < self.limits.notes and note not in run.notes:
-                run.notes.append(note)
-
-    @staticmethod
-    def _refused(document: Document, run: Run, why: str) -> DocumentRefused:
-        return DocumentRefused(
-            f"{document.name}: {why}", Where(run_uid=run.uid, position=str(document.position))
-        )
 
     # -- state ------------------------------------------------------------------------------------------
 
     def to_state(self) -> dict[str, Any]:
-        """Return all that is needed to go on elsewhere, as plain msgpack-able values (idle times as ages, s)."""
+        """Return all that is needed to go on elsewhere, as plain msgpack-able values (idle times as ages)."""
         now_s = self._clock()
         return {
             "open": [[e.run.to_state(), now_s - e.last_s, list(e.recent)] for e in self._open.values()],
-            "past": [[uid, past.kind, list(past.ids)] for uid, past in self._past.items()],
-            "given_up": list(self._given_up),
-            "held": [
-                [d.name, pack(d.doc), pack_position(d.position), d.key, d.published_s] for d in self._held
-            ],
+            "past": self._owners.to_state(),
+            **self._holding.to_state(),
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up what :meth:`to_state` gave; settings and clock are this tracker's own."""
-        now_s = self._clock()
-        self._open, self._past, self._owner = {}, {}, {}
-        for uid, kind, ids in state["past"]:
-            self._past[uid] = _Past(kind, list(ids))
-            self._owner.update(dict.fromkeys(ids, uid))
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], **settings: Any) -> RunTracker:
+        """Make a tracker with ``settings`` (those of the class) and take up what :meth:`to_state` gave."""
+        tracker = cls(**settings)
+        now_s = tracker._clock()
+        tracker._owners.restore(state["past"])
+        tracker._holding.restore(state)
         for run_state, age_s, recent in state["open"]:
             run = Run.from_state(run_state)
-            self._open[run.uid] = _Open(run, now_s - age_s, RecentIds(self.limits.recent_ids, recent))
-            for kept in (run.descriptors, run.resources, run.stream_resources):
-                self._owner.update(dict.fromkeys(kept, run.uid))
-        self._given_up = RecentIds(self.limits.past_runs, state["given_up"])
-        self._held = deque(
-            Document(name, unpack(doc), unpack_position(position), key, published_s=published_s)
-            for name, doc, position, key, published_s in state["held"]
-        )
+            entry = _Open(run, now_s - age_s, RecentIds(tracker.limits.recent_ids, recent))
+            tracker._open[run.uid] = entry
+            for uid in (*run.descriptors, *run.resources, *run.stream_resources):
+                tracker._owners.own(uid, run.uid)
+        return tracker
+
+
+def _known(run: Run, document: Document) -> bool:
+    doc = document.doc
+    if document.name == "descriptor":
+        return doc["uid"] in run.descriptors
+    if document.name == "resource":
+        return doc["uid"] in run.resources
+    if document.name == "stream_resource":
+        return doc["uid"] in run.stream_resources
+    return document.name == "datum" and run.datum(doc["datum_id"]) is not None
+
+
+def _words(document: Document, wanted: str) -> str:
+    kinds = {"event": "descriptor", "stream_datum": "descriptor", "datum": "resource"}
+    return f"{kinds.get(document.name, 'run')} {wanted!r}"
+
+
+def _refused(document: Document, run: Run, why: str) -> DocumentRefused:
+    where = Where(run_uid=run.uid, position=str(document.position))
+    return DocumentRefused(f"{document.name}: {why}", where)

@@ -1,4 +1,4 @@
-"""Public helpers for testing consumers and services: memory transports, a clock, run makers, a hostile corpus."""
+"""Public helpers for tests: memory transports, a clock, makers of whole runs, a hostile corpus."""
 
 from streamproc.testing.clock import FakeClock
 from streamproc.testing.memory import Delivery, MemorySink, MemorySource, documents

@@ -98,7 +98,7 @@ def answers_every_frame(case: Case) -> None:
 
 
 def values_match_their_declaration(case: Case) -> None:
-    """Every declared output is there, of its kind and shape; an estimate has a sigma; nothing else is there."""
+    """Every declared output is there, of its kind and shape, and nothing else; an estimate has a sigma."""
     declared = {o.name: o for o in case.analysis.outputs()}
     for answer in _results(case):
         _same(sorted(declared), sorted(answer.values), f"outputs of seq_num {answer.seq_num}")
@@ -141,7 +141,7 @@ def frames_are_left_alone(case: Case) -> None:
 
 
 def bad_frames_are_contained(case: Case) -> None:
-    """Empty, flat, NaN, negative, saturated and wrongly shaped frames fail or are out of domain, never crash."""
+    """Empty, flat, NaN, negative, saturated, wrongly shaped frames fail or are out of domain; no crash."""
     good = case.example.frames[0]
     running = case.analysis.begin(case.example.run)
     for label, array in _bad_arrays(good.array):

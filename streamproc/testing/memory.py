@@ -58,6 +58,8 @@ class MemorySource:
         self.paused = self.closed = False
         self._sizes = [batch_size] if isinstance(batch_size, int) else list(batch_size)
         self._rewind_limit = rewind_limit
+        self._revoked: set[TopicPartition] = set()
+        self._untold: list[TopicPartition] = []
 
     def append(self, *messages: Document | BadMessage) -> None:
         """Add messages at the end."""
@@ -90,6 +92,22 @@ class MemorySource:
     def resume(self) -> None:
         """Give messages out again."""
         self.paused = False
+
+    def assigned(self) -> Sequence[TopicPartition]:
+        """Return the partitions of all messages."""
+        return sorted({m.position.topic_partition for m in self.messages} - self._revoked)
+
+    def revoke(self, partition: TopicPartition) -> None:
+        """Take a partition away: its messages are given out no more, :meth:`revoked` tells of it once."""
+        self._revoked.add(partition)
+        self._untold.append(partition)
+        rest = self.messages[self.position :]
+        self.messages[self.position :] = [m for m in rest if m.position.topic_partition != partition]
+
+    def revoked(self) -> Sequence[TopicPartition]:
+        """Return the partitions taken away since the last call."""
+        untold, self._untold = self._untold, []
+        return untold
 
     def lag(self) -> int:
         """Return how many messages wait behind the read position."""
