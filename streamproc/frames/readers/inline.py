@@ -1,0 +1,57 @@
+"""Arrays that came in the event itself: as they are, or as (nested) lists."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.errors import FrameFailed
+
+__all__ = ["read_inline"]
+
+
+def read_inline(value: Any, data_key: Mapping[str, Any]) -> npt.NDArray[Any]:
+    """Return an inline value as an array.
+
+    An array keeps its own dtype, whatever the descriptor says. A list gets the descriptor's ``dtype_numpy``
+    if every value survives that, else numpy's choice.
+
+    Raises
+    ------
+    FrameFailed
+        One number, text, a mapping, or lists of unequal length.
+    """
+    if isinstance(value, np.ndarray):
+        return value
+    if not isinstance(value, list | tuple):
+        raise FrameFailed(
+            f"the reading is no array but {type(value).__name__} {value!r:.80}: "
+            "choose the data key that holds the detector's array"
+        )
+    try:
+        array = np.asarray(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FrameFailed(f"the reading's lists are not a regular array: {error}") from error
+    if array.dtype.kind not in "biufc":
+        raise FrameFailed(f"the reading's lists hold {array.dtype}, not numbers of one kind and equal length")
+    return _as_declared(array, data_key.get("dtype_numpy"))
+
+
+def _as_declared(array: npt.NDArray[Any], declared: Any) -> npt.NDArray[Any]:
+    """Return the list's values in the declared dtype where that changes none of them."""
+    if not isinstance(declared, str):
+        return array
+    try:
+        dtype = np.dtype(declared)
+        if dtype.kind not in "biufc":
+            return array
+        with np.errstate(all="ignore"):
+            same = array.astype(dtype)
+            kept = np.array_equal(same, array, equal_nan=array.dtype.kind in "fc")
+    except (TypeError, ValueError, OverflowError):
+        return array
+    rounded = dtype.kind in "fc" and array.dtype.kind in "fc"
+    return same if kept or rounded else array
