@@ -182,7 +182,7 @@ class Assembler:
         return self._complete
 
     def missing(self, stop: Mapping[str, Any] | None) -> list[Missing]:
-        """Return the readings that exist, by the stop document or by what was seen, but never became complete.
+        """Return the readings that exist, by the stop or by what was seen, but never became complete.
 
         Parameters
         ----------
