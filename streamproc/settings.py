@@ -24,6 +24,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "load_settings",
+    "merge_tables",
 ]
 
 Positive = Annotated[float, Field(gt=0)]
@@ -270,9 +271,9 @@ def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None)
         for name, value in (overrides or {}).items():
             section = getattr(settings, name)
             if isinstance(section, _Section):
-                value = type(section).model_validate(_merge(section.model_dump(), value))
+                value = type(section).model_validate(merge_tables(section.model_dump(), value))
             elif isinstance(section, dict):
-                value = _merge(section, value)
+                value = merge_tables(section, value)
             settings = settings.model_copy(update={name: value})
     except ValidationError as error:
         raise ConfigurationError(_explain(error, path)) from error
@@ -306,12 +307,12 @@ def _refuse_unknown_environment() -> None:
             )
 
 
-def _merge(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+def merge_tables(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
     """Return ``base`` with ``extra`` laid over it, tables merged."""
     merged = dict(base)
     for key, value in extra.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
-            merged[key] = _merge(merged[key], value)
+            merged[key] = merge_tables(merged[key], value)
         else:
             merged[key] = value
     return merged

@@ -14,7 +14,7 @@ from streamproc.loading import analysis_settings, find_analysis
 from streamproc.observability.metrics import ServiceMetrics
 from streamproc.runs import RunTracker
 from streamproc.service import Service, ServiceParts
-from streamproc.settings import Settings, load_settings
+from streamproc.settings import Settings, load_settings, merge_tables
 from streamproc.transports.kafka import KafkaSink, KafkaSource
 
 __all__ = ["build_service", "frame_reader", "load_analysis", "settings_of"]
@@ -36,7 +36,7 @@ def load_analysis(name: str, settings: Settings, extra: dict[str, Any] | None = 
     unknown = sorted(set(settings.analysis) - {analysis.name, name} - _names())
     if unknown:
         raise ConfigurationError(f"[analysis.{unknown[0]}]: there is no such analysis")
-    table = {**settings.analysis.get(analysis.name, {}), **(extra or {})}
+    table = merge_tables(settings.analysis.get(analysis.name, {}), extra or {})
     return analysis.load(analysis_settings(analysis, table), LoadContext(settings.inference))
 
 

@@ -1,0 +1,172 @@
+"""``streamproc predict``: an analysis on files, without a broker."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+from streamproc.analysis import Analysis, Frame, FrameFailure
+from streamproc.cli.wiring import load_analysis, settings_of
+from streamproc.documents import Position
+from streamproc.errors import ConfigurationError, ContainedError, FrameFailed
+from streamproc.frames.pattern_files import PATTERN_SUFFIXES, read_image, read_pattern
+from streamproc.runs import Run
+from streamproc.settings import Settings
+
+__all__ = ["predict_command"]
+
+_KEY = "frame"
+_AXIS = "axis"
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """What a file holds, as a frame and the settings that go with it."""
+
+    frame: Frame
+    settings: dict[str, Any]
+
+
+@click.command("predict")
+@click.argument("analysis")
+@click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--config",
+    "-c",
+    type=click.Path(path_type=Path),
+    help="Settings file, for [analysis.NAME] and [inference].",
+)
+@click.option("--model", help="NAME, NAME:VERSION or an .onnx file; overrides the settings.")
+@click.option("--poni", type=click.Path(path_type=Path), help="Geometry (.poni) of detector images.")
+@click.option("--mask", type=click.Path(path_type=Path), help="Mask of detector images (non-zero: not used).")
+@click.option(
+    "--axis", type=click.Choice(["2theta", "q"]), help="Axis of 1-D patterns, where the file does not say."
+)
+@click.option(
+    "--wavelength", "wavelength_A", type=float, metavar="ANGSTROM", help="Wavelength of 1-D patterns."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file, a line each.")
+def predict_command(
+    analysis: str,
+    files: tuple[Path, ...],
+    config: Path | None,
+    model: str | None,
+    poni: Path | None,
+    mask: Path | None,
+    axis: str | None,
+    wavelength_A: float | None,
+    as_json: bool,
+) -> int:
+    """Run ANALYSIS on FILES: the same reduction and model as the live service.
+
+    FILES are detector images (.tif .edf .cbf .npy, or file.h5::/dataset) with --poni, or 1-D patterns
+    (.xy .prn .xye .csv .chi .npz .xrdml .dat .txt), axis 2theta in degrees or q in 1/angstrom.
+
+    \b
+    Examples:
+      streamproc predict phase-map sample.xy
+      streamproc predict phase-map frame_0001.tif --poni geometry.poni --json
+
+    Exit code 1 when a file could not be read or analysed (the others are answered).
+    """
+    settings = settings_of(config)
+    extra = _reduction(poni, mask) | ({"model": _absolute(model)} if model else {})
+    loaded: dict[str, Analysis] = {}
+    failed = False
+    for file in files:
+        answer = {"file": str(file), **_answer(analysis, file, settings, extra, axis, wavelength_A, loaded)}
+        failed = failed or "error" in answer
+        click.echo(json.dumps(_plain(answer)) if as_json else "\n".join(_lines(answer)))
+    return 1 if failed else 0
+
+
+def _answer(
+    name: str, file: Path, settings: Settings, extra: dict[str, Any], axis: str | None,
+    wavelength_A: float | None, loaded: dict[str, Analysis],
+) -> dict[str, Any]:  # fmt: skip
+    try:
+        given = _read(file, axis, wavelength_A, "reduction" in extra or _has_geometry(name, settings))
+        table = {**given.settings, **extra}
+        kind = json.dumps(table, sort_keys=True, default=str)
+        if kind not in loaded:
+            loaded[kind] = load_analysis(name, settings, table)
+        analysis = loaded[kind]
+        result = analysis.begin(_run(given.frame)).process([given.frame])[0]
+    except ContainedError as error:
+        return {"error": error.message}
+    if isinstance(result, FrameFailure):
+        return {"error": result.reason}
+    return dict(analysis.report(result))
+
+
+def _read(file: Path, axis: str | None, wavelength_A: float | None, geometry: bool) -> _Input:
+    name = str(file).partition("::")[0]
+    if not Path(name).is_file():
+        raise FrameFailed(f"{name}: no such file")
+    if Path(name).suffix.lower() in PATTERN_SUFFIXES:
+        kind = {None: None, "2theta": "two_theta_deg", "q": "q_invA"}[axis]
+        pattern = read_pattern(file, kind, wavelength_A)
+        frame = _frame(pattern.intensity, {_AXIS: pattern.axis})
+        table = {"axis_key": _AXIS, "axis_kind": pattern.axis_kind, "wavelength_A": pattern.wavelength_A}
+        return _Input(frame, table)
+    if not geometry:
+        raise ConfigurationError(f"{file}: a detector image needs its geometry: --poni FILE")
+    return _Input(_frame(read_image(file), {}), {})
+
+
+def _frame(array: Any, readings: dict[str, Any]) -> Frame:
+    return Frame("file", "primary", 1, _KEY, array, 0.0, readings)
+
+
+def _run(frame: Frame) -> Run:
+    run = Run("file", {"uid": "file", "time": 0.0}, Position("file", 0, 0))
+    keys = {_KEY: {"source": "file", "dtype": "array", "shape": list(frame.array.shape)}}
+    run.descriptors["file"] = {"uid": "file", "name": frame.stream, "data_keys": keys, "time": 0.0}
+    return run
+
+
+def _reduction(poni: Path | None, mask: Path | None) -> dict[str, Any]:
+    named = {"poni": poni, "mask": mask}
+    table = {k: str(v.resolve()) for k, v in named.items() if v is not None}
+    return {"reduction": table} if table else {}
+
+
+def _has_geometry(name: str, settings: Settings) -> bool:
+    return bool(settings.analysis.get(name, {}).get("reduction", {}).get("poni"))
+
+
+def _absolute(model: str) -> str:
+    return str(Path(model).resolve()) if model.endswith(".onnx") else model
+
+
+def _plain(value: Any) -> Any:
+    """JSON has no NaN: what is not known is null."""
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _lines(answer: dict[str, Any]) -> Iterator[str]:
+    yield click.style(answer["file"], bold=True)
+    if "error" in answer:
+        yield f"  {click.style('failed', fg='red')}: {answer['error']}"
+        return
+    for name, phase in answer.get("phases", {}).items():
+        low, high = phase["interval90"]
+        yield f"  {name:<12} {phase['fraction']:7.2%} +- {phase['sigma']:.2%}   90 %: {low:.2%} to {high:.2%}"
+    for name in ("amorphous", "unknown"):
+        if name in answer:
+            yield f"  {name:<12} {answer[name]:7.2%}"
+    yield f"  model        {answer.get('model')}"
+    if answer.get("in_domain"):
+        yield f"  {click.style('in domain', fg='green')}"
+    else:
+        yield f"  {click.style('out of domain', fg='yellow')}: {'; '.join(answer.get('reasons', []))}"
