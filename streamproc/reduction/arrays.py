@@ -15,6 +15,9 @@ __all__ = ["IMAGE_SUFFIXES", "read_array", "split_inner"]
 
 Array = npt.NDArray[Any]
 
+MAX_BYTES = 2 * 2**30
+"""Larger datasets (bytes, unpacked) are stacks of frames, not calibration images."""
+
 HDF5_SUFFIXES = frozenset({".h5", ".hdf5", ".hdf", ".nxs", ".nx5"})
 TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
 FABIO_SUFFIXES = frozenset({".edf", ".cbf", ".msk", ".mccd", ".img", ".mar3450"})
@@ -67,7 +70,13 @@ def _read(path: Path, suffix: str, inner: str | None) -> Array:
     if suffix in TIFF_SUFFIXES:
         import tifffile
 
-        return np.asarray(tifffile.imread(path))
+        with tifffile.TiffFile(path) as file:
+            kinds = [f"{series.dtype}{series.shape}" for series in file.series]
+            if len(kinds) != 1:
+                raise ConfigurationError(
+                    f"{path} holds {len(kinds)} image series, expected one: {', '.join(kinds)}"
+                )
+            return np.asarray(file.asarray())
     if suffix in FABIO_SUFFIXES:
         return _read_fabio(path)
     if suffix == ".npy":
@@ -82,10 +91,18 @@ def _read_hdf5(path: Path, inner: str | None) -> Array:
 
     with h5py.File(path, "r") as file:
         if inner is not None and isinstance(file.get(inner), h5py.Dataset):
-            return np.asarray(file[inner][()])
+            return _load(path, file[inner])
         found: list[str] = []
         file.visititems(lambda name, item: found.append("/" + name) if _is_image(item) else None)
-        return np.asarray(file[_choose(path, found, inner)][()])
+        return _load(path, file[_choose(path, found, inner)])
+
+
+def _load(path: Path, dataset: Any) -> Array:
+    if dataset.nbytes > MAX_BYTES:
+        raise ConfigurationError(
+            f"{path}::{dataset.name} has shape {dataset.shape}, {dataset.nbytes} bytes: more than one image may have"
+        )
+    return np.asarray(dataset[()])
 
 
 def _read_fabio(path: Path) -> Array:
