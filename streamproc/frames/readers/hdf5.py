@@ -26,6 +26,7 @@ from streamproc.frames.readers.hdf5_chunks import (
     ChunkLayout,
     RawChunks,
     allocated,
+    any_stored,
     layout_of,
     read_raw,
     row_chunks,
@@ -163,6 +164,7 @@ class _Open:
         self._bitshuffle = bitshuffle
         self._layouts: dict[str, tuple[h5py.Dataset, ChunkLayout]] = {}
         self._runs: set[str] = set()
+        self._indexed: set[str] = set()
         self.direct: dict[str, bool] = {}
         """Datasets whose direct decoding was compared with the library's: whether it agreed."""
 
@@ -198,6 +200,10 @@ class _Open:
         if hi > shape[0]:
             raise _Missing(f"{what} has {shape[0]} rows (so far), rows {lo}..{hi - 1} are wanted")
         check_size((hi - lo, *shape[1:]), layout.dtype.itemsize, max_bytes, f"rows {lo}..{hi - 1} of {what}")
+        if layout.chunks is not None and name not in self._indexed:
+            if not any_stored(dataset):
+                raise _Missing(f"rows {lo}..{hi - 1} of {what} are not written yet: no chunk is stored")
+            self._indexed.add(name)
         if hi - lo == 1 and self._decodes(name, layout):
             return self._raw_row(name, dataset, layout, lo, what)
         self._check_allocated(dataset, layout, lo, hi, what)
@@ -207,6 +213,7 @@ class _Open:
         known = self._layouts.get(name)
         if known is None or known[0] is not dataset:
             self.direct.pop(name, None)
+            self._indexed.discard(name)
             known = self._layouts[name] = (dataset, layout_of(dataset, what))
         return known[1]
 

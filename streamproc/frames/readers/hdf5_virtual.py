@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import h5py
@@ -22,7 +23,7 @@ __all__ = ["Piece", "VirtualRows", "virtual_rows"]
 _MOST_SOURCES = 100_000
 
 Rows = tuple[int, int]
-Region = tuple[slice, ...]
+Region = tuple[Any, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,26 +128,37 @@ def _pieces_of_row(sources: list[Any], row: int, at: int, what: str) -> list[Pie
                 f"{what} has printf-style source names ({source.file_name!r:.200}), which are not read"
             )
         target = (slice(at, at + 1), *(axis.span(what) for axis in theirs[1:]))
-        ours = _axes(source.src_space, what)
-        pieces.append(_piece(source, ours, ordinal, target, what))
+        pieces.append(_piece(source, ordinal, target, what))
     return pieces
 
 
-def _piece(source: Any, ours: list[_Axis], ordinal: int, target: Region, what: str) -> Piece:
+def _piece(source: Any, ordinal: int, target: Region, what: str) -> Piece:
+    """Return one source's part of a row: its ordinal-th row, or all of a source without a rows axis."""
+    if source.src_space.get_select_type() == h5py.h5s.SEL_ALL:
+        select = partial(_select, ordinal, ordinal, len(target), what)
+        return Piece(source.file_name, source.dset_name, select, (Ellipsis,), target)
+    ours = _axes(source.src_space, what)
     if len(ours) == len(target):
-        row = ours[0].element(ordinal)
-        region = (slice(None), *(axis.span(what) for axis in ours[1:]))
-        return Piece(source.file_name, source.dset_name, lambda _: (row, row + 1), region, target)
-    if len(ours) == len(target) - 1 and ordinal == 0:
+        select = partial(_select, ours[0].element(ordinal), ordinal, len(target), what)
+        region: Region = (slice(None), *(axis.span(what) for axis in ours[1:]))
+    else:
+        select = partial(_select, ordinal, ordinal, len(target), what)
         region = tuple(axis.span(what) for axis in ours)
-        return Piece(source.file_name, source.dset_name, lambda shape: (0, shape[0]), region, target)
-    raise FrameFailed(f"{what} has a virtual source of rank {len(ours)} that does not fit rank {len(target)}")
+    return Piece(source.file_name, source.dset_name, select, region, target)
+
+
+def _select(row: int, ordinal: int, rank: int, what: str, shape: tuple[int, ...]) -> Rows:
+    if len(shape) == rank:
+        return row, row + 1
+    if len(shape) == rank - 1 and ordinal == 0:
+        return 0, shape[0]
+    raise FrameFailed(f"{what} has a virtual source of shape {shape} that does not fit rank {rank}")
 
 
 def _axes(space: Any, what: str) -> list[_Axis]:
     """Return a dataspace's selection per axis."""
     kind = space.get_select_type()
-    if kind == h5py.h5s.SEL_ALL:
+    if kind == h5py.h5s.SEL_ALL:  # of a virtual space, whose own extent is known
         return [_Axis(0, 1, n, 1) for n in space.get_simple_extent_dims()]
     if kind != h5py.h5s.SEL_HYPERSLABS or not space.is_regular_hyperslab():
         raise FrameFailed(f"{what} maps its sources in an irregular way, which is not read")
