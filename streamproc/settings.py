@@ -108,6 +108,9 @@ class RunsSettings(_Section):
     rewind_max_messages: Count = Field(
         20_000, description="How far back a run's start is looked for when joined in the middle."
     )
+    rewind_max_bytes: Count = Field(
+        256 * 1024 * 1024, description="Most bytes read in that search; they are held in memory."
+    )
 
 
 class FramesSettings(_Section):

@@ -1,0 +1,322 @@
+"""KafkaSource: documents from one topic, offsets committed by hand, membership that survives a pause."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import structlog
+from kafka import KafkaConsumer
+from kafka import TopicPartition as KafkaPartition
+from kafka.consumer.subscription_state import ConsumerRebalanceListener
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import (
+    AuthorizationError,
+    CommitFailedError,
+    FencedInstanceIdError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
+from kafka.structs import OffsetAndMetadata
+
+from streamproc.documents import BadMessage, Document, Position, TopicPartition
+from streamproc.errors import ConfigurationError, DeliveryError, DocumentRefused, FatalError
+from streamproc.settings import KafkaSettings, RunsSettings
+from streamproc.transports.codec import DecodeLimits, decode
+from streamproc.transports.kafka.connect import connect, milliseconds
+from streamproc.transports.kafka.rewind import Rewinder
+
+__all__ = ["KafkaSource"]
+
+_log = structlog.get_logger()
+
+_PARTITION_FETCH_BYTES = 8 * 1024 * 1024
+_FETCH_BYTES = 32 * 1024 * 1024
+_KEPT_OVERSIZED_BYTES = 1024 * 1024
+_LOOK_INTERVAL_S = 1.0
+_MOVED = (CommitFailedError, RebalanceInProgressError, IllegalGenerationError, UnknownMemberIdError)
+
+
+class KafkaSource:
+    """Documents of one topic, as a member of a consumer group.
+
+    Nothing is committed on its own: :meth:`commit` is called by the sink once the results are published.
+    Not thread safe; one thread polls, commits and closes.
+
+    Parameters
+    ----------
+    kafka : KafkaSettings
+        Broker, log-in and fetch settings.
+    topic : str
+        The raw topic.
+    group : str
+        Consumer group.
+    runs : RunsSettings
+        Bounds of :meth:`rewind_to_start`.
+    limits : DecodeLimits or None
+        Bounds of a message; by default those of :class:`DecodeLimits` with ``kafka.max_message_bytes``.
+
+    Raises
+    ------
+    ConfigurationError
+        No broker, refused log-in or unknown topic, within ``kafka.connect_timeout_s``.
+    """
+
+    def __init__(
+        self,
+        kafka: KafkaSettings,
+        topic: str,
+        group: str,
+        runs: RunsSettings | None = None,
+        limits: DecodeLimits | None = None,
+    ) -> None:
+        self._kafka, self._topic, self._group = kafka, topic, group
+        self._limits = limits or DecodeLimits(message_bytes=kafka.max_message_bytes)
+        self._runs = runs or RunsSettings()
+        self._consumer = connect(kafka, self._make_consumer)
+        self._rebalance = _Rebalance(self._consumer)
+        self._pending: dict[TopicPartition, int] = {}
+        self._pending_since_s: float | None = None
+        self._reached = True
+        self._next_look_s = 0.0
+        try:
+            self._require_topic()
+        except BaseException:
+            self.close()
+            raise
+        self._consumer.subscribe([topic], listener=self._rebalance)
+
+    def _make_consumer(self, options: dict[str, Any]) -> KafkaConsumer:
+        kafka = self._kafka
+        return KafkaConsumer(
+            **options,
+            group_id=self._group,
+            group_instance_id=kafka.group_instance_id,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest" if kafka.from_beginning else "latest",
+            isolation_level="read_committed",
+            allow_auto_create_topics=False,
+            partition_assignment_strategy=[CooperativeStickyAssignor],
+            session_timeout_ms=milliseconds(kafka.session_timeout_s),
+            heartbeat_interval_ms=milliseconds(min(3.0, kafka.session_timeout_s / 3)),
+            max_poll_records=kafka.max_poll_messages,
+            fetch_max_wait_ms=milliseconds(kafka.fetch_max_wait_s),
+            max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
+            fetch_max_bytes=_FETCH_BYTES,
+            # One message larger than a fetch still comes whole, so the frame limit follows the message limit.
+            receive_message_max_bytes=2 * kafka.max_message_bytes + _FETCH_BYTES,
+            retry_backoff_ms=20,
+        )
+
+    def _require_topic(self) -> None:
+        try:
+            known = self._consumer.partitions_for_topic(self._topic)
+        except AuthorizationError as error:
+            raise ConfigurationError(f"no right to read topic {self._topic}: {error}") from error
+        if not known:
+            raise ConfigurationError(
+                f"topic {self._topic} does not exist at {self._kafka.bootstrap} (or may not be read); "
+                "`streamproc topics create` makes it, kafka.raw_topic names another"
+            )
+
+    def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
+        """Return what has arrived, waiting at most ``timeout_s`` (s); empty while the broker is away.
+
+        Raises
+        ------
+        ConfigurationError
+            The group or topic may not be used.
+        DeliveryError
+            Another instance with the same ``group_instance_id`` took over.
+        FatalError
+            The topic cannot be read any further.
+        """
+        try:
+            records = self._consumer.poll(timeout_ms=round(timeout_s * 1000))
+        except KafkaError as error:
+            self._judge(error)
+            return ()
+        self._look_at_connection(bool(records))
+        if self._pending:
+            self.commit({}, self._kafka.request_timeout_s)
+        return [self._message(record) for batch in records.values() for record in batch]
+
+    def _judge(self, error: KafkaError) -> None:
+        if isinstance(error, AuthorizationError):
+            raise ConfigurationError(
+                f"no right to read topic {self._topic} in group {self._group}: {error}"
+            ) from error
+        if isinstance(error, FencedInstanceIdError):
+            raise DeliveryError(
+                f"another instance with kafka.group_instance_id {self._kafka.group_instance_id!r} took over"
+            ) from error
+        if not (error.retriable or isinstance(error, _MOVED)):
+            raise FatalError(f"reading topic {self._topic} failed: {error}") from error
+        _log.info("reading failed, trying again", topic=self._topic, reason=str(error))
+
+    def _look_at_connection(self, arrived: bool) -> None:
+        """Say once that the broker is away, and once that it is back."""
+        now_s = time.monotonic()
+        if now_s < self._next_look_s:
+            return
+        self._next_look_s = now_s + _LOOK_INTERVAL_S
+        reached = arrived or self._connections() > 0
+        if reached != self._reached:
+            self._reached = reached
+            state = "answers again" if reached else "does not answer; trying again until it does"
+            _log.warning(f"Kafka broker {state}", bootstrap=self._kafka.bootstrap)
+
+    def _connections(self) -> float:
+        metrics = self._consumer.metrics(raw=True) or {}
+        return next((float(m.value()) for n, m in metrics.items() if n.name == "connection-count"), 1.0)
+
+    def _message(self, record: Any) -> Document | BadMessage:
+        position = Position(record.topic, record.partition, record.offset)
+        raw: bytes = record.value if record.value is not None else b""
+        published_s = record.timestamp / 1000 if record.timestamp and record.timestamp > 0 else None
+        try:
+            name, doc = decode(raw, self._limits)
+        except DocumentRefused as error:
+            reason = error.message if raw else "message without a value"
+            if len(raw) > self._kafka.max_message_bytes:
+                raw = raw[:_KEPT_OVERSIZED_BYTES]
+                reason += f"; only its first {_KEPT_OVERSIZED_BYTES} bytes are kept"
+            return BadMessage(position, reason, record.key, raw, published_s)
+        return Document(name, doc, position, record.key, raw, published_s, tuple(record.headers or ()))
+
+    def rewind_to_start(self, run_uid: str | None, before: Document) -> Sequence[Document]:
+        """Return the documents of a run that precede ``before`` in its partition, oldest first.
+
+        A second consumer, outside the group, reads backwards in chunks, so the read position stays.
+
+        Parameters
+        ----------
+        run_uid : str or None
+            The run, or None (or empty) when only ``before`` is known: its descriptor or resource is looked
+            for first, and says which run it is.
+        before : Document
+            The document that showed that the run's start was missed.
+
+        Returns
+        -------
+        sequence of Document
+            Empty when the start does not lie within ``runs.rewind_max_messages`` and
+            ``runs.rewind_max_bytes`` before it.
+        """
+        with Rewinder(self._kafka, self._runs, self._limits) as rewinder:
+            return rewinder.documents(run_uid, before)
+
+    def commit(self, consumed: Mapping[TopicPartition, int], timeout_s: float) -> None:
+        """Store the next offset to read per partition.
+
+        While the group is being rearranged the broker takes no commits; they are then kept and tried again at
+        the next call or poll (a partition that went to another member is dropped: its new owner reads on from
+        the last commit).
+
+        Raises
+        ------
+        DeliveryError
+            Not stored within ``timeout_s`` (s), or another instance took over.
+        """
+        self._pending.update(consumed)
+        mine = {(p.topic, p.partition) for p in self._consumer.assignment()}
+        self._pending = {p: offset for p, offset in self._pending.items() if p in mine}
+        if not self._pending:
+            self._pending_since_s = None
+            return
+        offsets = {KafkaPartition(*p): OffsetAndMetadata(o, "", -1) for p, o in self._pending.items()}
+        try:
+            self._consumer.commit(offsets, timeout_ms=milliseconds(timeout_s))
+        except _MOVED as error:
+            self._keep_pending(error, timeout_s)
+        except KafkaError as error:
+            raise DeliveryError(
+                f"offsets of group {self._group} not committed within {timeout_s:g} s: {error}; "
+                "end and restart: what was not committed is read again"
+            ) from error
+        else:
+            self._pending, self._pending_since_s = {}, None
+
+    def _keep_pending(self, error: KafkaError, timeout_s: float) -> None:
+        now_s = time.monotonic()
+        self._pending_since_s = self._pending_since_s or now_s
+        if now_s - self._pending_since_s > max(timeout_s, 2 * self._kafka.session_timeout_s):
+            raise DeliveryError(f"group {self._group} accepts no commits: {error}") from error
+
+    def pause(self) -> None:
+        """Stop fetching (membership and heartbeats go on); polled sequences are empty until ``resume``."""
+        self._rebalance.paused = True
+        self._consumer.pause(*self._consumer.assignment())
+
+    def resume(self) -> None:
+        """Fetch again."""
+        self._rebalance.paused = False
+        self._consumer.resume(*self._consumer.paused())
+
+    def assigned(self) -> Sequence[TopicPartition]:
+        """Return the partitions that are read now."""
+        return sorted((p.topic, p.partition) for p in self._consumer.assignment())
+
+    def revoked(self) -> Sequence[TopicPartition]:
+        """Return the partitions taken away since the last call; their unfinished work is dropped."""
+        return self._rebalance.take_revoked()
+
+    def lag(self) -> int:
+        """Return how many messages wait behind the read position.
+
+        As the broker last said; while no partition was ever assigned it is unknown and given as 1, so that
+        nobody takes "not started" for "all read".
+        """
+        partitions = self._consumer.assignment()
+        if not partitions:
+            return 0 if self._rebalance.ever_assigned else 1
+        return sum(self._partition_lag(p) for p in partitions)
+
+    def _partition_lag(self, partition: KafkaPartition) -> int:
+        try:
+            position = self._consumer.position(partition, timeout_ms=50)
+            end = self._consumer.highwater(partition)
+        except KafkaError:
+            return 1
+        return 1 if position is None or end is None else max(0, end - position)
+
+    def close(self) -> None:
+        """Leave the group and free everything; never raises."""
+        try:
+            self._consumer.close(autocommit=False, timeout_ms=2000)
+        except Exception as error:
+            _log.info("closing the consumer failed", reason=str(error))
+
+
+class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
+    """Remembers what was taken away, and keeps new partitions paused while the topic is paused."""
+
+    def __init__(self, consumer: KafkaConsumer) -> None:
+        self.paused = False
+        self.ever_assigned = False
+        self._consumer = consumer
+        self._taken: list[TopicPartition] = []
+
+    def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
+        """Note the new partitions."""
+        partitions = list(assigned)
+        if partitions:
+            self.ever_assigned = True
+        if self.paused:
+            self._consumer.pause(*partitions)
+
+    def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
+        """Note what goes to another member."""
+        self._taken += [(p.topic, p.partition) for p in revoked]
+
+    def on_partitions_lost(self, lost: Iterable[KafkaPartition]) -> None:
+        """Note what went to another member while we were away."""
+        self.on_partitions_revoked(lost)
+
+    def take_revoked(self) -> list[TopicPartition]:
+        """Return and forget what was taken away."""
+        taken, self._taken = self._taken, []
+        return taken
