@@ -100,7 +100,7 @@ def _read_hdf5(path: Path, inner: str | None) -> Array:
 def _load(path: Path, dataset: Any) -> Array:
     if dataset.nbytes > MAX_BYTES:
         raise ConfigurationError(
-            f"{path}::{dataset.name} has shape {dataset.shape}, {dataset.nbytes} bytes: more than one image may have"
+            f"{path}::{dataset.name} has shape {dataset.shape}: more bytes ({dataset.nbytes}) than an image"
         )
     return np.asarray(dataset[()])
 

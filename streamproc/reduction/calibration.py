@@ -96,10 +96,7 @@ def load_calibration(settings: ReductionSettings, base_dir: Path) -> Calibration
 
 
 def _image(setting: str, path: Path, value: str) -> npt.NDArray[Any]:
-    try:
-        array = read_array(path, split_inner(value)[1])
-    except ConfigurationError as error:
-        raise ConfigurationError(f"reduction.{setting}: {error.message}") from error
+    array = _array(setting, path, value)
     if array.ndim == 3 and len(array) == 1:
         array = array[0]
     if array.ndim != 2 or not array.size:
@@ -108,9 +105,16 @@ def _image(setting: str, path: Path, value: str) -> npt.NDArray[Any]:
     return array
 
 
+def _array(setting: str, path: Path, value: str) -> npt.NDArray[Any]:
+    try:
+        return read_array(path, split_inner(value)[1])
+    except ConfigurationError as error:
+        raise ConfigurationError(f"reduction.{setting}: {error.message}") from error
+
+
 def _hot_pixels(path: Path, value: str) -> npt.NDArray[np.int64]:
     if path.suffix.lower() in {".npy", ".npz", ".h5", ".hdf5"}:
-        pixels = read_array(path, split_inner(value)[1])
+        pixels = _array("hot_pixels", path, value)
     else:
         if not path.is_file():
             raise ConfigurationError(f"reduction.hot_pixels: {path} does not exist")

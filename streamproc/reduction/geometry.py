@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -79,7 +80,8 @@ def load_geometry(path: Path) -> Geometry:
     absent = [key for key in ("distance", *_PONI_KEYS) if key not in present]
     if absent:
         raise ConfigurationError(
-            f"geometry file {path} lacks {', '.join(absent)}: it must be a complete .poni file of pyFAI"
+            f"geometry file {path} lacks {', '.join(map(str.capitalize, absent))}: it must be a complete .poni "
+            "file of pyFAI"
         )
     if not {"detector", "pixelsize1"} & present:
         raise ConfigurationError(
@@ -91,7 +93,7 @@ def load_geometry(path: Path) -> Geometry:
         integrator = pyFAI.load(str(path))
     except Exception as error:  # pyFAI raises whatever its parser met
         raise ConfigurationError(f"geometry file {path} cannot be read by pyFAI: {error}") from error
-    _require_pixels(integrator, str(path))
+    _require_sense(integrator, str(path))
     return Geometry.of(integrator, path.name, sha256_file(path))
 
 
@@ -124,6 +126,7 @@ def geometry_from_calibration_md(calibration_md: Mapping[str, Any]) -> Geometry:
         ) from error
     if calibration_md.get("splineFile"):
         raise RunRefused("calibration_md names a splineFile, which is not in the document: use a .poni file")
+    _require_finite(values, wavelength_m)
     if not 0 < values["dist"] < 1e4 or min(values["pixel1"], values["pixel2"]) <= 0:
         raise RunRefused(
             f"calibration_md has distance {values['dist']} m and pixels {values['pixel1']} x "
@@ -133,13 +136,32 @@ def geometry_from_calibration_md(calibration_md: Mapping[str, Any]) -> Geometry:
     try:
         detector = detector_factory(str(calibration_md.get("detector")), pixels)
     except RuntimeError:  # not a detector pyFAI knows: pixels and shape say it all
-        shape = calibration_md.get("max_shape")
-        detector = Detector(**pixels, max_shape=None if shape is None else tuple(map(int, shape)))
+        detector = Detector(**pixels, max_shape=_max_shape(calibration_md.get("max_shape")))
     integrator = AzimuthalIntegrator(**values, detector=detector, wavelength=wavelength_m)
     digest = fingerprint(
         {"calibration_md": {k: calibration_md[k] for k in _MD_KEYS}, "wavelength": wavelength}, {}
     )
     return Geometry.of(integrator, "calibration_md", digest)
+
+
+def _require_finite(values: Mapping[str, float], wavelength_m: float | None) -> None:
+    wrong = [f"{key} = {value}" for key, value in values.items() if not math.isfinite(value)]
+    if wavelength_m is not None and not 0 < wavelength_m < 1e-8:
+        wrong.append(f"wavelength = {wavelength_m} m")
+    if wrong:
+        raise RunRefused(
+            f"calibration_md in the start document has {', '.join(wrong)}: not finite or not possible"
+        )
+
+
+def _max_shape(shape: Any) -> tuple[int, int] | None:
+    if shape is None:
+        return None
+    try:
+        rows, columns = map(int, shape)
+    except (TypeError, ValueError) as error:
+        raise RunRefused(f"calibration_md has max_shape {shape!r}, expected rows and columns") from error
+    return rows, columns
 
 
 def _poni_keys(path: Path) -> set[str]:
@@ -148,9 +170,13 @@ def _poni_keys(path: Path) -> set[str]:
     return {key.strip().lower() for key, value in pairs if value.strip() not in ("", "None")}
 
 
-def _require_pixels(integrator: Any, name: str) -> None:
+def _require_sense(integrator: Any, name: str) -> None:
     detector = integrator.detector
     if not (detector.pixel1 and detector.pixel2):
         raise ConfigurationError(
             f"{name}: the detector {detector.name} has no pixel size; write PixelSize1 and 2"
         )
+    values = {key: float(getattr(integrator, key)) for key in ("dist", *_PONI_KEYS)}
+    wrong = [f"{key} = {value}" for key, value in values.items() if not math.isfinite(value)]
+    if wrong or values["dist"] <= 0:
+        raise ConfigurationError(f"{name}: {', '.join(wrong) or 'dist is not positive'}; calibrate again")
