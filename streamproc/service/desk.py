@@ -73,7 +73,9 @@ class Desk:
         if begins and run.stream_descriptors(self._analysis.stream()):
             work = self._begin(run)
         if work is not None:
-            room = max(self._most_waiting - len(work.pending), 0)
+            # Only a stream_datum can announce many readings at once; those that find no room stay folded up.
+            many = outcome.document.name == "stream_datum"
+            room = max(self._most_waiting - len(work.pending), 0) if many else None
             expect(work, outcome.document, work.assembler.feed(outcome.document, room))
 
     def _begin(self, run: Run) -> RunWork | None:

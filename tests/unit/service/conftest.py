@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+_spec = importlib.util.spec_from_file_location("service_toy", Path(__file__).with_name("toy.py"))
+_toy = importlib.util.module_from_spec(_spec)
+sys.modules["service_toy"] = _toy
+_spec.loader.exec_module(_toy)
+
+
+@pytest.fixture
+def bench():
+    return _toy.Bench
+
+
+@pytest.fixture
+def toy():
+    return _toy.Toy
