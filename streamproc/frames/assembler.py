@@ -259,7 +259,7 @@ class Assembler:
         timestamps = doc["timestamps"]
         return Half(
             doc["uid"], doc["seq_num"], descriptor["uid"], doc["time"], readings,
-            {key: timestamps[key] for key in readings if key in timestamps},
+            {key: _number(timestamps.get(key), doc["time"]) for key in readings},
             document.position, document.published_s, self._darks.newest(self.frame_key), datum_id,
         )  # fmt: skip
 
@@ -406,16 +406,16 @@ class Assembler:
         return f"resource {datum['resource']!r} never came"
 
     def _reasons(self) -> Iterator[Missing]:
-        for half in self._halves:
-            yield Missing(half.seq_num, half.seq_num + 1, self._waits_for(half))
-        for piece in self._pieces:
-            yield Missing(piece.first, piece.stop, "its event never came")
-        yield from self._failures
         for document in self._unresolved:
             numbers, resource = document.doc["seq_nums"], document.doc["stream_resource"]
             if self.run.descriptors[document.doc["descriptor"]]["name"] == self.stream:
                 reason = f"stream_resource {resource!r} never came"
                 yield Missing(numbers["start"], numbers["stop"], reason)
+        for half in self._halves:
+            yield Missing(half.seq_num, half.seq_num + 1, self._waits_for(half))
+        for piece in self._pieces:
+            yield Missing(piece.first, piece.stop, "its event never came")
+        yield from self._failures
 
     def _never(self) -> str:
         """Say what is missing of a reading of which nothing at all was seen."""
@@ -491,6 +491,10 @@ def _is_stream(data_key: Mapping[str, Any]) -> bool:
 def _needs_event(descriptor: Mapping[str, Any]) -> bool:
     """Tell whether events of this descriptor carry anything: some key is not in a stream_resource."""
     return not all(_is_stream(entry) for entry in descriptor["data_keys"].values())
+
+
+def _number(value: Any, otherwise: float) -> float:
+    return value if isinstance(value, (int, float)) else otherwise
 
 
 def _merged(found: list[Missing]) -> list[Missing]:
