@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from kafka import KafkaAdminClient
 from kafka.errors import KafkaError, KafkaTimeoutError
 
 from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings
 
-__all__ = ["broker_addresses", "client_options", "connect", "milliseconds"]
+__all__ = ["broker_addresses", "client_options", "cluster_size", "connect", "milliseconds"]
 
 Client = TypeVar("Client")
 
@@ -62,8 +63,8 @@ def client_options(kafka: KafkaSettings) -> dict[str, Any]:
     if kafka.security_protocol.startswith("SASL"):
         if kafka.sasl_mechanism is None or kafka.username is None or kafka.password is None:
             raise ConfigurationError(
-                f"kafka.security_protocol {kafka.security_protocol} needs kafka.sasl_mechanism, kafka.username "
-                "and kafka.password (environment variable STREAMPROC_KAFKA__PASSWORD)"
+                f"kafka.security_protocol {kafka.security_protocol} needs kafka.sasl_mechanism, "
+                "kafka.username and kafka.password (environment variable STREAMPROC_KAFKA__PASSWORD)"
             )
         options |= {
             "sasl_mechanism": kafka.sasl_mechanism,
@@ -168,3 +169,20 @@ def _client_log() -> Iterator[list[str]]:
         logger.removeHandler(listener)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def cluster_size(bootstrap: str, timeout_s: float) -> int:
+    """Return how many brokers are up in an unencrypted cluster; 0 when none answers in ``timeout_s`` (s)."""
+    with _client_log():
+        try:
+            admin = KafkaAdminClient(
+                bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=milliseconds(timeout_s)
+            )
+        except (KafkaError, OSError):
+            return 0
+        try:
+            return len(admin.describe_cluster()["brokers"])
+        except KafkaError:
+            return 0
+        finally:
+            admin.close()

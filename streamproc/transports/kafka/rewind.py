@@ -50,7 +50,7 @@ class Rewinder:
             self._consumer.close(autocommit=False, timeout_ms=1000)
 
     def documents(self, run_uid: str | None, before: Document) -> list[Document]:
-        """Return the run's documents before ``before``, oldest first; empty when its start is out of reach."""
+        """Return the run's documents before ``before``, oldest first; none when its start is out of reach."""
         try:
             return self._search(run_uid or None, before)
         except (KafkaError, ConfigurationError) as error:

@@ -34,8 +34,8 @@ class Committer(Protocol):
 def make_producer(kafka: KafkaSettings, delivery: DeliverySettings, **options: Any) -> KafkaProducer:
     """Make a producer whose every publication ends within ``delivery.flush_timeout_s``, well or badly.
 
-    Idempotence is off unless asked for in ``options``: kafka-python's idempotent producer hangs for good after
-    an outage longer than its delivery time-out. Order is kept by one request in flight at a time.
+    Idempotence is off unless asked for in ``options``: kafka-python's idempotent producer hangs for good
+    after an outage longer than its delivery time-out. Order is kept by one request in flight at a time.
 
     Raises
     ------
