@@ -13,8 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from streamproc.models.phase_qpa.classical import ClassicalFit, ClassicalFitter
-from streamproc.models.phase_qpa.example import example_run
-from streamproc.models.phase_qpa.interpret import Answer, interpret, prepare
+from streamproc.models.phase_qpa.interpret import PhaseAnswer, interpret, prepare
 
 from streamproc.analysis import (
     Estimate,
@@ -27,6 +26,7 @@ from streamproc.analysis import (
     Provenance,
     RunResult,
 )
+from streamproc.documents import Position
 from streamproc.errors import ConfigurationError, FrameFailed, RunRefused
 from streamproc.inference.card import ModelCard
 from streamproc.inference.model import OnnxModel
@@ -36,6 +36,7 @@ from streamproc.reduction.calibration import Calibration, load_calibration
 from streamproc.reduction.geometry import geometry_from_calibration_md
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.runs import Run
+from streamproc.settings import InferenceSettings
 
 __all__ = ["ANALYSIS", "PhaseMap", "PhaseMapSettings"]
 
@@ -129,8 +130,13 @@ class PhaseMap:
 
     @classmethod
     def example(cls, folder: Path) -> Example:
-        """Return a short run of simulated patterns."""
-        run, frames = example_run()
+        """Return a short run made of the shipped model's golden patterns."""
+        path = find_model("phase_qpa", InferenceSettings())
+        card = OnnxModel(path, InferenceSettings()).card
+        with np.load(path.with_name("golden.npz"), allow_pickle=False) as golden:
+            patterns = np.asarray(golden["x"][:8], np.float64) ** 2
+        axis = np.linspace(card.axis.start, card.axis.stop, card.axis.n)
+        run, frames = _example_run(axis, np.round(patterns * 1e5))
         return Example({"axis_key": "two_theta"}, run, frames)
 
     @classmethod
@@ -292,7 +298,13 @@ class PhaseMapRun:
         for place, frame in enumerate(frames):
             try:
                 pattern = self._pattern(frame)
-                x, coverage = prepare(pattern.axis, pattern.intensity, self._model.card, pattern.kind)
+                x, coverage = prepare(
+                    pattern.axis,
+                    pattern.intensity,
+                    self._model.card,
+                    kind=pattern.kind,
+                    wavelength_A=pattern.wavelength_A,
+                )
                 prepared.append((place, frame, pattern, x, coverage))
             except FrameFailed as error:
                 answers[place] = FrameFailure(frame.seq_num, error.message)
@@ -345,7 +357,10 @@ class PhaseMapRun:
             raise FrameFailed("no geometry for this run")
         dark = frame.dark if self._settings.reduction.from_run.dark else None
         profile = self._plan.integrate(frame.array, dark)
-        return _Pattern(profile.axis, profile.axis_kind, profile.intensity, profile.wavelength_A)
+        measured = np.isfinite(profile.intensity)  # bins without a usable pixel were not measured
+        return _Pattern(
+            profile.axis[measured], profile.axis_kind, profile.intensity[measured], profile.wavelength_A
+        )
 
     def _given_pattern(self, frame: Frame, axis_key: str) -> _Pattern:
         axis = frame.readings.get(axis_key)
@@ -373,7 +388,7 @@ class PhaseMapRun:
         pattern: _Pattern,
         x: npt.NDArray[np.float32],
         coverage: float,
-        answer: Answer,
+        answer: PhaseAnswer,
         fit: ClassicalFit | None,
     ) -> FrameResult:
         reasons = (*_wavelength_doubt(pattern, self._model.card), *answer.reasons)
@@ -403,6 +418,40 @@ class PhaseMapRun:
         return FrameResult(
             frame.seq_num, values, in_domain, reasons, self._model.model_id, dict(frame.readings)
         )
+
+
+def _example_run(axis: npt.NDArray[np.float64], patterns: npt.NDArray[np.float64]) -> tuple[Run, list[Frame]]:
+    start = {
+        "uid": "example",
+        "time": 1.0,
+        "plan_name": "scan",
+        "motors": ["x"],
+        "hints": {"dimensions": [[["x"], "primary"]]},
+    }
+    run = Run("example", start, Position("example", 0, 0))
+    channels = {"source": "example", "dtype": "array", "shape": [axis.size]}
+    data_keys = {
+        "pattern": channels,
+        "two_theta": channels,
+        "x": {"source": "example", "dtype": "number", "shape": [], "units": "mm"},
+    }
+    run.descriptors["d"] = {
+        "uid": "d",
+        "name": "primary",
+        "run_start": "example",
+        "time": 1.0,
+        "data_keys": data_keys,
+        "object_keys": {"x": ["x"]},
+        "hints": {"x": {"fields": ["x"]}},
+    }
+    frames = [
+        Frame(
+            "example", "primary", n, "pattern", pattern, 1.0 + n,
+            {"two_theta": axis, "x": float(n)}, {"two_theta": 1.0 + n, "x": 1.0 + n},
+        )
+        for n, pattern in enumerate(patterns, 1)
+    ]  # fmt: skip
+    return run, frames
 
 
 def _dimensions(entry: Any) -> int:

@@ -79,7 +79,8 @@ def _analysis(name: str, settings: Settings) -> str:
 def _topics(settings: Settings) -> str:
     from streamproc.transports.kafka import check_topics
 
-    faults = check_topics(settings)
+    reports = check_topics(settings)
+    faults = [f"{r.name}: {problem}" for r in reports for problem in r.problems]
     if faults:
         raise ConfigurationError("; ".join(faults))
-    return f"{settings.kafka.bootstrap}: {settings.topic('raw')}, {settings.topic('results')}"
+    return f"{settings.kafka.bootstrap}: " + ", ".join(f"{r.name} ({r.partitions})" for r in reports)
