@@ -226,6 +226,9 @@ class Analysis(Protocol):
             When more than one key fits; the message lists the candidates and the setting to use.
         """
 
+    def report(self, result: FrameResult) -> Mapping[str, Any]:
+        """Return one answer as `streamproc predict` prints it (JSON-able)."""
+
     def begin(self, run: Run) -> RunAnalysis:
         """Start on a run.
 

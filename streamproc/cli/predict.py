@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
@@ -23,6 +23,7 @@ __all__ = ["predict_command"]
 
 _KEY = "frame"
 _AXIS = "axis"
+_AXES: dict[str, Literal["two_theta_deg", "q_invA"]] = {"2theta": "two_theta_deg", "q": "q_invA"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +111,7 @@ def _read(file: Path, axis: str | None, wavelength_A: float | None, geometry: bo
     if not Path(name).is_file():
         raise FrameFailed(f"{name}: no such file")
     if Path(name).suffix.lower() in PATTERN_SUFFIXES:
-        kind = {None: None, "2theta": "two_theta_deg", "q": "q_invA"}[axis]
-        pattern = read_pattern(file, kind, wavelength_A)
+        pattern = read_pattern(file, _AXES.get(axis or ""), wavelength_A)
         frame = _frame(pattern.intensity, {_AXIS: pattern.axis})
         table = {"axis_key": _AXIS, "axis_kind": pattern.axis_kind, "wavelength_A": pattern.wavelength_A}
         return _Input(frame, table)

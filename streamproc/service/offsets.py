@@ -55,4 +55,4 @@ class OffsetBook:
     def forget(self, partition: TopicPartition) -> None:
         """Drop a partition that was taken away."""
         for book in (self._next, self._held, self._committed):
-            book.pop(partition, None)  # type: ignore[attr-defined]
+            book.pop(partition, None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
 import numpy.typing as npt
 import structlog
@@ -74,7 +75,7 @@ def analyse(reader: FrameReader, analysis: RunAnalysis, requests: Sequence[Frame
 def _frame(reader: FrameReader, request: FrameRequest) -> Frame | FrameFailure | StillWaiting:
     try:
         array = reader.read(request)
-        dark: npt.NDArray[object] | None = reader.dark(request) if request.dark is not None else None
+        dark: npt.NDArray[Any] | None = reader.dark(request) if request.dark is not None else None
     except NotYet as error:
         return StillWaiting(error.message)
     except ContainedError as error:
