@@ -1,0 +1,188 @@
+"""Training patterns mixed fresh at every step (torch): composition, unknowns, glass, background, counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from streamproc.models.phase_qpa.library import AXIS, Library
+
+__all__ = ["PLAIN", "Batch", "MixSettings", "Mixer"]
+
+
+@dataclass(frozen=True, slots=True)
+class MixSettings:
+    """How often what is mixed in.
+
+    Attributes
+    ----------
+    unknown_share, amorphous_share : float
+        Probability that a pattern holds an unknown or an amorphous material.
+    only_unknown_share, only_amorphous_share, empty_share : float
+        Probability that it holds nothing else, or nothing but background (counted as amorphous only).
+    cut_share : float
+        Probability that an end of the axis is missing.
+    contrast : float
+        Standard deviation of the error of each phase's scale (microabsorption, occupancies).
+    """
+
+    unknown_share: float = 0.35
+    amorphous_share: float = 0.35
+    only_unknown_share: float = 0.05
+    only_amorphous_share: float = 0.03
+    empty_share: float = 0.02
+    cut_share: float = 0.5
+    contrast: float = 0.02
+
+
+PLAIN = MixSettings(0.0, 0.3, 0.0, 0.0, 0.0)
+"""What the model is meant for: known phases with or without glass; sets out-of-domain limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Inputs and truth.
+
+    Attributes
+    ----------
+    x : Tensor, shape (b, 2000)
+        Network input.
+    fractions : Tensor, shape (b, 4)
+        Weight fractions among the known phases.
+    unknown : Tensor, shape (b,)
+        Share of the unknown material in the crystalline intensity.
+    amorphous : Tensor, shape (b,)
+        Weight share of glass in glass and known phases.
+    has_known : Tensor of bool, shape (b,)
+        Whether there is anything to read fractions from.
+    """
+
+    x: torch.Tensor
+    fractions: torch.Tensor
+    unknown: torch.Tensor
+    amorphous: torch.Tensor
+    has_known: torch.Tensor
+
+
+class Mixer:
+    """Mixes a library's rows.
+
+    Parameters
+    ----------
+    library : Library
+        Phases rendered alone.
+    seed : int
+        Seed of everything drawn here.
+    settings : MixSettings
+        How often what is mixed in.
+    """
+
+    def __init__(self, library: Library, seed: int, settings: MixSettings | None = None) -> None:
+        self.settings = settings or MixSettings()
+        self.known = torch.from_numpy(library.known)
+        self.unknown = torch.from_numpy(library.unknown)
+        self.glass = torch.from_numpy(library.glass)
+        self.area = torch.from_numpy(library.area)
+        self.axis = torch.from_numpy(AXIS).float()
+        self.generator = torch.Generator().manual_seed(seed)
+
+    def state(self) -> torch.Tensor:
+        """Return the generator's state."""
+        return self.generator.get_state()
+
+    def restore(self, state: torch.Tensor) -> None:
+        """Take the generator's state up again."""
+        self.generator.set_state(state)
+
+    def _uniform(self, *shape: int) -> torch.Tensor:
+        return torch.rand(*shape, generator=self.generator)
+
+    def _log_uniform(self, n: int, low: float, high: float) -> torch.Tensor:
+        return torch.exp(self._uniform(n, 1) * (torch.tensor(high / low).log()) + torch.tensor(low).log())
+
+    def batch(self, rows: torch.Tensor) -> Batch:
+        """Mix one pattern per row.
+
+        Parameters
+        ----------
+        rows : Tensor of int, shape (b,)
+            Rows of the library.
+        """
+        n = len(rows)
+        fractions = self._composition(n)
+        unknown, amorphous, only_unknown = self._shares(n)
+        weights = fractions * torch.exp(self.settings.contrast * torch.randn(n, 4, generator=self.generator))
+        crystal = torch.bmm(weights[:, None, :], self.known[rows])[:, 0]
+        glass = self.glass[torch.randint(len(self.glass), (n,), generator=self.generator)]
+        glass = glass * torch.exp(0.15 * torch.randn(n, 1, generator=self.generator))
+        total = (1 - amorphous)[:, None] * crystal + amorphous[:, None] * glass
+        total = torch.where(only_unknown[:, None], torch.zeros_like(total), total)
+        area = (1 - amorphous) * crystal.mean(1)
+        odds = torch.where(only_unknown, crystal.mean(1), area * unknown / (1 - unknown).clamp(min=1e-3))
+        total = total + odds[:, None] * self.unknown[rows]
+        empty = (amorphous > 0.98) & (self._uniform(n) < self._empty_odds())
+        total = torch.where(empty[:, None], torch.full_like(total, 1e-6), total)
+        has_known = ~only_unknown & (amorphous < 0.98)
+        x = self._detect(total, self.area[rows])
+        return Batch(x, fractions, torch.where(only_unknown, torch.ones(n), unknown), amorphous, has_known)
+
+    def _composition(self, n: int) -> torch.Tensor:
+        """One to four phases present, uniform on the simplex of those."""
+        weights = -torch.log(self._uniform(n, 4).clamp(min=1e-9))
+        sharper = self._uniform(n, 1) < 0.25
+        weights = torch.where(sharper, weights**2, weights)
+        count = torch.multinomial(torch.tensor([0.1, 0.25, 0.3, 0.35]), n, True, generator=self.generator) + 1
+        order = self._uniform(n, 4).argsort(1).argsort(1)
+        weights = weights * (order < count[:, None])
+        return weights / weights.sum(1, keepdim=True)
+
+    def _shares(self, n: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        s = self.settings
+        draw = self._uniform(n)
+        unknown = torch.where(draw < s.unknown_share, self._uniform(n) ** 1.5 * 0.98, torch.zeros(n))
+        only_unknown = draw < s.only_unknown_share
+        draw = self._uniform(n)
+        amorphous = torch.where(draw < s.amorphous_share, self._uniform(n) * 0.95, torch.zeros(n))
+        only_amorphous = (draw < s.only_amorphous_share + s.empty_share) & ~only_unknown
+        amorphous = torch.where(only_amorphous, torch.ones(n), amorphous)
+        amorphous = torch.where(only_unknown, torch.zeros(n), amorphous)
+        unknown = torch.where(only_amorphous, torch.zeros(n), unknown)
+        return unknown, amorphous, only_unknown
+
+    def _empty_odds(self) -> float:
+        s = self.settings
+        return s.empty_share / max(1e-9, s.empty_share + s.only_amorphous_share)
+
+    def _detect(self, total: torch.Tensor, area: torch.Tensor) -> torch.Tensor:
+        """Background, counting noise (rounded normal: Poisson but for means below five), missing ends."""
+        n = len(total)
+        peak = total.max(1, keepdim=True).values
+        empty = peak < 1e-5
+        total = torch.where(empty, torch.zeros_like(total), total / peak) + self._background(n)
+        total = total / total.max(1, keepdim=True).values
+        counts = torch.where(area[:, None], self._log_uniform(n, 3e3, 3e6), self._log_uniform(n, 300.0, 5e4))
+        pixel = 1 + torch.where(area[:, None], 0.006, 0.0) * torch.randn(
+            total.shape, generator=self.generator
+        )
+        mean = total * pixel.clamp(min=0.5) * counts
+        noisy = mean + mean.sqrt() * torch.randn(total.shape, generator=self.generator)
+        noisy = noisy.round_().clamp_(min=0)
+        x = torch.sqrt(noisy) * self._window(n)
+        return x / x.max(1, keepdim=True).values.clamp(min=1e-6)
+
+    def _background(self, n: int) -> torch.Tensor:
+        """Constant, air scatter falling with angle, and a slow wave; 0.2 to 50 % of the highest peak."""
+        t = (self.axis - 20) / 80
+        level = self._log_uniform(n, 0.001, 0.5)
+        air = self._uniform(n, 1) ** 2 * 3 * torch.exp(-t[None, :] / (0.05 + 0.4 * self._uniform(n, 1)))
+        phase = 6.2832 * self._uniform(n, 1)
+        wave = 0.4 * self._uniform(n, 1) * torch.sin(phase + (1 + 4 * self._uniform(n, 1)) * t[None, :])
+        slope = (self._uniform(n, 1) - 0.5) * t[None, :]
+        return level * (1 + air + wave + slope).clamp(min=0.05)
+
+    def _window(self, n: int) -> torch.Tensor:
+        """Zero what a shorter scan would not have measured."""
+        cut = self._uniform(n, 2) < self.settings.cut_share
+        first = torch.where(cut[:, :1], 20 + 10 * self._uniform(n, 1), torch.full((n, 1), 19.0))
+        last = torch.where(cut[:, 1:], 70 + 30 * self._uniform(n, 1), torch.full((n, 1), 101.0))
+        return ((self.axis >= first) & (self.axis <= last)).float()
