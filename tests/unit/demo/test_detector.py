@@ -85,7 +85,8 @@ def test_gaps_are_zero_and_hot_pixels_and_beam_stop_are_masked(
 def test_pyfai_recovers_the_simulated_pattern_from_a_frame(files: CalibrationFiles, camera: Camera) -> None:
     result = pyFAI.load(str(files.geometry)).integrate1d(
         camera.frame(0, MIXTURE), 2000, unit="2th_deg", radial_range=(20, 100),
-        method=("no", "histogram", "cython"), mask=tifffile.imread(files.mask), dark=tifffile.imread(files.dark), error_model="poisson",
+        method=("no", "histogram", "cython"), error_model="poisson",
+        mask=tifffile.imread(files.mask), dark=tifffile.imread(files.dark),
     )  # fmt: skip
     axis = np.arange(19.0, 101.5, 0.01)
     phases = single_phase_patterns(axis)
