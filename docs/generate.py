@@ -26,7 +26,8 @@ def commands() -> str:
     page.write(HEAD + "# Commands\n")
     for name in _COMMANDS:
         for path in _paths(name):
-            text = CliRunner().invoke(_group, [*path, "--help"], prog_name="streamproc", terminal_width=100).output
+            asked = [*path, "--help"]
+            text = CliRunner().invoke(_group, asked, prog_name="streamproc", terminal_width=100).output
             page.write(f"\n## streamproc {' '.join(path)}\n\n```\n{text.rstrip()}\n```\n")
     return page.getvalue()
 
@@ -41,8 +42,10 @@ def _paths(name: str) -> Iterator[list[str]]:
 def settings() -> str:
     """Every setting, as `streamproc config schema` explains it."""
     text = CliRunner().invoke(_group, ["config", "schema"], prog_name="streamproc").output
-    return f"{HEAD}# Settings\n\nIn a TOML file; each can also be given as an environment variable\n" + (
-        "`STREAMPROC_SECTION__KEY`. `streamproc config show` prints a whole file.\n\n```\n" + text.rstrip() + "\n```\n"
+    return (
+        f"{HEAD}# Settings\n\nIn a TOML file; each can also be given as an environment variable\n"
+        "`STREAMPROC_SECTION__KEY`. `streamproc config show` prints a whole file.\n\n"
+        f"```\n{text.rstrip()}\n```\n"
     )
 
 
@@ -52,13 +55,15 @@ def analyses() -> str:
     page.write(HEAD + "# Analyses and the data keys of their results\n")
     for name in analysis_names():
         found = find_analysis(name)
-        page.write(f"\n## {name} (version {found.version})\n\n{(found.__doc__ or '').strip().splitlines()[0]}\n\n")
+        summary = (found.__doc__ or "").strip().splitlines()[0]
+        page.write(f"\n## {name} (version {found.version})\n\n{summary}\n\n")
         describe = getattr(found, "describe", None)
         if describe is None:
             continue
         page.write("| data key | dtype | units | meaning |\n|---|---|---|---|\n")
         for key, entry in expand_outputs(describe(), name.replace("-", "_")).items():
-            page.write(f"| `{key}` | {entry['dtype']} | {entry['units']} | {entry.get('description', '')} |\n")
+            meaning = entry.get("description", "")
+            page.write(f"| `{key}` | {entry['dtype']} | {entry['units']} | {meaning} |\n")
     return page.getvalue()
 
 
@@ -77,7 +82,7 @@ PAGES = {"commands.md": commands, "settings.md": settings, "analyses.md": analys
 def main() -> int:
     """Write or compare the pages."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="change nothing; exit 1 when a page is out of date")
+    parser.add_argument("--check", action="store_true", help="only say whether the pages are up to date")
     arguments = parser.parse_args()
     stale = []
     REFERENCE.mkdir(exist_ok=True)

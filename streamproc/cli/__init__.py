@@ -59,7 +59,7 @@ def _group() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line; an expected failure is one sentence on stderr and its exit code."""
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
-        # More frames at once beat more threads inside one, and sums split among threads may round differently.
+        # Frames side by side beat threads inside one, and sums split among threads may round differently.
         os.environ.setdefault(variable, "1")
     try:
         result: Any = _group.main(args=argv, prog_name="streamproc", standalone_mode=False)

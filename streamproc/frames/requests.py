@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy.typing as npt
-
 from streamproc.documents import Position
 
 __all__ = ["DatumRef", "FrameRequest", "Inline", "Locator", "StreamSlice"]

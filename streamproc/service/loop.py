@@ -133,7 +133,7 @@ class Service:
         return ok, {"seconds_since_last_turn": round(silent_s, 3), "open_runs": len(self._desk.works)}
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
-        """Say whether the loop turns and has partitions to read (model and calibration are loaded by then)."""
+        """Say whether the loop turns and has partitions to read (all is loaded by then)."""
         healthy, details = self.health()
         assigned = self._source.assigned()
         return healthy and bool(assigned), {**details, "partitions": [f"{t}/{p}" for t, p in assigned]}
