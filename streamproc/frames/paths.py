@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 from collections.abc import Mapping
@@ -34,6 +35,11 @@ class PathPolicy:
 
     roots: tuple[Path, ...]
     prefix_map: Mapping[str, str] = field(default_factory=dict)
+    _real_roots: tuple[str, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Follow the roots' own symbolic links once; a file's are followed every time."""
+        object.__setattr__(self, "_real_roots", tuple(os.path.realpath(root) for root in self.roots))
 
     def resolve(self, uri_or_path: str | Path) -> Path:
         """Return the real path of a file or folder inside the allowed roots, every symbolic link followed.
@@ -74,14 +80,13 @@ class PathPolicy:
         if "\0" in text or len(text) > _LONGEST_PATH:
             raise FrameFailed(f"not a usable path ({_shown(text)}): too long or with a NUL byte")
         try:
-            real = Path(text).resolve()
-            inside = any(real.is_relative_to(root.resolve()) for root in self.roots)
-        except (OSError, RuntimeError, ValueError) as error:
+            real = os.path.realpath(text)
+        except (OSError, ValueError) as error:
             raise FrameFailed(f"cannot follow the path {_shown(text)}: {error}") from error
-        if not inside:
+        if not any(real == root or real.startswith(root.rstrip("/") + "/") for root in self._real_roots):
             raise FrameFailed(self._refusal(text, real))
-        self._refuse_special(real)
-        return real
+        _refuse_special(real)
+        return Path(real)
 
     def _without_scheme(self, text: str) -> str:
         scheme = _SCHEME.match(text)
@@ -115,8 +120,8 @@ class PathPolicy:
                 return (self.prefix_map[prefix].rstrip("/") + tail) or "/"
         return None
 
-    def _refusal(self, text: str, real: Path) -> str:
-        where = _shown(text) if str(real) == text else f"{_shown(text)} (really {_shown(str(real))})"
+    def _refusal(self, text: str, real: str) -> str:
+        where = _shown(text) if real == text else f"{_shown(text)} (really {_shown(real)})"
         if not self.roots:
             return (
                 f"{where} is refused: no folder may be read from yet; "
@@ -128,17 +133,16 @@ class PathPolicy:
             "add its folder to frames.roots if it may be read"
         )
 
-    def _refuse_special(self, real: Path) -> None:
-        try:
-            mode = real.stat().st_mode
-        except (FileNotFoundError, NotADirectoryError):
-            return
-        except OSError as error:
-            raise FrameFailed(f"cannot look at {_shown(str(real))}: {error}") from error
-        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-            raise FrameFailed(
-                f"{_shown(str(real))} is refused: not a regular file (a FIFO, device or socket)"
-            )
+
+def _refuse_special(real: str) -> None:
+    try:
+        mode = os.stat(real).st_mode  # noqa: PTH116  (a Path costs more than the call, once per frame)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise FrameFailed(f"cannot look at {_shown(real)}: {error}") from error
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise FrameFailed(f"{_shown(real)} is refused: not a regular file (a FIFO, device or socket)")
 
 
 def _slashed(path: str) -> str:

@@ -79,7 +79,11 @@ class _Open:
         check_size((hi - lo, *array.shape[1:]), array.dtype.itemsize, max_bytes, str(self._folder))
         self._check_there(array, lo, hi)
         try:
-            return np.asarray(array[lo:hi])
+            got = np.asarray(array[lo:hi])
+            self._check_written(array, got, hi)
+            return got
+        except (FrameFailed, NotYet):
+            raise
         except Exception as error:
             raise NotYet(f"rows {lo}..{hi - 1} of {self._folder} cannot be read (yet): {error}") from error
 
@@ -108,6 +112,21 @@ class _Open:
         after = later < array.shape[0] and all(map(self._stored, _chunk_files(array, later, later + 1)))
         if not after:
             raise NotYet(f"rows {lo}..{hi - 1} of {self._folder} are not written yet: no chunk {missing}")
+
+    def _check_written(self, array: Any, rows: npt.NDArray[Any], hi: int) -> None:
+        """Refuse a blank row of a chunk of several rows, unless a later row is there: it proves nothing."""
+        step = _stored_chunks(array)[0]
+        blank = (rows.reshape(len(rows), -1) == array.fill_value).all(axis=1).any()
+        if step == 1 or not blank:
+            return
+        later = hi + (-hi) % step
+        next_file = later < array.shape[0] and any(map(self._stored, _chunk_files(array, later, later + 1)))
+        rest = np.asarray(array[hi : min(later, array.shape[0])])
+        if not next_file and not (rest != array.fill_value).any():
+            raise NotYet(
+                f"rows before {hi} of {self._folder} hold only the fill value {array.fill_value!r}: not "
+                "written yet, or really blank (then known when a later row comes)"
+            )
 
     def _stored(self, name: str) -> bool:
         return self._policy.check(self._folder / name).exists()
