@@ -80,7 +80,8 @@ class PathPolicy:
         if "\0" in text or len(text) > _LONGEST_PATH:
             raise FrameFailed(f"not a usable path ({_shown(text)}): too long or with a NUL byte")
         try:
-            real = os.path.realpath(text)
+            # POSIX keeps two leading slashes, which "file://localhost/" + "/data" makes
+            real = os.path.realpath("/" + text.lstrip("/") if text.startswith("//") else text)
         except (OSError, ValueError) as error:
             raise FrameFailed(f"cannot follow the path {_shown(text)}: {error}") from error
         if not any(real == root or real.startswith(root.rstrip("/") + "/") for root in self._real_roots):
