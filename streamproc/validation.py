@@ -47,7 +47,9 @@ class DocumentLimits:
     ``max_seq_num`` also bounds ``stop.num_events``; ``max_rows`` the events of one stream_datum;
     ``max_page_rows`` the events or datums of one page; ``max_uid_chars`` every uid and reference;
     ``max_keys`` the data keys of one descriptor or event; ``max_depth`` and ``max_nodes`` the nesting and
-    size of documents that are kept.
+    size of documents that are kept; above ``max_schema_nodes`` values the schema is not applied, because
+    that takes tens of microseconds a value. ``max_kept_bytes`` bounds text and arrays of a start or
+    descriptor, ``max_resource_bytes`` those of a stop, resource, stream_resource or datum.
     """
 
     max_seq_num: int = 2**31
@@ -57,6 +59,9 @@ class DocumentLimits:
     max_keys: int = 20_000
     max_depth: int = 64
     max_nodes: int = 500_000
+    max_schema_nodes: int = 10_000
+    max_kept_bytes: int = 64 * 2**20
+    max_resource_bytes: int = 256 * 2**10
 
 
 class DocumentValidator:
@@ -108,7 +113,10 @@ class DocumentValidator:
         self._checks[name](doc)
         if name not in _WITH_SCHEMA:
             return []
-        self._check_size(name, doc)
+        small = name in ("resource", "stream_resource", "stop")
+        max_bytes = self.limits.max_resource_bytes if small else self.limits.max_kept_bytes
+        if self._count_values(name, doc, max_bytes) > self.limits.max_schema_nodes:
+            return [f"{name}: too large to compare with event-model's schema"]
         return self._schema_notes(name, doc)
 
     # -- one check per document name -------------------------------------------------------------------
@@ -169,7 +177,7 @@ class DocumentValidator:
     def _datum(self, doc: Mapping[str, Any]) -> None:
         self._uid("datum", doc, "datum_id")
         self._uid("datum", doc, "resource")
-        self._keys("datum", doc, "datum_kwargs")
+        self._count_values("datum", self._keys("datum", doc, "datum_kwargs"), self.limits.max_resource_bytes)
 
     def _datum_page(self, doc: Mapping[str, Any]) -> None:
         self._uid("datum_page", doc, "resource")
@@ -240,7 +248,8 @@ class DocumentValidator:
             raise _wrong(name, field, f"a string of 1 to {self.limits.max_uid_chars} characters", value)
 
     def _optional_uid(self, name: str, doc: Mapping[str, Any], field: str) -> None:
-        if doc.get(field):
+        value = doc.get(field)
+        if value is not None and not (isinstance(value, str) and value == ""):
             self._uid(name, doc, field)
 
     def _text(self, name: str, doc: Mapping[str, Any], field: str, max_chars: int = 1024) -> None:
@@ -291,29 +300,26 @@ class DocumentValidator:
             raise _wrong("stream_datum", field, "start <= stop", f"{start}..{stop}")
         return start, stop
 
-    def _check_size(self, name: str, doc: Mapping[str, Any]) -> None:
-        """Walk the document without recursion: nesting, number of values, and string keys throughout."""
+    def _count_values(self, name: str, doc: Mapping[str, Any], max_bytes: int) -> int:
+        """Walk without recursion: nesting, size, string keys throughout; return how many values there are."""
         stack: list[tuple[Any, int]] = [(doc, 0)]
-        nodes = 0
+        nodes = size = 0
         while stack:
             value, depth = stack.pop()
-            if depth > self.limits.max_depth:
-                raise DocumentRefused(f"{name}: nested deeper than {self.limits.max_depth} levels")
-            if isinstance(value, Mapping):
-                for key in value:
-                    if not isinstance(key, str):
-                        raise _wrong(name, "a key", "a string", key)
-                children: Any = value.values()
-            elif isinstance(value, (list, tuple)):
-                children = value
-            else:
-                continue
-            nodes += len(value)
-            if nodes > self.limits.max_nodes:
-                raise DocumentRefused(f"{name}: more than {self.limits.max_nodes} values")
-            stack.extend(
-                (child, depth + 1) for child in children if isinstance(child, (Mapping, list, tuple))
-            )
+            if isinstance(value, (str, bytes)):
+                size += len(value)
+            elif isinstance(value, np.ndarray):
+                size += value.nbytes
+            elif isinstance(value, (Mapping, list, tuple)):
+                if depth > self.limits.max_depth:
+                    raise DocumentRefused(f"{name}: nested deeper than {self.limits.max_depth} levels")
+                nodes += len(value)
+                if nodes > self.limits.max_nodes:
+                    raise DocumentRefused(f"{name}: more than {self.limits.max_nodes} values")
+                stack.extend((child, depth + 1) for child in _children(name, value))
+            if size > max_bytes:
+                raise DocumentRefused(f"{name}: more than {max_bytes} bytes of text and arrays")
+        return nodes
 
     def _schema_notes(self, name: str, doc: Mapping[str, Any]) -> list[str]:
         schema = self._schemas.get(name)
@@ -343,6 +349,15 @@ def _time(name: str, doc: Mapping[str, Any]) -> None:
     value = doc.get("time")
     if type(value) not in (int, float) or not math.isfinite(value):  # type: ignore[arg-type]
         raise _wrong(name, "time", "a finite number (Unix s)", value)
+
+
+def _children(name: str, value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    for key in value:
+        if not isinstance(key, str):
+            raise _wrong(name, "a key", "a string", key)
+    return value.values()
 
 
 def _shape(key: str, shape: Any) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from streamproc.documents import Document
+from streamproc.documents import Document, Position
 from streamproc.errors import DocumentRefused, Where
 from streamproc.frames.darks import DarkFrames, DarkTable
 from streamproc.frames.parts import (
@@ -278,7 +278,7 @@ class Assembler:
             self.run.consume_datum(datum_id)
             for half in self._halves.take(datum_id):
                 known_s = newest(half.published_s, document.published_s)
-                self._finish(replace(half, published_s=known_s), locator)
+                self._finish(_dated(half, half.position, known_s), locator)
 
     # -- stream_datums --------------------------------------------------------------------------------
 
@@ -341,6 +341,8 @@ class Assembler:
         uid, start = resource["uid"], int(indices["start"])
         if uid not in self._bases:
             self._bases[uid] = start if self._goes_on(resource, start) else 0
+            if len(self._bases) > self.limits.pieces:
+                del self._bases[next(iter(self._bases))]
         self._last = (uid, int(indices["stop"]))
         return start - self._bases[uid] if start >= self._bases[uid] else start
 
@@ -357,11 +359,8 @@ class Assembler:
     def _join(self, half: Half, piece: Piece) -> None:
         """Put an event and its part of a stream_datum together."""
         resource = self.run.stream_resources[piece.stream_resource]
-        whole = replace(
-            half,
-            position=earliest(half.position, piece.position),
-            published_s=newest(half.published_s, piece.published_s),
-        )
+        position = earliest(half.position, piece.position)
+        whole = _dated(half, position, newest(half.published_s, piece.published_s))
         self._finish(whole, StreamSlice(resource, piece.index))
 
     def _finish(self, half: Half, locator: Locator) -> None:
@@ -491,6 +490,12 @@ def _is_stream(data_key: Mapping[str, Any]) -> bool:
 def _needs_event(descriptor: Mapping[str, Any]) -> bool:
     """Tell whether events of this descriptor carry anything: some key is not in a stream_resource."""
     return not all(_is_stream(entry) for entry in descriptor["data_keys"].values())
+
+
+def _dated(half: Half, position: Position, published_s: float | None) -> Half:
+    if position is half.position and published_s == half.published_s:
+        return half
+    return replace(half, position=position, published_s=published_s)
 
 
 def _number(value: Any, otherwise: float) -> float:

@@ -65,6 +65,8 @@ class Piece:
 
     def cut(self, first: int, stop: int) -> Piece:
         """Return the part from ``first`` to ``stop``."""
+        if first == self.first and stop == self.stop:
+            return self
         return replace(self, first=first, stop=stop, index=self.index + first - self.first)
 
 

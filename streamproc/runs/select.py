@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +32,7 @@ class Reference:
 
 def reference_of(name: str, doc: Any) -> Reference:
     """Return what ``doc`` refers to; an empty :class:`Reference` for unusable or unknown documents."""
-    if not isinstance(doc, dict):
+    if not isinstance(doc, (dict, Mapping)):
         return Reference()
     if name == "start":
         return Reference(run_uid=_text(doc.get("uid")))

@@ -23,6 +23,8 @@ def pack(value: Any) -> Any:
         For object arrays and anything msgpack cannot hold.
     """
     if value is None or isinstance(value, (str, bool, int, float, bytes)):
+        if isinstance(value, int) and not -(2**63) <= value < 2**64:  # JSON archives have such numbers
+            return {_ARRAY: "int", "data": str(value)}
         return value.item() if isinstance(value, np.generic) else value
     if isinstance(value, Mapping):
         if _ARRAY in value:  # a document's own key of that name must not turn into an array later
@@ -44,6 +46,8 @@ def unpack(value: Any) -> Any:
     if isinstance(value, Mapping):
         if _ARRAY in value and value[_ARRAY] is None:
             return {key: unpack(item) for key, item in value["items"]}
+        if value.get(_ARRAY) == "int":
+            return int(value["data"])
         if _ARRAY in value:
             dtype = np.lib.format.descr_to_dtype(_unpack_descr(value[_ARRAY]))
             if dtype.hasobject:

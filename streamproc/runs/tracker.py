@@ -23,13 +23,15 @@ __all__ = ["RunTracker", "TrackerLimits"]
 class TrackerLimits:
     """How much the tracker keeps.
 
-    Per open run: ``descriptors`` (more are refused), ``resources`` and ``datums`` (the least recently used
-    are dropped), ``recent_ids`` uids to recognise duplicates by, ``notes``. Altogether: ``past_runs``
-    remembered with at most ``past_ids`` of their descriptors and resources each, ``held`` documents that wait
-    for their descriptor or resource, and ``rewinds_per_minute`` requests to look back in the topic.
+    Per open run: ``descriptors`` and ``descriptor_bytes`` (more are refused), ``resources`` and ``datums``
+    (the least recently used are dropped), ``recent_ids`` uids to recognise duplicates by, ``notes``.
+    Altogether: ``past_runs`` remembered with at most ``past_ids`` of their descriptors and resources each,
+    ``held`` documents that wait for their descriptor or resource, and ``rewinds_per_minute`` requests to look
+    back in the topic.
     """
 
     descriptors: int = 10_000
+    descriptor_bytes: int = 256 * 2**20
     resources: int = 20_000
     datums: int = 20_000
     recent_ids: int = 1024
@@ -45,6 +47,7 @@ class _Open:
     run: Run
     last_s: float
     recent: RecentIds
+    descriptor_bytes: int = 0
 
 
 class RunTracker:
@@ -208,7 +211,7 @@ class RunTracker:
         if identity in entry.recent or _known(run, document):
             return [*claimed, Skipped(document, f"{document.name} repeated")]
         if reference.owns is not None:
-            self._register(run, document, reference.owns)
+            self._register(entry, document, reference.owns)
             self._note(run, notes)
         elif document.name == "datum":
             self._keep_datum(run, document.doc)
@@ -225,14 +228,20 @@ class RunTracker:
 
     # -- what a run keeps -------------------------------------------------------------------------------
 
-    def _register(self, run: Run, document: Document, uid: str) -> None:
+    def _register(self, entry: _Open, document: Document, uid: str) -> None:
         """Keep a descriptor, resource or stream_resource."""
+        run = entry.run
         if document.name == "descriptor":
             owner = self._owners.owner(uid)
             if owner not in (None, run.uid):
                 raise _refused(document, run, f"descriptor {uid!r} belongs to run {owner!r} already")
             if len(run.descriptors) >= self.limits.descriptors:
                 raise _refused(document, run, f"more than {self.limits.descriptors} descriptors in one run")
+            if entry.descriptor_bytes + len(document.raw) > self.limits.descriptor_bytes:
+                raise _refused(
+                    document, run, f"descriptors of more than {self.limits.descriptor_bytes} bytes"
+                )
+            entry.descriptor_bytes += len(document.raw)
             run.descriptors[uid] = document.doc
         else:
             kept = run.resources if document.name == "resource" else run.stream_resources
@@ -316,7 +325,10 @@ class RunTracker:
         """Return all that is needed to go on elsewhere, as plain msgpack-able values (idle times as ages)."""
         now_s = self._clock()
         return {
-            "open": [[e.run.to_state(), now_s - e.last_s, list(e.recent)] for e in self._open.values()],
+            "open": [
+                [e.run.to_state(), now_s - e.last_s, list(e.recent), e.descriptor_bytes]
+                for e in self._open.values()
+            ],
             "past": self._owners.to_state(),
             **self._holding.to_state(),
         }
@@ -328,9 +340,9 @@ class RunTracker:
         now_s = tracker._clock()
         tracker._owners.restore(state["past"])
         tracker._holding.restore(state)
-        for run_state, age_s, recent in state["open"]:
+        for run_state, age_s, recent, size in state["open"]:
             run = Run.from_state(run_state)
-            entry = _Open(run, now_s - age_s, RecentIds(tracker.limits.recent_ids, recent))
+            entry = _Open(run, now_s - age_s, RecentIds(tracker.limits.recent_ids, recent), size)
             tracker._open[run.uid] = entry
             for uid in (*run.descriptors, *run.resources, *run.stream_resources):
                 tracker._owners.own(uid, run.uid)

@@ -106,7 +106,7 @@ def test_datum_pages_and_bulk_documents_give_the_same_datums_and_events(tmp_path
         assert accepted(feed_all(tracker(), documents(stream))) == expected
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_interleaved_runs_are_told_apart_however_they_are_mixed(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed")
@@ -317,10 +317,10 @@ def test_memory_of_a_long_run_stays_bounded(tmp_path):
 
 def test_past_runs_are_forgotten_one_by_one():
     follower = tracker(limits=TrackerLimits(past_runs=10))
-    for i in range(500):
+    for i in range(100):
         feed_all(follower, documents(inline_run(FRAMES[:1], uid=f"run-{i}")))
     state = follower.to_state()
-    assert [uid for uid, _, _ in state["past"]] == [f"run-{i}" for i in range(490, 500)]
+    assert [uid for uid, _, _ in state["past"]] == [f"run-{i}" for i in range(90, 100)]
 
 
 def test_a_forgotten_run_is_as_if_never_seen():
@@ -359,7 +359,7 @@ def test_idle_time_goes_on_counting_across_a_restart():
     assert [c.run.uid for c in second.expire()] == ["a"]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_order_of_a_runs_documents_gives_the_same_documents_of_the_run(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("order")
@@ -372,3 +372,15 @@ def test_any_order_of_a_runs_documents_gives_the_same_documents_of_the_run(data,
     shuffled = [pairs[0], *data.draw(st.permutations(pairs[1:-1])), pairs[-1]]
     outcomes = feed_all(tracker(), documents(shuffled))
     assert sorted(accepted(outcomes)) == sorted(accepted(feed_all(tracker(), documents(pairs))))
+
+
+def test_descriptors_of_a_run_are_bounded_in_bytes():
+    follower = tracker(limits=TrackerLimits(descriptor_bytes=1000))
+    start, descriptor, *_ = documents(inline_run(FRAMES, uid="a"))
+    feed_all(follower, [start, replace(descriptor, raw=b"x" * 900)])
+    second = replace(descriptor, doc={**descriptor.doc, "uid": "later"}, raw=b"x" * 200)
+    with pytest.raises(DocumentRefused, match="more than 1000 bytes"):
+        follower.feed(second)
+    again = RunTracker.from_state(follower.to_state(), limits=follower.limits, validator=VALIDATOR)
+    with pytest.raises(DocumentRefused, match="more than 1000 bytes"):
+        again.feed(second)

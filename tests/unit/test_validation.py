@@ -95,3 +95,16 @@ def test_an_image_in_a_descriptors_configuration_costs_no_walk_through_its_pixel
     image = np.zeros((1000, 1000))
     descriptor["configuration"] = {"det": {"data": {"det_image": image}, "timestamps": {}, "data_keys": {}}}
     assert validator.check("descriptor", descriptor) == []
+
+
+def test_what_is_kept_is_bounded_in_bytes(validator):
+    with pytest.raises(DocumentRefused, match="datum: more than 262144 bytes"):
+        kwargs = {"x": ["y" * 300_000]}
+        validator.check("datum", {"datum_id": "a", "resource": "r", "datum_kwargs": kwargs})
+    with pytest.raises(DocumentRefused, match="start: more than 67108864 bytes"):
+        validator.check("start", {"uid": "a", "time": 1.0, "image": np.zeros(2**24)})
+
+
+def test_a_document_too_large_for_the_schema_is_noted_not_delayed(validator):
+    start = {"uid": "a", "time": 1.0, "positions": list(range(20_000)), "scan_id": "wrong"}
+    assert validator.check("start", start) == ["start: too large to compare with event-model's schema"]

@@ -41,11 +41,11 @@ class Bench:
             if any(isinstance(o, NeedsRewind) for o in outcomes):
                 outcomes = self.tracker.adopt(document)
             for outcome in outcomes:
-                if isinstance(outcome, RunOpened):
+                if isinstance(outcome, RunOpened) and self.assembler is None:
                     self.assembler = Assembler(outcome.run, "primary", self.key, **self.settings)
-                elif isinstance(outcome, RunUpdated):
+                elif isinstance(outcome, RunUpdated) and outcome.run is self.assembler.run:
                     self.requests.extend(self.assembler.feed(outcome.document))
-                elif isinstance(outcome, RunClosed):
+                elif isinstance(outcome, RunClosed) and outcome.run is self.assembler.run:
                     self.closed = outcome
         return self.requests[before:]
 
@@ -130,7 +130,7 @@ def test_several_frames_per_event_stay_together(tmp_path):
         np.testing.assert_array_equal(array_of(request), stack[number])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_order_of_documents_gives_the_same_readings(data, tmp_path_factory):
     storage = data.draw(st.sampled_from(["inline", "page", "stream", "fly", "datum", "stream without motor"]))
@@ -573,7 +573,7 @@ def changed(value, path, new):
     return {**value, path[0]: changed(value[path[0]], path[1:], new)}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_document_with_anything_anywhere_is_refused_or_taken_and_never_ends_the_service(
     data, tmp_path_factory
