@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
-from streamproc.models.phase_qpa.lines import Lines, lines_of
+from streamproc.models.phase_qpa.lines import Drawn, Lines, lines_of
 
 __all__ = ["ClassicalFit", "ClassicalFitter"]
 
@@ -95,50 +95,59 @@ class ClassicalFitter:
         return self._report(y, weight, counting, measured, scales, design, curvature)
 
     def _refine(self, y: Array, weight: Array) -> tuple[Array, Array, Array]:
-        """Alternate linear solution and damped steps; returns scales, design matrix, scales' covariance."""
-        prior = self._lines.prior_sigma
-        parameters = self._lines.start.copy()
-        scales, design = self._linear(y, weight, parameters)
-        cost = _cost(y, weight, design @ scales, (parameters - self._lines.start) / prior)
+        """Alternate linear solution and damped steps; returns scales, design rows and covariance."""
+        start, prior = self._lines.start, self._lines.prior_sigma
+        parameters = start.copy()
+        scales, design, drawn = self._linear(y, weight, parameters)
+        cost = _cost(y, weight, scales @ design, 0.0 * prior)
         damping = 1e-2
         for _ in range(_STEPS):
-            step = self._step(y, weight, parameters, scales, design, damping)
+            step = self._step(y, weight, parameters - start, scales, design, drawn, damping)
             trial = self._lines.bound(parameters + step)
-            new_scales, new_design = self._linear(y, weight, trial)
-            new_cost = _cost(y, weight, new_design @ new_scales, (trial - self._lines.start) / prior)
+            solution = self._linear(y, weight, trial)
+            new_cost = _cost(y, weight, solution[0] @ solution[1], (trial - start) / prior)
             if new_cost < cost:
-                done = cost - new_cost < 2e-3 * cost
-                parameters, scales, design, cost = trial, new_scales, new_design, new_cost
+                done = cost - new_cost < 5e-3 * cost
+                parameters, cost, (scales, design, drawn) = trial, new_cost, solution
                 damping *= 0.2
                 if done:
                     break
             else:
                 damping *= 10
-        return scales, design, _covariance(design, weight)
+        return scales, design, _covariance(design * weight)
 
-    def _linear(self, y: Array, weight: Array, parameters: Array) -> tuple[Array, Array]:
-        """Non-negative scales of phases and background."""
-        design = np.concatenate([self._lines.profiles(parameters), self._background]).T
-        norm = np.maximum(design.max(0), 1e-12)
-        weighted = design / norm * weight[:, None]
+    def _linear(self, y: Array, weight: Array, parameters: Array) -> tuple[Array, Array, Drawn]:
+        """Non-negative scales of phases and background; the design matrix by rows."""
+        drawn = self._lines.draw(parameters)
+        design = np.concatenate([self._lines.profiles(drawn), self._background])
+        norm = np.maximum(design.max(1), 1e-12)
+        weighted = design * (weight / norm[:, None])
         # the normal equations' Cholesky factor has the same minimiser and 15 rows instead of 2000
-        gram = weighted.T @ weighted + 1e-9 * np.eye(design.shape[1])
+        gram = weighted @ weighted.T + 1e-9 * np.eye(len(design))
         factor = np.linalg.cholesky(gram).T
-        solution, _ = nnls(factor, np.linalg.solve(factor.T, weighted.T @ (weight * y)), maxiter=200)
-        return solution / norm, design
+        solution, _ = nnls(factor, np.linalg.solve(factor.T, weighted @ (weight * y)), maxiter=200)
+        return solution / norm, design, drawn
 
     def _step(
-        self, y: Array, weight: Array, parameters: Array, scales: Array, design: Array, damping: float
+        self,
+        y: Array,
+        weight: Array,
+        moved: Array,
+        scales: Array,
+        design: Array,
+        drawn: Drawn,
+        damping: float,
     ) -> Array:
         """Gauss-Newton step of the nonlinear parameters; the scales that are not zero move along."""
-        jacobian = self._lines.jacobian(parameters, scales[: len(self._labels)]) * weight[:, None]
-        residual = (y - design @ scales) * weight
-        active = design[:, scales > 0] * weight[:, None]
-        q, _ = np.linalg.qr(active)
-        jacobian = jacobian - q @ (q.T @ jacobian)
+        jacobian = self._lines.jacobian(drawn, scales[: len(self._labels)]) * weight
+        residual = (y - scales @ design) * weight
+        active = design[scales > 0] * weight
+        active /= np.linalg.norm(active, axis=1, keepdims=True)
+        gram = active @ active.T + 1e-9 * np.eye(len(active))
+        jacobian = jacobian - np.linalg.solve(gram, active @ jacobian.T).T @ active
         prior = 1 / self._lines.prior_sigma**2
-        normal = jacobian.T @ jacobian
-        gradient = jacobian.T @ residual - prior * (parameters - self._lines.start)
+        normal = jacobian @ jacobian.T
+        gradient = jacobian @ residual - prior * moved
         normal[np.diag_indices_from(normal)] += prior + damping * np.diag(normal)
         return np.asarray(np.linalg.solve(normal, gradient))
 
@@ -153,24 +162,25 @@ class ClassicalFitter:
         covariance: Array,
     ) -> ClassicalFit:
         n = len(self._labels)
-        model = design @ scales
+        model = scales @ design
         difference = np.where(measured, y - model, 0.0)
         chi2 = float(np.sum((difference * weight) ** 2) / max(1, measured.sum() - len(scales)))
         total = float(scales[:n].sum())
         fractions = scales[:n] / total if total > 0 else np.full(n, np.nan)
         esd = _fraction_esd(fractions, total, covariance[:n, :n] * max(1.0, chi2))
         counts_weight = np.where(measured, 1 / np.maximum(counting, 1e-7), 0.0)
-        background = design[:, n:] @ scales[n:]
-        above = np.where(measured, np.maximum(y - background, 0), 0).sum()
+        background = scales[n:] @ design[n:]
+        above = float(np.where(measured, np.maximum(y - background, 0), 0).sum())
         expected = np.where(measured, np.sqrt(counting) * np.sqrt(2 / np.pi), 0).sum()
-        unexplained = max(0.0, float(np.abs(difference).sum() - expected)) / max(float(above), 1e-9)
+        left_over = max(0.0, float(np.abs(difference).sum() - expected))
+        total_weight = float(np.sum(counts_weight * y**2))
         return ClassicalFit(
             fractions=dict(zip(self._labels, map(float, fractions), strict=True)),
             esd=dict(zip(self._labels, map(float, esd), strict=True)),
-            r_wp=float(np.sqrt(np.sum(counts_weight * difference**2) / np.sum(counts_weight * y**2))),
+            r_wp=float(np.sqrt(np.sum(counts_weight * difference**2) / total_weight)) if total_weight else 1.0,
             chi2_reduced=chi2,
-            unexplained=min(1.0, unexplained),
-            crystalline=float((design[:, :n] @ scales[:n])[measured].sum() / max(y[measured].sum(), 1e-9)),
+            unexplained=min(1.0, left_over / above) if above > 0 else 1.0,
+            crystalline=float((scales[:n] @ design[:n])[measured].sum() / max(y[measured].sum(), 1e-9)),
         )
 
 
@@ -213,10 +223,11 @@ def _cost(y: Array, weight: Array, model: Array, prior_pull: Array) -> float:
     return float(np.sum(((y - model) * weight) ** 2) + np.sum(prior_pull**2))
 
 
-def _covariance(design: Array, weight: Array) -> Array:
-    weighted = design * weight[:, None]
-    gram = weighted.T @ weighted
-    return np.asarray(np.linalg.pinv(gram, hermitian=True))
+def _covariance(weighted: Array) -> Array:
+    """Inverse of the normal matrix of weighted rows, scaled so that small columns keep their digits."""
+    norm = np.maximum(np.linalg.norm(weighted, axis=1), 1e-12)
+    gram = (weighted / norm[:, None]) @ (weighted / norm[:, None]).T
+    return np.asarray(np.linalg.pinv(gram, hermitian=True) / np.outer(norm, norm))
 
 
 def _fraction_esd(fractions: Array, total: float, covariance: Array) -> Array:

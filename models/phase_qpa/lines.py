@@ -4,21 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Lines", "lines_of", "reference_of"]
+__all__ = ["Drawn", "Lines", "Numbers", "lines_of", "reference_of"]
 
 Array = npt.NDArray[np.float64]
 
-_HALF_WINDOW_DEG = 3.2
+_HALF_WINDOW_DEG = 2.4
 _LN2 = float(np.log(2))
 
 _SHARED = ("zero", "displacement", "width", "ka2", "polarisation")
 _PER_PHASE = ("lorentz", "strain", "a", "c", "texture")
 _KINDS = {name: i for i, name in enumerate((*_SHARED, *_PER_PHASE))}
+_CENTRE, _GAUSS, _LORENTZ, _AREA = range(4)
+_ACTS_ON = (_CENTRE, _CENTRE, _GAUSS, _AREA, _AREA, _LORENTZ, _LORENTZ, _CENTRE, _CENTRE, _AREA)
+"""What each kind of parameter moves, in the order of ``_KINDS``."""
 
 _START = {"zero": 0.0, "displacement": 0.0, "width": np.log(0.12), "ka2": 0.5, "polarisation": 0.85}
 _SIGMA = {"zero": 0.03, "displacement": 0.06, "width": 0.5, "ka2": 0.15, "polarisation": 0.12}
@@ -66,6 +70,8 @@ class Lines:
         Bin centres (degrees 2theta), evenly spaced.
     phases : int
         Number of phases.
+    spans : tuple of slice
+        Lines of each phase.
     phase, wavelength, second : ndarray, shape (l,)
         Phase index, wavelength (angstrom) and whether the line is K-alpha2.
     strength : ndarray, shape (l,)
@@ -82,6 +88,7 @@ class Lines:
 
     axis: Array
     phases: int
+    spans: tuple[slice, ...]
     phase: npt.NDArray[np.int64]
     wavelength: Array
     second: npt.NDArray[np.bool_]
@@ -100,132 +107,164 @@ class Lines:
         """Clip parameters to their bounds."""
         return np.clip(parameters, self.low, self.high)
 
-    def profiles(self, parameters: Array) -> Array:
-        """Return each phase's pattern per unit weight, shape (phases, n)."""
-        state = self._state(parameters)
-        return self._gather(state, state.shape, self.phase, self.phases)
-
-    def jacobian(self, parameters: Array, scales: Array) -> Array:
-        """Return the derivatives of the scaled sum of patterns by the parameters, shape (n, p)."""
-        state = self._state(parameters)
-        columns = np.zeros((self.axis.size, parameters.size))
-        weight = scales[self.phase]
-        for k in range(parameters.size):
-            mine = np.flatnonzero((weight > 0) & ((self.owner[k] < 0) | (self.phase == self.owner[k])))
-            if mine.size:
-                columns[:, k] = self._column(k, parameters, state, weight, mine)
-        return columns
-
-    def _column(
-        self, k: int, parameters: Array, state: _State, weight: Array, mine: npt.NDArray[np.int64]
-    ) -> Array:
-        """Derivative by one parameter, by a finite difference of the few numbers that make each line."""
-        delta = 1e-5 if self.kind[k] in (_KINDS["a"], _KINDS["c"]) else 1e-3
-        moved = parameters.copy()
-        moved[k] += delta
-        centre, fwhm, eta, area = (v[mine] for v in self._numbers(moved))
-        d_centre, d_fwhm = (centre - state.centre[mine]) / delta, (fwhm - state.fwhm[mine]) / delta
-        d_eta, d_area = (eta - state.eta[mine]) / delta, (area - state.area[mine]) / delta
-        shape = np.zeros((mine.size, state.shape.shape[1]))
-        if np.any(d_centre):
-            shape -= (d_centre * state.area[mine])[:, None] * state.by_x[mine]
-        if np.any(d_fwhm):
-            shape += (d_fwhm * state.area[mine])[:, None] * state.by_fwhm[mine]
-            shape += (d_eta * state.area[mine])[:, None] * state.by_eta[mine]
-        if np.any(d_area):
-            shape += (d_area / state.area[mine])[:, None] * state.shape[mine]
-        total = np.bincount(
-            state.index[mine].ravel(), (shape * weight[mine][:, None]).ravel(), self.axis.size + 1
-        )
-        return np.asarray(total[:-1])
-
-    def _gather(self, state: _State, values: Array, group: npt.NDArray[np.int64], groups: int) -> Array:
-        """Sum windows into one pattern per group; the last column takes what lies off the axis."""
-        n = self.axis.size + 1
-        flat = np.bincount((state.index + group[:, None] * n).ravel(), values.ravel(), groups * n)
-        return np.asarray(flat.reshape(groups, n)[:, :-1])
-
-    def _value(self, parameters: Array, kind: str) -> Array | float:
-        """Value of a parameter, per line where each phase has its own (0 where a phase has none)."""
-        found = np.flatnonzero(self.kind == _KINDS[kind])
-        if kind in _SHARED:
-            return float(parameters[found[0]])
-        per_phase = np.zeros(self.phases)
-        per_phase[self.owner[found]] = parameters[found]
-        return np.asarray(per_phase[self.phase])
-
-    def _numbers(self, parameters: Array) -> tuple[Array, Array, Array, Array]:
-        """Centre, FWHM (degrees), Lorentzian share and area of every line."""
-        a, c = self._value(parameters, "a"), self._value(parameters, "c")
-        sine = self.wavelength * np.sqrt(self.stol2_ab / (1 + a) ** 2 + self.stol2_c / (1 + c) ** 2)
-        theta = np.arcsin(np.minimum(sine, 0.999))
-        cos, tan = np.cos(theta), np.tan(theta)
-        centre = np.rad2deg(2 * theta) + self._value(parameters, "zero")
-        centre = centre + self._value(parameters, "displacement") * cos
-        gauss = np.exp(self._value(parameters, "width")) * np.ones(theta.size)
-        lorentz = self._value(parameters, "lorentz") / cos + self._value(parameters, "strain") * tan
-        fwhm, eta = _tch(gauss, np.maximum(lorentz, 0.0))
-        k = self._value(parameters, "polarisation")
-        ratio = self._value(parameters, "ka2")
-        area = self.strength * (1 + k * np.cos(2 * theta) ** 2) / (1 + k) / (np.sin(theta) ** 2 * cos)
-        area = area * np.where(self.second, ratio, 1.0) / (1 + ratio) * self._texture(parameters)
-        return centre, fwhm, eta, np.maximum(area, 1e-12)
-
-    def _texture(self, parameters: Array) -> Array:
-        """March-Dollase factor of each line, r = exp(texture)."""
-        r = np.exp(self._value(parameters, "texture"))
-        cos2 = self.cosine**2
-        return np.where(self.cosine < 0, 1.0, (r**2 * cos2 + (1 - cos2) / r) ** -1.5)
-
-    def _state(self, parameters: Array) -> _State:
-        """Windows, profiles and their derivatives by position, width and Lorentzian share."""
-        centre, fwhm, eta, area = self._numbers(parameters)
+    def draw(self, parameters: Array) -> Drawn:
+        """Draw every line at these parameters."""
+        numbers = self._numbers(parameters)
         step = self.axis[1] - self.axis[0]
         half = int(_HALF_WINDOW_DEG / step)
-        offsets = np.arange(-half, half + 1)
-        index = np.rint((centre - self.axis[0]) / step).astype(np.int64)[:, None] + offsets
-        x = self.axis[0] + index * step - centre[:, None]
-        off = (index < 0) | (index >= self.axis.size)
-        index[off] = self.axis.size
-        gauss, lorentz, by_x, by_fwhm = _profiles(x, fwhm[:, None], eta[:, None])
-        shape = area[:, None] * (eta[:, None] * lorentz + (1 - eta[:, None]) * gauss)
-        return _State(index, shape, by_x, by_fwhm, lorentz - gauss, centre, fwhm, eta, area)
+        first = np.rint((numbers.centre - self.axis[0]) / step).astype(np.int64)
+        index = first[:, None] + np.arange(-half, half + 1)
+        x = self.axis[0] + index * step - numbers.centre[:, None]
+        # what lies off the axis goes to an extra bin
+        index[(index < 0) | (index >= self.axis.size)] = self.axis.size
+        gauss, lorentz, u2 = _components(x, numbers.fwhm[:, None])
+        eta = numbers.eta[:, None]
+        shape = gauss + eta * (lorentz - gauss)
+        return Drawn(index, x, u2, gauss, lorentz, shape, numbers)
+
+    def profiles(self, drawn: Drawn) -> Array:
+        """Return each phase's pattern per unit weight, shape (phases, n)."""
+        n = self.axis.size + 1
+        index = drawn.index + self.phase[:, None] * n
+        values = drawn.shape * drawn.numbers.area[:, None]
+        flat = np.bincount(index.ravel(), values.ravel(), self.phases * n)
+        return np.asarray(flat.reshape(self.phases, n)[:, :-1])
+
+    def jacobian(self, drawn: Drawn, scales: Array) -> Array:
+        """Return the derivatives of the scaled sum of patterns by the parameters, shape (p, n)."""
+        by = _by_shape(drawn, scales[self.phase])
+        rows = np.zeros((self.kind.size, self.axis.size))
+        for k, (kind, owner) in enumerate(zip(self.kind, self.owner, strict=True)):
+            lines = slice(None) if owner < 0 else self.spans[owner]
+            if owner >= 0 and scales[owner] == 0:
+                continue
+            values, factor = by[_ACTS_ON[kind]], drawn.numbers.slopes[kind]
+            product = values[lines] * factor[lines, None]
+            flat = np.bincount(drawn.index[lines].ravel(), product.ravel(), self.axis.size + 1)
+            rows[k] = flat[:-1]
+        return rows
+
+    def _numbers(self, parameters: Array) -> Numbers:
+        """Centre, FWHM (degrees), Lorentzian share and area of every line, and what moves them."""
+        value = self._per_line(parameters)
+        ab = self.stol2_ab / (1 + value["a"]) ** 2
+        along_c = self.stol2_c / (1 + value["c"]) ** 2
+        theta = np.arcsin(np.minimum(self.wavelength * np.sqrt(ab + along_c), 0.999))
+        cos, tan = np.cos(theta), np.tan(theta)
+        cos2 = np.cos(2 * theta) ** 2
+        k, ratio = value["polarisation"], value["ka2"]
+        texture, by_texture = self._texture(value["texture"])
+        area = self.strength * (1 + k * cos2) / (1 + k) / (np.sin(theta) ** 2 * cos) * texture
+        area *= np.where(self.second, ratio, 1.0) / (1 + ratio)
+        gauss = np.exp(value["width"]) * np.ones_like(theta)
+        lorentz = np.maximum(value["lorentz"] / cos + value["strain"] * tan, 0.0)
+        fwhm, eta = _tch(gauss, lorentz)
+        moved = 2 * tan / (ab + along_c)
+        slopes = {
+            "zero": np.ones_like(theta),
+            "displacement": cos,
+            "a": -np.rad2deg(moved * ab / (1 + value["a"])),
+            "c": -np.rad2deg(moved * along_c / (1 + value["c"])),
+            "width": gauss,
+            "lorentz": 1 / cos,
+            "strain": tan,
+            "polarisation": cos2 / (1 + k * cos2) - 1 / (1 + k),
+            "ka2": np.where(self.second, 1 / np.maximum(ratio, 1e-3), 0.0) - 1 / (1 + ratio),
+            "texture": by_texture,
+        }
+        centre = np.rad2deg(2 * theta) + value["zero"] + value["displacement"] * cos
+        by_gauss = _slope(gauss, lorentz, fwhm, eta, 1e-4, 0.0)
+        by_lorentz = _slope(gauss, lorentz, fwhm, eta, 0.0, 1e-4)
+        ordered = [slopes[name] for name in _KINDS]
+        return Numbers(centre, fwhm, eta, np.maximum(area, 1e-12), by_gauss, by_lorentz, ordered)
+
+    def _per_line(self, parameters: Array) -> dict[str, Any]:
+        """Values of the parameters: numbers where shared, one per line where each phase has its own."""
+        values: dict[str, Any] = {}
+        for name, kind in _KINDS.items():
+            found = self.kind == kind
+            if name in _SHARED:
+                values[name] = float(parameters[found][0])
+                continue
+            per_phase = np.zeros(self.phases)
+            per_phase[self.owner[found]] = parameters[found]
+            values[name] = per_phase[self.phase]
+        return values
+
+    def _texture(self, texture: Array) -> tuple[Array, Array]:
+        """March-Dollase factor of each line, r = exp(texture), and the derivative of its logarithm."""
+        r = np.exp(texture)
+        cos2 = self.cosine**2
+        inner = r**2 * cos2 + (1 - cos2) / r
+        by_texture = -1.5 * (2 * r**2 * cos2 - (1 - cos2) / r) / inner
+        without = self.cosine < 0
+        return np.where(without, 1.0, inner**-1.5), np.where(without, 0.0, by_texture)
 
 
 @dataclass(frozen=True, slots=True)
-class _State:
-    """Lines drawn in their windows, shapes (l, w), and the numbers they were drawn from, shape (l,)."""
+class Numbers:
+    """What a line is drawn from, shape (l,) each, and the slopes of the parameters by kind."""
 
-    index: npt.NDArray[np.int64]
-    shape: Array
-    by_x: Array
-    by_fwhm: Array
-    by_eta: Array
     centre: Array
     fwhm: Array
     eta: Array
     area: Array
+    by_gauss: tuple[Array, Array]
+    by_lorentz: tuple[Array, Array]
+    slopes: list[Array]
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """Lines in their windows, shape (l, w), and the numbers they were drawn from."""
+
+    index: npt.NDArray[np.int64]
+    x: Array
+    u2: Array
+    gauss: Array
+    lorentz: Array
+    shape: Array
+    numbers: Numbers
+
+
+def _by_shape(drawn: Drawn, scales: Array) -> tuple[Array, Array, Array, Array]:
+    """Derivatives of the scaled lines by position, Gaussian width, Lorentzian width and log area."""
+    numbers = drawn.numbers
+    height = (numbers.area * scales)[:, None]
+    fwhm, eta = numbers.fwhm[:, None], numbers.eta[:, None]
+    by_u2 = -height * ((1 - eta) * drawn.gauss * 4 * _LN2 + eta * drawn.lorentz * 4 / (1 + 4 * drawn.u2))
+    by_centre = by_u2 * drawn.x * (-2 / fwhm**2)
+    by_fwhm = (-height / fwhm) * drawn.shape - (2 / fwhm) * drawn.u2 * by_u2
+    by_eta = height * (drawn.lorentz - drawn.gauss)
+    by_gauss, by_lorentz = (
+        by_fwhm * slope[0][:, None] + by_eta * slope[1][:, None]
+        for slope in (numbers.by_gauss, numbers.by_lorentz)
+    )
+    return by_centre, by_gauss, by_lorentz, height * drawn.shape
+
+
+def _slope(
+    gauss: Array, lorentz: Array, fwhm: Array, eta: Array, dg: float, dl: float
+) -> tuple[Array, Array]:
+    """Finite-difference slopes of FWHM and Lorentzian share."""
+    moved_fwhm, moved_eta = _tch(gauss + dg, lorentz + dl)
+    return (moved_fwhm - fwhm) / (dg + dl), (moved_eta - eta) / (dg + dl)
 
 
 def _tch(gauss: Array, lorentz: Array) -> tuple[Array, Array]:
     """Width and Lorentzian share (Thompson, Cox & Hastings 1987, J. Appl. Cryst. 20, 79)."""
-    g, x = gauss, lorentz
-    fifth = (
-        g**5 + 2.69269 * g**4 * x + 2.42843 * g**3 * x**2 + 4.47163 * g**2 * x**3 + 0.07842 * g * x**4 + x**5
-    )
-    fwhm = fifth**0.2
-    ratio = x / fwhm
-    return fwhm, 1.36603 * ratio - 0.47719 * ratio**2 + 0.11116 * ratio**3
+    q = lorentz / gauss
+    fifth = 1 + q * (2.69269 + q * (2.42843 + q * (4.47163 + q * (0.07842 + q))))
+    fwhm = gauss * fifth**0.2
+    ratio = lorentz / fwhm
+    return fwhm, ratio * (1.36603 - ratio * (0.47719 - 0.11116 * ratio))
 
 
-def _profiles(x: Array, fwhm: Array, eta: Array) -> tuple[Array, Array, Array, Array]:
-    """Gaussian and Lorentzian of unit area, and the mixture's derivatives by x and by FWHM."""
+def _components(x: Array, fwhm: Array) -> tuple[Array, Array, Array]:
+    """Gaussian and Lorentzian of unit area, and (x / FWHM)^2."""
     u2 = (x / fwhm) ** 2
     gauss = 2 * np.sqrt(_LN2 / np.pi) / fwhm * np.exp(-4 * _LN2 * np.minimum(u2, 20.0))
-    lorentz = 2 / np.pi / fwhm / (1 + 4 * u2)
-    by_u2 = -(1 - eta) * gauss * 4 * _LN2 - eta * lorentz * 4 / (1 + 4 * u2)
-    by_fwhm = -(eta * lorentz + (1 - eta) * gauss) / fwhm - 2 * u2 / fwhm * by_u2
-    return gauss, lorentz, by_u2 * 2 * x / fwhm**2, by_fwhm
+    return gauss, 2 / np.pi / fwhm / (1 + 4 * u2), u2
 
 
 def lines_of(reference: Mapping[str, Any], labels: tuple[str, ...], axis: Array) -> Lines:
@@ -259,7 +298,11 @@ def lines_of(reference: Mapping[str, Any], labels: tuple[str, ...], axis: Array)
     one = {k: np.concatenate(v) for k, v in columns.items()}
     names, owners = _parameter_list(reference, labels)
     return Lines(
-        axis, len(labels), one["phase"], one["wl"], one["second"], one["strength"],
+        axis, len(labels), _spans(one["phase"], len(labels)),
+        phase=one["phase"],
+        wavelength=one["wl"],
+        second=one["second"],
+        strength=one["strength"],
         stol2_ab=one["ab"],
         stol2_c=one["c"],
         cosine=one["cos"],
@@ -288,3 +331,9 @@ def _parameter_list(reference: Mapping[str, Any], labels: tuple[str, ...]) -> tu
         names += mine
         owners += [p] * len(mine)
     return names, owners
+
+
+def _spans(phase: npt.NDArray[np.int64], phases: int) -> tuple[slice, ...]:
+    """Lines of each phase; they lie together."""
+    ends = np.searchsorted(phase, np.arange(phases + 1))
+    return tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
