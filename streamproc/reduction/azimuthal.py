@@ -15,7 +15,7 @@ from streamproc.reduction.fingerprint import fingerprint
 from streamproc.reduction.geometry import Geometry
 from streamproc.reduction.passes import Constants, Sums, run_passes
 from streamproc.reduction.profile import Cake, Profile
-from streamproc.reduction.tables import Axes, Splitting, Unit, build_table, pixel_norm
+from streamproc.reduction.tables import Axes, Flip, Splitting, Unit, build_table, flipped, pixel_norm
 
 __all__ = ["ALGORITHM", "AzimuthalPlan", "PlanOptions"]
 
@@ -46,6 +46,9 @@ class PlanOptions:
     variance_floor : {"pixel", "bin"}
         ``pixel``: each pixel's variance is at least 1 (pyFAI's error_model="poisson"; too large below a few
         counts per pixel). ``bin``: the variance of a sum of counts is the sum, at least that of one count.
+    flip : {"none", "rows", "columns", "both"}
+        How a frame must be turned to be as the program that made the geometry saw it. Free: the tables are
+        turned instead.
     """
 
     bins: int = 1000
@@ -55,6 +58,7 @@ class PlanOptions:
     splitting: Splitting = "no"
     stack: Literal["mean", "sum"] = "mean"
     variance_floor: Literal["pixel", "bin"] = "pixel"
+    flip: Flip = "none"
 
 
 @dataclass(slots=True)
@@ -123,19 +127,20 @@ class AzimuthalPlan:
         shape = _agreed_shape(geometry, correction, shape)
         if options.unit == "q_A^-1" and geometry.wavelength_A is None:
             raise ConfigurationError(f"geometry {geometry.source} has no wavelength, which a q axis needs")
-        integrator = geometry.integrator()
+        integrator = geometry.integrator(shape)
         masked = correction.masked(shape)
         if (own := integrator.detector.mask) is not None:
-            masked |= np.asarray(own, bool)
+            masked |= flipped(np.asarray(own, bool), options.flip)
         norm = pixel_norm(
-            integrator, shape, correction.flat, correction.polarization_factor, correction.solid_angle
+            integrator, correction.flat, correction.polarization_factor, correction.solid_angle, options.flip
         )
         dark = None if correction.dark is None else np.asarray(correction.dark, np.float64).ravel()
         binning = (options.bins, options.unit, options.radial_range)
-        table, axes = build_table(integrator, masked, *binning, None, options.splitting)
+        pixels = (options.splitting, options.flip)
+        table, axes = build_table(integrator, masked, *binning, None, *pixels)
         cake = None
         if options.azimuth_bins is not None:
-            cells, axes = build_table(integrator, masked, *binning, options.azimuth_bins, options.splitting)
+            cells, axes = build_table(integrator, masked, *binning, options.azimuth_bins, *pixels)
             cake = Constants.of(cells, norm, dark)
         print_ = _fingerprint(geometry, correction, options, shape)
         return cls(geometry, correction, options, shape, axes, print_, Constants.of(table, norm, dark), cake)

@@ -57,6 +57,7 @@ class Calibration:
             splitting=s.splitting,
             stack=s.stack,
             variance_floor=s.variance_floor,
+            flip=s.flip,
         )
         return AzimuthalPlan.build(
             self.geometry or geometry, self.correction, options, shape=s.shape or shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from collections.abc import Mapping
@@ -46,13 +47,18 @@ class Geometry:
         metres = self.config.get("wavelength")
         return metres * 1e10 if metres else None
 
-    def integrator(self) -> Any:
-        """Return a new pyFAI AzimuthalIntegrator with this geometry."""
+    def integrator(self, shape: tuple[int, int] | None = None) -> Any:
+        """Return a new pyFAI AzimuthalIntegrator; ``shape`` where its detector has none."""
         from pyFAI.integrator.azimuthal import AzimuthalIntegrator
 
+        detector = copy.deepcopy(self.detector)
+        if (
+            detector.shape is None and shape is not None
+        ):  # without it pyFAI ignores the detector's orientation
+            detector.shape = detector.max_shape = shape
         values = {key: self.config[key] for key in ("dist", *_PONI_KEYS)}
         return AzimuthalIntegrator(
-            **values, detector=self.detector, wavelength=self.config.get("wavelength") or None
+            **values, detector=detector, wavelength=self.config.get("wavelength") or None
         )
 
     @classmethod
@@ -79,9 +85,9 @@ def load_geometry(path: Path) -> Geometry:
     present = _poni_keys(path)
     absent = [key for key in ("distance", *_PONI_KEYS) if key not in present]
     if absent:
+        names = ", ".join(map(str.capitalize, absent))
         raise ConfigurationError(
-            f"geometry file {path} lacks {', '.join(map(str.capitalize, absent))}: it must be a complete .poni "
-            "file of pyFAI"
+            f"geometry file {path} lacks {names}: it must be a complete .poni file of pyFAI"
         )
     if not {"detector", "pixelsize1"} & present:
         raise ConfigurationError(

@@ -35,6 +35,11 @@ class ReductionSettings(BaseModel):
     shape: tuple[Annotated[int, Field(gt=0)], Annotated[int, Field(gt=0)]] | None = Field(
         None, description="Rows and columns of the detector, where the .poni file does not say them."
     )
+    flip: Literal["none", "rows", "columns", "both"] = Field(
+        "none",
+        description="How frames must be turned to be as the program that made the .poni file saw them: "
+        "rows for Dioptas, which shows frames upside down.",
+    )
     mask: str | None = Field(None, description="Mask image; non-zero pixels are not used.")
     dark: str | None = Field(None, description="Dark image (counts), subtracted from every frame.")
     flat: str | None = Field(None, description="Flat image: relative sensitivity of each pixel.")

@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["Axes", "BboxTable", "Table", "UnsplitTable", "build_table", "pixel_norm"]
+__all__ = ["Axes", "BboxTable", "Flip", "Table", "UnsplitTable", "build_table", "flipped", "pixel_norm"]
 
 Float = npt.NDArray[np.float64]
 Splitting = Literal["no", "bbox"]
 Unit = Literal["2th_deg", "q_A^-1"]
+Flip = Literal["none", "rows", "columns", "both"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,6 +109,7 @@ def build_table(
     radial_range: tuple[float, float] | None,
     azimuth_bins: int | None,
     splitting: Splitting,
+    flip: Flip = "none",
 ) -> tuple[Table, Axes]:
     """Let pyFAI assign the pixels to bins, and read its sparse matrix out.
 
@@ -116,7 +118,7 @@ def build_table(
     integrator : pyFAI.integrator.azimuthal.AzimuthalIntegrator
         The geometry.
     masked : ndarray of bool, shape (rows, columns)
-        Pixels to leave out.
+        Pixels of a frame to leave out.
     bins, azimuth_bins : int
         Number of radial bins; of azimuthal bins over the full circle, None for one profile.
     unit : {"2th_deg", "q_A^-1"}
@@ -125,6 +127,8 @@ def build_table(
         In that unit; None for all that the unmasked pixels cover.
     splitting : {"no", "bbox"}
         Pixel splitting.
+    flip : {"none", "rows", "columns", "both"}
+        How a frame must be turned to match the geometry.
 
     Raises
     ------
@@ -136,7 +140,7 @@ def build_table(
     engine = integrator.setup_sparse_integrator(
         masked.shape,
         bins if azimuth_bins is None else (bins, azimuth_bins),
-        mask=masked.astype(np.int8),
+        mask=np.ascontiguousarray(flipped(masked, flip), np.int8),
         mask_checksum="static",
         pos0_range=radial_range,
         pos1_range=None if azimuth_bins is None else (-180.0, 180.0),
@@ -156,19 +160,29 @@ def build_table(
     else:
         radial = np.asarray(engine.bin_centers0, np.float64) * scale
         axes = Axes(_frozen(radial), _frozen(np.rad2deg(np.asarray(engine.bin_centers1, np.float64))))
-    return _read_matrix(engine.lut, masked.size, axes.size, splitting), axes
+    shares, places, starts = engine.lut
+    pixels = flipped(np.arange(masked.size, dtype=np.int32).reshape(masked.shape), flip).ravel()[places]
+    return _read_matrix((shares, pixels, starts), masked.size, axes.size, splitting), axes
+
+
+def flipped(image: npt.NDArray[Any], flip: Flip) -> npt.NDArray[Any]:
+    """Return a view of an image with its rows, its columns or both reversed."""
+    axes = {"none": (), "rows": (0,), "columns": (1,), "both": (0, 1)}[flip]
+    return np.flip(image, axes)
 
 
 def pixel_norm(
-    integrator: Any, shape: tuple[int, int], flat: Any, polarization_factor: float | None, solid_angle: bool
+    integrator: Any, flat: Any, polarization_factor: float | None, solid_angle: bool, flip: Flip
 ) -> Float:
-    """Return flat * solid angle * polarisation of each pixel, shape (n_pixels,), as pyFAI computes them."""
-    norm = np.ones(shape) if flat is None else np.asarray(flat, np.float64).copy()
+    """Return flat * solid angle * polarisation of each pixel of a frame, as pyFAI has them, (n_pixels,)."""
+    shape = integrator.detector.shape
+    seen = np.ones(shape)
     if solid_angle:
-        norm *= integrator.solidAngleArray(shape)
+        seen *= integrator.solidAngleArray(shape)
     if polarization_factor is not None:
-        norm *= integrator.polarization(shape, polarization_factor)
-    return _frozen(norm.ravel())
+        seen *= integrator.polarization(shape, polarization_factor)
+    norm = flipped(seen, flip)
+    return _frozen((norm if flat is None else norm * np.asarray(flat, np.float64)).ravel())
 
 
 def _read_matrix(lut: Any, n_pixels: int, n: int, splitting: Splitting) -> Table:

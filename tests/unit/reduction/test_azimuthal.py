@@ -9,6 +9,7 @@ import pytest
 from streamproc.errors import ConfigurationError, FrameFailed
 from streamproc.reduction.azimuthal import AzimuthalPlan, PlanOptions
 from streamproc.reduction.correction import Correction
+from streamproc.reduction.geometry import load_geometry
 from streamproc.reduction.kernels import MAX_PIXELS_PER_BLOCK
 
 SHAPE = (180, 211)
@@ -320,6 +321,40 @@ def test_threads_and_order_do_not_change_a_single_bit(geometry, correction, rng)
     assert together == alone
 
 
+@pytest.mark.parametrize(("flip", "axes"), [("rows", (0,)), ("columns", (1,)), ("both", (0, 1))])
+@pytest.mark.parametrize("splitting", ["no", "bbox"])
+@pytest.mark.parametrize("solid_angle", [True, False])
+def test_a_flip_is_the_frame_and_its_images_turned(
+    geometry, correction, frame, flip, axes, splitting, solid_angle
+):
+    correction = replace(correction, solid_angle=solid_angle)
+    options = PlanOptions(bins=60, splitting=splitting, azimuth_bins=10)
+    as_calibrated = AzimuthalPlan.build(geometry, correction, options).cake(frame)
+    images = {n: np.flip(getattr(correction, n), axes) for n in ("mask", "dark", "flat")}
+    plan = AzimuthalPlan.build(geometry, replace(correction, **images), replace(options, flip=flip))
+    turned = plan.cake(np.flip(frame, axes))
+    np.testing.assert_allclose(turned.intensity, as_calibrated.intensity, rtol=1e-9)
+    np.testing.assert_allclose(turned.profile.sigma, as_calibrated.profile.sigma, rtol=1e-9)
+
+
+@pytest.mark.parametrize("solid_angle", [True, False])
+def test_the_orientation_a_poni_file_gives_is_obeyed_where_the_file_does_not_give_the_shape(
+    poni, geometry, frame, solid_angle
+):
+    correction = Correction(solid_angle=solid_angle)
+    text = (
+        poni.read_text()
+        .replace('"max_shape": [180, 211], ', "")
+        .replace('"orientation": 3', '"orientation": 2')
+    )
+    poni.write_text(text)
+    profile = AzimuthalPlan.build(load_geometry(poni), correction, PlanOptions(60), shape=SHAPE).integrate(
+        frame
+    )
+    flipped = AzimuthalPlan.build(geometry, correction, PlanOptions(60)).integrate(frame[::-1])
+    np.testing.assert_allclose(profile.intensity, flipped.intensity, rtol=1e-6)
+
+
 def test_a_uniform_sensitivity_corrected_frame_is_flat(geometry):
     """Closed form: counts that follow flat * solid angle * polarisation integrate to one constant."""
     integrator = geometry.integrator()
@@ -406,6 +441,7 @@ def test_the_fingerprint_is_stable_and_changes_with_everything_that_changes_numb
         mark(azimuth_bins=8),
         mark(stack="sum"),
         mark(variance_floor="bin"),
+        mark(flip="rows"),
         mark(correction=replace(correction, dark=other_dark)),
         mark(correction=replace(correction, flat=None)),
         mark(correction=replace(correction, mask=~correction.mask)),

@@ -74,12 +74,22 @@ def test_every_setting_reaches_the_plan(tmp_path, poni):
         poni=poni.name, saturation=900, polarization_factor=0.9, solid_angle=False, mask_negative=False,
         dead_time_s=1e-7, exposure_s=0.5, hot_dark_above=50, unit="q_A^-1", bins=33, range_min=1, range_max=5,
         splitting="bbox", azimuth_bins=18, stack="sum", variance_floor="bin",
+        flip="both",
     )  # fmt: skip
     plan = load_calibration(settings, tmp_path).plan()
     limits = ("saturation", "mask_negative", "dead_time_s", "exposure_s", "hot_dark_above")
     for name in (*limits, "polarization_factor", "solid_angle"):
         assert getattr(plan.correction, name) == getattr(settings, name)
-    for name in ("unit", "bins", "splitting", "azimuth_bins", "stack", "variance_floor", "radial_range"):
+    for name in (
+        "unit",
+        "bins",
+        "splitting",
+        "azimuth_bins",
+        "stack",
+        "variance_floor",
+        "radial_range",
+        "flip",
+    ):
         assert getattr(plan.options, name) == getattr(settings, name)
     assert plan.axis.shape == (33,) and plan.axes.azimuthal.shape == (18,)
 
