@@ -9,6 +9,7 @@ from typing import Any
 
 from streamproc.documents import Document, Position
 from streamproc.errors import DocumentRefused, Where
+from streamproc.frames.account import Account, FileNumbers, Missing
 from streamproc.frames.darks import DarkFrames, DarkTable
 from streamproc.frames.parts import (
     Half,
@@ -47,20 +48,6 @@ class AssemblerLimits:
     reading_elements: int = 16_384
     reading_chars: int = 1024
     take: int = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """Readings ``first`` to ``stop`` (half-open) that never became complete, and why."""
-
-    first: int
-    stop: int
-    reason: str
-
-    @property
-    def seq_nums(self) -> range:
-        """The sequence numbers; a range, so that a large one costs nothing."""
-        return range(self.first, self.stop)
 
 
 class Assembler:
@@ -105,18 +92,14 @@ class Assembler:
         self.run, self.stream, self.frame_key = run, stream, frame_key
         self.dark_stream = None if dark_stream == stream else dark_stream
         self.limits = limits or AssemblerLimits()
-        self.repeated = SeqNums()
-        """Sequence numbers that came again after they were complete (retakes, late redeliveries)."""
-        self._expected, self._complete = SeqNums(), SeqNums()
+        self._account = Account(self.limits.failures)
         self._halves = Halves()
         self._pieces = Pieces()
         self._unresolved: deque[Document] = deque()
-        self._failures: deque[Missing] = deque(maxlen=self.limits.failures)
         self._ready: deque[tuple[Half, Locator]] = deque()
         self._flowing: deque[Piece] = deque()
         self._darks = DarkFrames(run)
-        self._bases: dict[str, int] = {}
-        self._last: tuple[str, int] | None = None
+        self._numbers = FileNumbers(self.limits.pieces)
         self._configurations: dict[str, dict[str, Any]] = {}
 
     # -- what the service calls -------------------------------------------------------------------------
@@ -174,12 +157,17 @@ class Assembler:
     @property
     def expected(self) -> SeqNums:
         """Sequence numbers of the stream seen so far, in an event or in a stream_datum of the key."""
-        return self._expected
+        return self._account.expected
 
     @property
     def complete(self) -> SeqNums:
         """Sequence numbers whose reading was handed out or waits in :attr:`waiting`."""
-        return self._complete
+        return self._account.complete
+
+    @property
+    def repeated(self) -> SeqNums:
+        """Sequence numbers that came again after they were complete (retakes, late redeliveries)."""
+        return self._account.repeated
 
     def missing(self, stop: Mapping[str, Any] | None) -> list[Missing]:
         """Return the readings that exist, by the stop or by what was seen, but never became complete.
@@ -189,16 +177,8 @@ class Assembler:
         stop : Mapping or None
             The stop document (its ``num_events`` says how many there are); None when it never came.
         """
-        wanted = SeqNums(self._expected)
-        wanted.add(1, 1 + (stop or {}).get("num_events", {}).get(self.stream, 0))
-        lost = SeqNums(gap for start, end in wanted for gap in self._complete.gaps(start, end))
-        found = [
-            Missing(*interval, one.reason)
-            for one in self._reasons()
-            for interval in lost.remove(one.first, one.stop)
-        ]
-        found.extend(Missing(*interval, self._never()) for interval in lost)
-        return _merged(found)
+        announced = (stop or {}).get("num_events", {}).get(self.stream, 0)
+        return self._account.missing(announced, self._waiting_for(), self._never())
 
     # -- documents --------------------------------------------------------------------------------------
 
@@ -230,10 +210,10 @@ class Assembler:
     def _reading(self, document: Document, descriptor: Mapping[str, Any]) -> None:
         doc, seq_num, key = document.doc, document.doc["seq_num"], self.frame_key
         assert key is not None
-        self._expected.add(seq_num)
-        if seq_num in self._complete:
+        self._account.expected.add(seq_num)
+        if seq_num in self._account.complete:
             if key in doc["data"] or _needs_event(descriptor):
-                self.repeated.add(seq_num)
+                self._account.repeated.add(seq_num)
             return
         if key in doc["data"]:
             value = doc["data"][key]
@@ -243,7 +223,7 @@ class Assembler:
                 self._wait(self._half(document, descriptor, value))
                 self._try_datum(value, document)
         elif not _is_stream(descriptor["data_keys"][key]):
-            self._fail(seq_num, seq_num + 1, f"its event has no value for {key!r}")
+            self._account.fail(seq_num, seq_num + 1, f"its event has no value for {key!r}")
         elif _needs_event(descriptor):
             half, piece = self._half(document, descriptor), self._pieces.pop(seq_num)
             if piece is None:
@@ -269,7 +249,7 @@ class Assembler:
             oldest = next(iter(self._halves))
             reason = f"{self._waits_for(oldest)}, and more than {self.limits.pending} readings waited"
             self._halves.pop(oldest.seq_num)
-            self._fail(oldest.seq_num, oldest.seq_num + 1, reason)
+            self._account.fail(oldest.seq_num, oldest.seq_num + 1, reason)
 
     def _try_datum(self, datum_id: str, document: Document) -> None:
         """Finish the readings that wait for a datum, if the datum and its resource are there."""
@@ -310,18 +290,19 @@ class Assembler:
     ) -> None:
         """Take a stream_datum of the frame key."""
         first, stop = document.doc["seq_nums"]["start"], document.doc["seq_nums"]["stop"]
-        self._expected.add(first, stop)
+        self._account.expected.add(first, stop)
+        index = self._numbers.index(document.doc["indices"], resource)
         whole = Piece(
-            first, stop, self._index(document.doc["indices"], resource), descriptor["uid"], resource["uid"],
+            first, stop, index, descriptor["uid"], resource["uid"],
             document.position, document.published_s, self._darks.newest(self.frame_key),
         )  # fmt: skip
-        for start, end in self._complete.overlap(first, stop):
-            self.repeated.add(start, end)
-        for start, end in list(self._complete.gaps(first, stop)):
+        for start, end in self._account.complete.overlap(first, stop):
+            self._account.repeated.add(start, end)
+        for start, end in list(self._account.complete.gaps(first, stop)):
             if _needs_event(descriptor):
                 self._await_events(whole.cut(start, end))
             else:
-                self._complete.add(start, end)
+                self._account.complete.add(start, end)
                 self._flowing.append(whole.cut(start, end))
 
     def _await_events(self, piece: Piece) -> None:
@@ -334,37 +315,19 @@ class Assembler:
             oldest = next(iter(self._pieces))
             self._pieces.remove(oldest.first, oldest.stop)
             reason = f"its event never came, and more than {self.limits.pieces} stream_datums waited"
-            self._fail(oldest.first, oldest.stop, reason)
-
-    def _index(self, indices: Mapping[str, int], resource: Mapping[str, Any]) -> int:
-        """Return the index of a stream_datum's first event within its own stream_resource."""
-        uid, start = resource["uid"], int(indices["start"])
-        if uid not in self._bases:
-            self._bases[uid] = start if self._goes_on(resource, start) else 0
-            if len(self._bases) > self.limits.pieces:
-                del self._bases[next(iter(self._bases))]
-        self._last = (uid, int(indices["stop"]))
-        return start - self._bases[uid] if start >= self._bases[uid] else start
-
-    def _goes_on(self, resource: Mapping[str, Any], start: int) -> bool:
-        """Tell whether a new file continues the numbering of the one before (numbered files keep theirs)."""
-        if self._last is None or start == 0 or start != self._last[1]:
-            return False
-        before = self.run.stream_resources.get(self._last[0])
-        numbered = resource["mimetype"].startswith("multipart/") or "template" in resource["parameters"]
-        return before is not None and before["uri"] != resource["uri"] and not numbered
+            self._account.fail(oldest.first, oldest.stop, reason)
 
     # -- readings ---------------------------------------------------------------------------------------
 
     def _join(self, half: Half, piece: Piece) -> None:
         """Put an event and its part of a stream_datum together."""
-        resource = self.run.stream_resources[piece.stream_resource]
+        resource = self._resource(piece)
         position = earliest(half.position, piece.position)
         whole = _dated(half, position, newest(half.published_s, piece.published_s))
         self._finish(whole, StreamSlice(resource, piece.index))
 
     def _finish(self, half: Half, locator: Locator) -> None:
-        self._complete.add(half.seq_num)
+        self._account.complete.add(half.seq_num)
         self._halves.pop(half.seq_num)
         self._ready.append((half, locator))
 
@@ -388,13 +351,16 @@ class Assembler:
         half = Half(
             "", seq_num, piece.descriptor, time_s, {}, {}, piece.position, piece.published_s, piece.dark
         )
-        resource = self.run.stream_resources[piece.stream_resource]
+        resource = self._resource(piece)
         return self._request(half, StreamSlice(resource, piece.index + seq_num - piece.first))
 
-    # -- what is missing --------------------------------------------------------------------------------
+    def _resource(self, piece: Piece) -> Mapping[str, Any]:
+        uid = piece.stream_resource
+        gone: dict[str, Any] = {"uid": uid, "data_key": self.frame_key, "uri": "", "parameters": {}}
+        gone["mimetype"] = "forgotten"
+        return self.run.stream_resources.get(uid, gone)  # a run may have more of them than are kept
 
-    def _fail(self, first: int, stop: int, reason: str) -> None:
-        self._failures.append(Missing(first, stop, reason))
+    # -- what is missing --------------------------------------------------------------------------------
 
     def _waits_for(self, half: Half) -> str:
         if half.datum_id is None:
@@ -404,7 +370,7 @@ class Assembler:
             return f"datum {half.datum_id!r} never came"
         return f"resource {datum['resource']!r} never came"
 
-    def _reasons(self) -> Iterator[Missing]:
+    def _waiting_for(self) -> Iterator[Missing]:
         for document in self._unresolved:
             numbers, resource = document.doc["seq_nums"], document.doc["stream_resource"]
             if self.run.descriptors[document.doc["descriptor"]]["name"] == self.stream:
@@ -414,7 +380,6 @@ class Assembler:
             yield Missing(half.seq_num, half.seq_num + 1, self._waits_for(half))
         for piece in self._pieces:
             yield Missing(piece.first, piece.stop, "its event never came")
-        yield from self._failures
 
     def _never(self) -> str:
         """Say what is missing of a reading of which nothing at all was seen."""
@@ -440,9 +405,7 @@ class Assembler:
             "stream": self.stream,
             "frame_key": self.frame_key,
             "dark_stream": self.dark_stream,
-            "expected": self._expected.to_state(),
-            "complete": self._complete.to_state(),
-            "repeated": self.repeated.to_state(),
+            "account": self._account.to_state(),
             "halves": [table.pack(h) for h in self._halves],
             "pieces": [table.pack(p) for p in self._pieces],
             "flowing": [table.pack(p) for p in self._flowing],
@@ -450,10 +413,8 @@ class Assembler:
             "unresolved": [
                 [d.name, pack(d.doc), pack_position(d.position), d.published_s] for d in self._unresolved
             ],
-            "failures": [[f.first, f.stop, f.reason] for f in self._failures],
             "newest_darks": self._darks.to_state(table),
-            "bases": dict(self._bases),
-            "last": list(self._last) if self._last else None,
+            "numbers": self._numbers.to_state(),
         }
         state["darks"] = table.to_state()
         return state
@@ -465,8 +426,8 @@ class Assembler:
         """Take up what :meth:`to_state` gave, for the same run."""
         self = cls(run, state["stream"], state["frame_key"], state["dark_stream"], limits=limits)
         table = DarkTable(state["darks"])
-        self._expected, self._complete = SeqNums(state["expected"]), SeqNums(state["complete"])
-        self.repeated = SeqNums(state["repeated"])
+        self._account.restore(state["account"])
+        self._numbers.restore(state["numbers"])
         for half in (table.unpack(Half, h) for h in state["halves"]):
             self._halves.add(half)
         self._pieces = Pieces([table.unpack(Piece, p) for p in state["pieces"]])
@@ -476,10 +437,7 @@ class Assembler:
             Document(name, unpack(doc), unpack_position(position), published_s=published_s)
             for name, doc, position, published_s in state["unresolved"]
         )
-        self._failures.extend(Missing(*f) for f in state["failures"])
         self._darks.restore(state["newest_darks"], table)
-        self._bases = dict(state["bases"])
-        self._last = tuple(state["last"]) if state["last"] else None
         return self
 
 
@@ -500,14 +458,3 @@ def _dated(half: Half, position: Position, published_s: float | None) -> Half:
 
 def _number(value: Any, otherwise: float) -> float:
     return value if isinstance(value, (int, float)) else otherwise
-
-
-def _merged(found: list[Missing]) -> list[Missing]:
-    """Put neighbours with the same reason together, in order of sequence number."""
-    merged: list[Missing] = []
-    for one in sorted(found, key=lambda m: m.first):
-        if merged and merged[-1].stop == one.first and merged[-1].reason == one.reason:
-            merged[-1] = Missing(merged[-1].first, one.stop, one.reason)
-        else:
-            merged.append(one)
-    return merged

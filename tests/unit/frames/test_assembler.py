@@ -272,7 +272,7 @@ def test_seq_nums_too_scattered_to_keep_account_of_are_refused():
     pairs = inline_run(FRAMES)
     bench = Bench()
     bench.feed(documents(pairs[:2]))
-    bench.assembler._expected = few
+    bench.assembler._account.expected = few
     with pytest.raises(DocumentRefused, match="more than 3 gaps"):
         bench.feed(documents([("event", {**pairs[2][1], "seq_num": 100, "uid": "x"})]))
 
