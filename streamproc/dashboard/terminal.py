@@ -250,7 +250,7 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Print a line of its own."""
-        self._console.print(text, highlight=False, markup=False)
+        self._console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 class PlainView(Screen):

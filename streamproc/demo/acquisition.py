@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Generator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,22 +45,24 @@ _POLL_S = 0.1
 Callback = Callable[[str, Any], Any]
 
 
-@dataclass(slots=True)
 class RunPublisher:
     """Publishes each run with bluesky-kafka's own Publisher, the run's uid as key (as nslsii does).
 
-    Attributes
+    Parameters
     ----------
     topic, bootstrap : str
         Where to.
+
+    Attributes
+    ----------
     refused : list of str
         What the broker did not take; empty when all arrived (checked after the run).
     """
 
-    topic: str
-    bootstrap: str
-    refused: list[str] = field(default_factory=list)
-    _publisher: Any = None
+    def __init__(self, topic: str, bootstrap: str) -> None:
+        self.topic, self.bootstrap = topic, bootstrap
+        self.refused: list[str] = []
+        self._publisher: Any = None
 
     def __call__(self, name: str, doc: Any) -> None:
         """Publish one document; the stop document waits until the broker has everything."""
@@ -73,8 +74,10 @@ class RunPublisher:
                 bootstrap_servers=self.bootstrap,
                 key=doc["uid"],
                 producer_config={
+                    # In order even when a send is repeated, and without the wait for a producer id that an
+                    # idempotent producer has on a broker that has just started.
                     "acks": "all",
-                    "enable.idempotence": True,
+                    "max.in.flight.requests.per.connection": 1,
                     "linger.ms": 0,
                     "message.max.bytes": MAX_MESSAGE_BYTES,
                     "message.timeout.ms": 30_000,

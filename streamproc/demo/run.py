@@ -99,15 +99,15 @@ def run_demo(options: DemoOptions, console: Console) -> dict[str, Any]:
     with _signals_restored(), contextlib.ExitStack() as stack:
         folder = stack.enter_context(_workplace(options.keep))
         stack.callback(_ignore_signals)
-        bootstrap = options.bootstrap
-        if bootstrap is None:
+        broker = None
+        if options.bootstrap is None:
             console.print("starting Apache Kafka")
-            bootstrap = stack.enter_context(Broker()).bootstrap
-        demo = _Demo(options, console, folder)
+            broker = stack.enter_context(Broker(tell=lambda line: console.print(line, markup=False)))
+        demo = _Demo(options, console, folder, broker)
         stack.callback(demo.close)
         # Runs first on the way out: nothing may stop us from ending what we started.
         stack.callback(_ignore_signals)
-        demo.start(bootstrap)
+        demo.start()
         summary = demo.watch()
         demo.write(summary)
         return summary
@@ -150,8 +150,8 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
 class _Demo:
     """One demo: its processes, its view of the results."""
 
-    def __init__(self, options: DemoOptions, console: Console, folder: Path) -> None:
-        self._options, self._console, self._folder = options, console, folder
+    def __init__(self, options: DemoOptions, console: Console, folder: Path, broker: Broker | None) -> None:
+        self._options, self._console, self._folder, self._broker = options, console, folder, broker
         self._children: list[Child] = []
         self._board = Board(max_points=max(options.points, 1))
         self._told: queue.SimpleQueue[dict[str, Any]] = queue.SimpleQueue()
@@ -159,9 +159,10 @@ class _Demo:
         self._closing = contextlib.ExitStack()
         self._started_s = self._newest_s = 0.0
 
-    def start(self, bootstrap: str) -> None:
+    def start(self) -> None:
         """Start service and beamline and wait until both are ready."""
-        folder, own_broker = self._folder, self._options.bootstrap is None
+        folder, own_broker = self._folder, self._broker is not None
+        bootstrap = self._broker.bootstrap if self._broker else str(self._options.bootstrap)
         for name in ("logs", "frames", "documents"):
             (folder / name).mkdir(exist_ok=True)
         write_calibration(folder)
@@ -285,6 +286,8 @@ class _Demo:
         return str(told.get("event"))
 
     def _check(self) -> None:
+        if self._broker is not None:
+            self._broker.check()
         self._service.check()
         self._beamline.check(may_end=self._own.uid is not None)
 
