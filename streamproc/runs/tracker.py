@@ -34,7 +34,7 @@ class TrackerLimits:
     descriptor_bytes: int = 256 * 2**20
     resources: int = 20_000
     datums: int = 20_000
-    recent_ids: int = 1024
+    recent_ids: int = 256
     notes: int = 32
     past_runs: int = 1024
     past_ids: int = 1024
