@@ -1,7 +1,7 @@
-"""End-to-end latency on the real broker: 1 Mpx frames at 10 Hz, inline and in an HDF5 file, one after the other.
+"""End-to-end latency on the real broker: 1 Mpx frames at 10 Hz, inline and in an HDF5 file, in turn.
 
-From the Kafka time of the document that completed a reading to the publication of its result; frames/s as measured
-by the reader of the results topic. Broker, simulated beamline and service share this machine's cores.
+From the Kafka time of the document that completed a reading to the publication of its result; frames/s as
+the reader of the results topic sees them. Broker, simulated beamline and service share the cores.
 Usage: python benchmarks/end_to_end.py [--points 100] [--rate 10]
 """
 

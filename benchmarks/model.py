@@ -11,10 +11,10 @@ import time
 from collections.abc import Callable
 
 import numpy as np
+from streamproc.models.phase_qpa.classical import ClassicalFitter
 
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
-from streamproc.models.phase_qpa.classical import ClassicalFitter
 from streamproc.settings import InferenceSettings
 
 
@@ -46,9 +46,8 @@ def main() -> None:
     reference = float(np.median(times["batch 1"]))
     for name, (_, size) in rivals.items():
         median, p99 = np.median(times[name]), np.percentile(times[name], 99)
-        print(
-            f"{name:<14}{median:>10.3f}{p99:>10.3f}{median / size * 1e3:>12.1f}{median / size / reference:>23.2f}"
-        )
+        each = median / size
+        print(f"{name:<14}{median:>10.3f}{p99:>10.3f}{each * 1e3:>12.1f}{each / reference:>23.2f}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from streamproc.models.phase_qpa.classical import ClassicalFit, ClassicalFitter
-from streamproc.models.phase_qpa.interpret import PhaseAnswer, interpret, prepare
+from streamproc.models.phase_qpa.interpret import Answer, interpret, prepare
 
 from streamproc.analysis import (
     Estimate,
@@ -388,7 +388,7 @@ class PhaseMapRun:
         pattern: _Pattern,
         x: npt.NDArray[np.float32],
         coverage: float,
-        answer: PhaseAnswer,
+        answer: Answer,
         fit: ClassicalFit | None,
     ) -> FrameResult:
         reasons = (*_wavelength_doubt(pattern, self._model.card), *answer.reasons)

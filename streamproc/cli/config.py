@@ -17,6 +17,9 @@ __all__ = ["config_group"]
 
 _CONFIG = click.option("--config", "-c", type=click.Path(path_type=Path), help="Settings file (TOML).")
 
+_NOT_SHOWN = {"analysis", "base_dir"}
+"""Tables of the analyses follow by themselves; base_dir is the file's own folder."""
+
 
 @click.group("config")
 def config_group() -> None:
@@ -28,17 +31,12 @@ def config_group() -> None:
 def show(config: Path | None) -> None:
     """Print the settings in force as TOML, secrets hidden; redirect it to begin a file of your own."""
     settings = load_settings(config)
-    dumped = settings.model_dump(mode="json")
-    click.echo(f'beamline = "{dumped.pop("beamline")}"')
-    analyses = dumped.pop("analysis")
-    for section, table in dumped.items():
-        click.echo(f"\n[{section}]")
-        for line in _toml_lines(table):
-            click.echo(line)
-    for name in sorted(set(analyses) | set(analysis_names())):
-        click.echo(f"\n[analysis.{name}]")
-        for line in _toml_lines(analyses.get(name, {})):
-            click.echo(line)
+    lines = list(_section(settings, ""))
+    for name in sorted(set(settings.analysis) | set(analysis_names())):
+        analysis = find_analysis(name)
+        table = analysis_settings(analysis, settings.analysis.get(name, {}))
+        lines += ["", f"[analysis.{name}]", *_section(table, f"analysis.{name}.")]
+    click.echo("\n".join(lines))
 
 
 @config_group.command("schema")
@@ -66,16 +64,16 @@ def check(config: Path | None) -> None:
     click.echo(f"{config or 'defaults'}: the settings are valid")
 
 
-def _toml_lines(table: dict[str, Any]) -> Iterator[str]:
-    """Yield ``key = value``; what is unset stands as a comment."""
-    for key, value in table.items():
-        if value is None:
-            yield f"# {key} is not set"
-        elif isinstance(value, dict):
-            inner = ", ".join(f"{json.dumps(k)} = {_toml(v)}" for k, v in value.items() if v is not None)
-            yield f"{key} = {{ {inner} }}"
-        else:
-            yield f"{key} = {_toml(value)}"
+def _section(model: BaseModel, prefix: str) -> Iterator[str]:
+    """Yield the lines of a settings model: its keys, then its sections; what is unset stands as a comment."""
+    dumped = model.model_dump(mode="json")
+    sections = [name for name in type(model).model_fields if isinstance(getattr(model, name), BaseModel)]
+    for name, value in dumped.items():
+        if name in sections or name in _NOT_SHOWN:
+            continue
+        yield f"# {name} is not set" if value is None else f"{name} = {_toml(value)}"
+    for name in sections:
+        yield from ("", f"[{prefix}{name}]", *_section(getattr(model, name), f"{prefix}{name}."))
 
 
 def _toml(value: Any) -> str:

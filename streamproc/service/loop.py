@@ -294,6 +294,8 @@ class Service:
 
     def _finish(self, work: RunWork) -> None:
         self._outbox.finish(work)
+        for note in (*work.run.notes, *self._parts.reader.notes(work.run.uid)):
+            _log.info("note", run_uid=work.run.uid, note=note)
         self._desk.forget(work.run.uid)
         self._parts.reader.release(work.run.uid)
 
