@@ -37,6 +37,7 @@ class Desk:
 
     def __init__(self, analysis: Analysis, dark_stream: str | None, most_waiting: int) -> None:
         self.works: dict[str, RunWork] = {}
+        self._assemblers: dict[str, Assembler] = {}
         self._analysis = analysis
         self._dark_stream = dark_stream
         self._most_waiting = most_waiting
@@ -45,7 +46,11 @@ class Desk:
 
     def handle(self, outcome: RunOpened | RunUpdated | RunClosed, expect: Expect) -> None:
         """Take what the tracker says of a run; new readings go to ``expect``."""
-        if isinstance(outcome, RunUpdated):
+        if isinstance(outcome, RunOpened):
+            # From the very start: dark frames are taken before the stream they belong to is described.
+            run, stream = outcome.run, self._analysis.stream()
+            self._assemblers[run.uid] = Assembler(run, stream, None, self._dark_stream)
+        elif isinstance(outcome, RunUpdated):
             self._update(outcome, expect)
         elif isinstance(outcome, RunClosed):
             self._close(outcome)
@@ -53,12 +58,14 @@ class Desk:
     def forget(self, run_uid: str) -> None:
         """Drop a finished run."""
         self.works.pop(run_uid, None)
+        self._assemblers.pop(run_uid, None)
 
     def drop_partition(self, partition: TopicPartition) -> list[str]:
         """Drop the runs of a partition that was taken away; returns their uids."""
-        gone = [u for u, w in self.works.items() if w.run.first_position.topic_partition == partition]
+        gone = [u for u, a in self._assemblers.items() if a.run.first_position.topic_partition == partition]
         for uid in gone:
-            del self.works[uid]
+            self.forget(uid)
+            self._refusals.pop(uid, None)
         return gone
 
     def take_refused(self) -> list[tuple[Run, str]]:
@@ -67,19 +74,25 @@ class Desk:
         return closed
 
     def _update(self, outcome: RunUpdated, expect: Expect) -> None:
-        run = outcome.run
+        run, document = outcome.run, outcome.document
+        assembler = self._assemblers.get(run.uid)
+        if assembler is None:
+            return
         work = self.works.get(run.uid)
-        begins = outcome.document.name == "descriptor" and work is None and run.uid not in self._refusals
-        if begins and run.stream_descriptors(self._analysis.stream()):
-            work = self._begin(run)
+        if work is None and document.name == "descriptor" and run.stream_descriptors(assembler.stream):
+            work = self._begin(run, assembler)
+            if work is None:
+                del self._assemblers[run.uid]
+                return
+        # Only a stream_datum can announce many readings at once; those that find no room stay folded up.
+        many = work is not None and document.name == "stream_datum"
+        room = max(self._most_waiting - len(work.pending), 0) if work is not None and many else None
+        requests = assembler.feed(document, room)
         if work is not None:
-            # Only a stream_datum can announce many readings at once; those that find no room stay folded up.
-            many = outcome.document.name == "stream_datum"
-            room = max(self._most_waiting - len(work.pending), 0) if many else None
-            expect(work, outcome.document, work.assembler.feed(outcome.document, room))
+            expect(work, document, requests)
 
-    def _begin(self, run: Run) -> RunWork | None:
-        stream = self._analysis.stream()
+    def _begin(self, run: Run, assembler: Assembler) -> RunWork | None:
+        stream = assembler.stream
         try:
             key = self._analysis.frame_key(run)
             if key is None:
@@ -92,7 +105,7 @@ class Desk:
             self._refusals[run.uid] = error.message
             _log.error("run cannot be analysed", run_uid=run.uid, reason=error.message)
             return None
-        assembler = Assembler(run, stream, key, dark_stream=self._dark_stream)
+        assembler.choose(key)
         outputs, run_outputs = self._analysis.outputs(), self._analysis.run_outputs()
         work = RunWork(
             run, assembler, analysis, ResultRun(run, stream, analysis.provenance, outputs, run_outputs)
@@ -105,6 +118,8 @@ class Desk:
         work = self.works.get(outcome.run.uid)
         if work is not None:
             work.closed = outcome.reason
+        else:
+            self._assemblers.pop(outcome.run.uid, None)
         reason = self._refusals.pop(outcome.run.uid, None)
         if reason is not None:
             self._refused_closed.append((outcome.run, reason))

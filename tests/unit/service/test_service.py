@@ -227,6 +227,16 @@ def test_darks_of_the_run_reach_the_analysis(bench):
     assert means(b.results()) == {n: float(n) - (1.0 if n <= 4 else 2.0) for n in range(1, 8)}
 
 
+def test_a_dark_taken_before_the_stream_is_described_counts(bench):
+    pairs = with_darks(inline_run(FRAMES), {0: np.full((6, 8), 1, np.uint16)})
+    names = [(n, d.get("name")) for n, d in pairs]
+    primary = pairs.pop(names.index(("descriptor", "primary")))
+    dark_event = next(i for i, (n, _) in enumerate(pairs) if n == "event")
+    pairs.insert(dark_event + 1, primary)
+    b = bench(documents(pairs)).run()
+    assert means(b.results()) == {n: n - 1.0 for n in range(1, 8)}
+
+
 def test_runs_of_a_partition_taken_away_are_dropped_without_a_word(bench, toy):
     gate = threading.Event()
     pairs = inline_run(FRAMES)

@@ -111,9 +111,15 @@ class ToyRun:
 class Bench:
     """A service on memory transports with everything at hand."""
 
-    def __init__(self, messages, tmp_path=None, *, toy=None, batch_size=100, sink=None, source=None, **overrides):
+    def __init__(
+        self, messages, tmp_path=None, *, toy=None, batch_size=100, sink=None, source=None, **overrides
+    ):
         base = {
-            "frames": {"roots": [str(tmp_path)] if tmp_path else [], "wait_s": 0.5, "retry_interval_s": 0.005},
+            "frames": {
+                "roots": [str(tmp_path)] if tmp_path else [],
+                "wait_s": 0.5,
+                "retry_interval_s": 0.005,
+            },
             "service": {"poll_timeout_s": 0.01, "one_pass": True, "workers": 2},
         }
         for section, table in overrides.items():
