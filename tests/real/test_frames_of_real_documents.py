@@ -38,7 +38,8 @@ def root(tmp_path: Path) -> Path:
 
 
 def expected(key: str, index: int) -> np.ndarray:
-    return {"det-key1": NUMBERS[index : index + 1], "det-key2": IMAGES[index], "det-key3": PHOTOS[index]}[key]
+    rows = {"det-key1": NUMBERS, "det-key2": IMAGES, "det-key3": PHOTOS}[key]
+    return rows[index : index + 1].squeeze(axis=0) if rows.ndim > 1 else rows[index : index + 1]
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,16 @@
 """HDF5 frames, live or closed: a row is given only once it is really there.
 
 When is a row there? Its extent says nothing (a writer grows it first). Where a chunk holds one row, the row
-is there when all its chunks are stored. Where storage proves nothing (several rows per chunk, contiguous or
-early-allocated storage) and a SWMR writer still has the file open, a row that is wholly fill value counts as
-not yet written unless the row after it is, and any row must read the same twice. In a closed file the extent
-is final: what is stored is the answer, but an unallocated chunk never is.
+is there when all its chunks are stored: HDF5 stores a chunk, then says so. Where storage proves nothing
+(several rows per chunk, contiguous or early-allocated storage) and a SWMR writer still has the file open,
+the chunk is overwritten in place and may be read half done: a row is there once the row or chunk after it
+is, or, unless it is wholly fill value, once the file has not changed for half a second. In a closed file
+the extent is final: what is stored is the answer, but an unallocated chunk never is.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ from streamproc.frames.readers.templates import file_names
 __all__ = ["Hdf5Reader"]
 
 _MOST_HOPS = 8
+_QUIET_S = 0.5
 
 Rows = tuple[int, int]
 Select = Callable[[tuple[int, ...]], Rows]
@@ -165,6 +168,8 @@ class _Open:
         self._layouts: dict[str, tuple[h5py.Dataset, ChunkLayout]] = {}
         self._runs: set[str] = set()
         self._indexed: set[str] = set()
+        self._complete: dict[str, int] = {}
+        self._modified = (0, time.monotonic())
         self.direct: dict[str, bool] = {}
         """Datasets whose direct decoding was compared with the library's: whether it agreed."""
 
@@ -207,13 +212,14 @@ class _Open:
         if hi - lo == 1 and self._decodes(name, layout):
             return self._raw_row(name, dataset, layout, lo, what)
         self._check_allocated(dataset, layout, lo, hi, what)
-        return self._library_rows(dataset, layout, lo, hi, what)
+        return self._library_rows(name, dataset, layout, lo, hi, what)
 
     def _layout(self, name: str, dataset: h5py.Dataset, what: str) -> ChunkLayout:
         known = self._layouts.get(name)
         if known is None or known[0] is not dataset:
             self.direct.pop(name, None)
             self._indexed.discard(name)
+            self._complete.pop(name, None)
             known = self._layouts[name] = (dataset, layout_of(dataset, what))
         return known[1]
 
@@ -243,34 +249,56 @@ class _Open:
                 )
 
     def _library_rows(
-        self, dataset: h5py.Dataset, layout: ChunkLayout, lo: int, hi: int, what: str
+        self, name: str, dataset: h5py.Dataset, layout: ChunkLayout, lo: int, hi: int, what: str
     ) -> npt.NDArray[Any]:
-        array = _read(dataset, lo, hi)
-        if layout.proves or not self._file.live:
-            return array
-        rows = array.reshape(hi - lo, -1)
-        blank = (rows == layout.fill).all(axis=1)
-        if blank.any() and not self._written_after(dataset, layout, hi):
-            raise _Missing(
-                f"rows {lo}..{hi - 1} of {what} hold only the fill value {layout.fill!r} and the file is "
-                "still being written: not written yet, or really blank (then known when the next row comes)"
-            )
+        if layout.proves or not self._file.live or hi <= self._complete.get(name, 0):
+            return _read(dataset, lo, hi)
+        # What HDF5 has cached of this chunk may be older than what it says about the next one.
         dataset.refresh()
-        if not np.array_equal(_read(dataset, lo, hi), array, equal_nan=array.dtype.kind in "fc"):
-            raise _Missing(f"rows {lo}..{hi - 1} of {what} are just being written")
+        complete = _complete_rows(dataset, layout, hi)
+        if not complete and not self._quiet():
+            raise _Missing(f"rows {lo}..{hi - 1} of {what} may be in the middle of being written")
+        dataset.refresh()
+        array = _read(dataset, lo, hi)
+        if complete:
+            self._complete[name] = complete
+        elif (array[-1] == layout.fill).all():
+            raise _Missing(
+                f"row {hi - 1} of {what} holds only the fill value {layout.fill!r} and the file is "
+                "still being written: not written yet, or really blank (then known when more comes)"
+            )
         return array
 
-    @staticmethod
-    def _written_after(dataset: h5py.Dataset, layout: ChunkLayout, row: int) -> bool:
-        if row >= dataset.shape[0]:
-            return False
-        return bool((_read(dataset, row, row + 1) != layout.fill).any())
+    def _quiet(self) -> bool:
+        """Say whether the file did not change for a while, by our own clock."""
+        modified, now = self._file.path.stat().st_mtime_ns, time.monotonic()
+        if modified != self._modified[0]:
+            self._modified = (modified, now)
+        return now - self._modified[1] >= _QUIET_S
+
+
+def _complete_rows(dataset: h5py.Dataset, layout: ChunkLayout, row: int) -> int:
+    """Return below which row all are written, as ``row`` or a later one is; 0 where that is not known.
+
+    Writers append in order. A chunk that is not stored must not be read: once HDF5 has it in its cache as
+    fill value, it looks stored.
+    """
+    rows, step = dataset.shape[0], (layout.chunks or (1,))[0]
+    if layout.on_writing:
+        for start in (rows - 1 - (rows - 1) % step, row + (-row) % step):
+            if row <= start < rows and allocated(dataset, (start, *(0 for _ in dataset.shape[1:]))):
+                return start
+        if row % step == 0:
+            return 0
+    written = row < rows and bool((_read(dataset, row, row + 1) != layout.fill).any())
+    return row if written else 0
 
 
 def _wanted(ask: Ask, shape: tuple[int, ...]) -> Rows:
     """Return the rows of a reading in a dataset of ``shape``."""
     said = ask.shape
-    if ask.frames is None and len(said) == len(shape) + 1 and said[0] == 1:
+    one_frame = len(said) == len(shape) + 1 > 2 and said[0] == 1 and said[1] != 1
+    if ask.frames is None and one_frame:
         if ask.index:
             raise FrameFailed(f"the dataset holds one frame of shape {shape}, reading {ask.index} is wanted")
         return 0, shape[0]

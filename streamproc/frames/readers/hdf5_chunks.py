@@ -38,8 +38,10 @@ class ChunkLayout:
         Chunk shape; None for contiguous and compact storage.
     codec : str or None
         ``raw``, ``bslz4``, ``bszstd`` or ``lz4`` where chunks can be decoded here; None: HDF5 has to.
+    on_writing : bool
+        Chunks are stored when they are written, not when the extent grows.
     proves : bool
-        An allocated chunk proves that its rows were written: one row per chunk, allocated on writing.
+        A stored chunk proves that its row was written: stored on writing, one row per chunk.
     fill : scalar
         The value of rows that were never written.
     """
@@ -47,6 +49,7 @@ class ChunkLayout:
     dtype: np.dtype[Any]
     chunks: tuple[int, ...] | None
     codec: str | None
+    on_writing: bool
     proves: bool
     fill: Any
 
@@ -71,10 +74,10 @@ def layout_of(dataset: h5py.Dataset, what: str) -> ChunkLayout:
                 f"{what} is compressed with the HDF5 filter {code} ({shown}), which is not installed"
             )
     chunks = dataset.chunks
-    early = plist.get_alloc_time() == h5py.h5d.ALLOC_TIME_EARLY
-    proves = chunks is not None and chunks[0] == 1 and not early
+    on_writing = chunks is not None and plist.get_alloc_time() != h5py.h5d.ALLOC_TIME_EARLY
+    proves = on_writing and chunks[0] == 1
     codec = _codec(filters) if chunks is not None and chunks[0] == 1 else None
-    return ChunkLayout(dataset.dtype, chunks, codec, proves, _fill(dataset))
+    return ChunkLayout(dataset.dtype, chunks, codec, on_writing, proves, _fill(dataset))
 
 
 def _codec(filters: list[tuple[int, int, tuple[int, ...], bytes]]) -> str | None:

@@ -61,6 +61,19 @@ class LiveWriter:
         assert answer.strip() == "done", answer
 
 
+def early(file: Any, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Any:
+    """Make a dataset of ten rows whose chunks are all stored, as fill value, from the beginning."""
+    import h5py
+
+    del file["/entry/data/data"]
+    plist = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plist.set_chunk(chunks)
+    plist.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    space = h5py.h5s.create_simple((10, *shape))
+    h5py.h5d.create(file.id, b"/entry/data/data", h5py.h5t.STD_U32LE, space, plist)
+    return file["/entry/data/data"]
+
+
 def main() -> None:
     import h5py
     import hdf5plugin
@@ -76,6 +89,8 @@ def main() -> None:
             dataset = file.create_dataset(
                 "/entry/data/data", (0, *shape), "u4", chunks=chunks, maxshape=(None, *shape), **filters
             )
+            if command.get("early"):
+                dataset = early(file, shape, chunks)
             file.flush()
         elif command["do"] == "swmr":
             file.swmr_mode = True
