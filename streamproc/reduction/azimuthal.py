@@ -13,6 +13,7 @@ from streamproc.errors import ConfigurationError, FrameFailed
 from streamproc.reduction.correction import Correction, DarkImage
 from streamproc.reduction.fingerprint import fingerprint
 from streamproc.reduction.geometry import Geometry
+from streamproc.reduction.kernels import normalise
 from streamproc.reduction.passes import Constants, Sums, run_passes
 from streamproc.reduction.profile import Cake, Profile
 from streamproc.reduction.tables import Axes, Flip, Splitting, Unit, build_table, flipped, pixel_norm
@@ -253,10 +254,12 @@ class AzimuthalPlan:
         return profile, cake
 
     def _intensity(self, sums: Sums) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        used = sums.counts > 1e-9
-        per = sums.n_frames if self.options.stack == "sum" else 1
-        weight = np.divide(per, sums.norm, out=np.full(sums.norm.shape, np.nan), where=used)
-        return sums.signal * weight, sums.variance * weight**2
+        factor = float(sums.n_frames) if self.options.stack == "sum" else 1.0
+        intensity, variance = np.empty(sums.norm.shape), np.empty(sums.norm.shape)
+        signal, signal_variance = sums.signal.ravel(), sums.variance.ravel()
+        norm, counts = sums.norm.ravel(), sums.counts.ravel()
+        normalise(signal, signal_variance, norm, counts, factor, intensity.ravel(), variance.ravel())
+        return intensity, variance
 
     def _to_profile(self, sums: Sums) -> Profile:
         intensity, variance = self._intensity(sums)

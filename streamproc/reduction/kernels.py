@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
-__all__ = ["MAX_PIXELS_PER_BLOCK", "count_pixels", "split_pixels", "weigh_pixels"]
+__all__ = ["MAX_PIXELS_PER_BLOCK", "count_pixels", "normalise", "split_pixels", "weigh_pixels"]
 
 MAX_PIXELS_PER_BLOCK = 32768
 """Pixels one packed 64-bit accumulator holds: 15 bits of zeros above 48 bits for the 32-bit counts."""
@@ -31,9 +31,9 @@ def _compiled(function: _F) -> _F:
 
 @_compiled
 def count_pixels(
-    frame: Any, bins: Any, low: int, high: int, block: int, sums: Any, zeros: Any, lost: Any
+    frame: Any, bins: Any, low: int, high: int, block: int, floor: float, sums: Any, variances: Any, lost: Any
 ) -> int:
-    """Add the counts of an integer frame to its bins, exactly, and count the pixels that hold zero.
+    """Add the counts and Poisson variances of an integer frame to its bins, exactly.
 
     Parameters
     ----------
@@ -46,8 +46,10 @@ def count_pixels(
     block : int
         Pixels between two emptyings of the packed accumulator: no bin may get more than
         ``MAX_PIXELS_PER_BLOCK`` pixels of one block.
-    sums, zeros : ndarray of int64, shape (n_bins + 1,)
-        Added to: sum of the counts, and number of pixels holding zero.
+    floor : float
+        Variance of a pixel that holds zero (counts squared).
+    sums, variances : ndarray of float64, shape (n_bins + 1,)
+        Added to: whole numbers, exact up to 2**53.
     lost : ndarray of int64, shape (n_pixels,)
         Receives the indices of the binned pixels that did not count.
 
@@ -76,8 +78,9 @@ def count_pixels(
                 lost[n_lost] = start + i
                 n_lost += 1
         for b in range(sums.size):
-            sums[b] += packed[b] & 281474976710655
-            zeros[b] -= packed[b] >> 48
+            counts = np.float64(packed[b] & 281474976710655)
+            sums[b] += counts
+            variances[b] += counts - floor * np.float64(packed[b] >> 48)
             packed[b] = 0
     return n_lost
 
@@ -189,3 +192,18 @@ def split_pixels(
             lost[n_lost] = i
             n_lost += 1
     return n_lost
+
+
+@_compiled
+def normalise(
+    signal: Any, variance: Any, norm: Any, counts: Any, factor: float, intensity: Any, intensity_variance: Any
+) -> None:
+    """Write ``factor * signal / norm`` and its variance (1-D float64 arrays); NaN where no pixel counted."""
+    for b in range(signal.size):
+        if counts[b] > 1e-9:  # shares that were taken out again may leave a rounding error
+            weight = factor / norm[b]
+            intensity[b] = signal[b] * weight
+            intensity_variance[b] = variance[b] * weight * weight
+        else:
+            intensity[b] = np.nan
+            intensity_variance[b] = np.nan

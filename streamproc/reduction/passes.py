@@ -121,18 +121,22 @@ def run_passes(
     floor = 1.0 if variance_floor == "pixel" else 0.0
     counting = stack.dtype.kind in "ui" and stack.dtype.itemsize <= 4 and low >= 0 and tau == 0
     if counting and isinstance(table, UnsplitTable):
-        raw, variance, lost = _count(stack, table, constants.block, int(low), int(np.ceil(high)), floor)
+        signal, variance, lost = _count(stack, table, constants.block, int(low), int(np.ceil(high)), floor)
     else:
-        raw, variance, lost = _weigh(stack, table, low, high, tau, floor)
+        signal, variance, lost = _weigh(stack, table, low, high, tau, floor)
     n = float(n_frames)
     if variance_floor == "bin":
-        variance = np.maximum(variance, constants.one_count)
-    signal, norm, counts = raw - n * constants.dark_sum, n * constants.norm_sum, n * constants.counts
-    variance = variance + n * n * constants.dark_variance_sum
+        np.maximum(variance, constants.one_count, out=variance)
+    if constants.dark is not None:
+        signal -= n * constants.dark_sum
+        variance += n * n * constants.dark_variance_sum
+    norm, counts = constants.norm_sum, constants.counts
+    if n_frames > 1:
+        norm, counts = n * norm, n * counts
     if lost.size:
         pixels, times = (lost, np.ones(lost.size)) if n_frames == 1 else np.unique(lost, return_counts=True)
-        norm -= table.fold(times * constants.norm[pixels], pixels)
-        counts -= table.fold(times.astype(np.float64), pixels)
+        norm = norm - table.fold(times * constants.norm[pixels], pixels)
+        counts = counts - table.fold(times.astype(np.float64), pixels)
         if constants.dark is not None:
             signal += table.fold(times * constants.dark.mean[pixels], pixels)
             excess = (n * n - (n - times) ** 2) * constants.dark.variance[pixels]
@@ -143,14 +147,13 @@ def run_passes(
 def _count(
     stack: npt.NDArray[Any], table: UnsplitTable, block: int, low: int, high: int, floor: float
 ) -> tuple[Float, Float, npt.NDArray[np.int64]]:
-    sums, zeros = np.zeros(table.n + 1, np.int64), np.zeros(table.n + 1, np.int64)
+    sums, variances = np.zeros(table.n + 1), np.zeros(table.n + 1)
     buffer = np.empty(stack.shape[1], np.int64)
     lost = []
     for image in stack:
-        n_lost = count_pixels(image, table.bins, low, high, block, sums, zeros, buffer)
+        n_lost = count_pixels(image, table.bins, low, high, block, floor, sums, variances, buffer)
         lost.append(buffer[:n_lost].copy())
-    raw = sums[: table.n].astype(np.float64)
-    return raw, raw + floor * zeros[: table.n], np.concatenate(lost)
+    return sums[: table.n], variances[: table.n], np.concatenate(lost)
 
 
 def _weigh(
