@@ -21,7 +21,7 @@ from streamproc.dashboard.state import Board, Point, Quantity, RunView
 __all__ = ["LiveView", "PlainView", "Screen", "plain_line", "render", "view_for"]
 
 _COLOURS = (
-    (60, 140, 230), (240, 170, 30), (0, 180, 130), (215, 120, 180), (110, 200, 240), (230, 90, 20)
+    (60, 140, 230), (240, 170, 30), (0, 180, 130), (205, 80, 170), (110, 200, 240), (230, 90, 20)
 )  # fmt: skip
 """After Okabe & Ito 2008: told apart with any colour vision, on black and on white."""
 

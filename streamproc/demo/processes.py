@@ -28,7 +28,8 @@ def _tied_to_parent() -> Callable[[], None] | None:
     parent, prctl = os.getpid(), ctypes.CDLL(None).prctl
 
     def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        # Not SIGTERM: with the broker gone as well, nothing could be finished cleanly.
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)
 

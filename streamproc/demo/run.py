@@ -136,7 +136,7 @@ def _workplace(keep: Path | None) -> Iterator[Path]:
     """Give a folder that is removed afterwards, unless the user wants to keep it."""
     if keep is not None:
         if keep.exists() and any(keep.iterdir()):
-            raise FatalError(f"--keep {keep}: the folder is not empty; name a new one")
+            raise ConfigurationError(f"--keep {keep}: the folder is not empty; name a new one")
         keep.mkdir(parents=True, exist_ok=True)
         yield keep.resolve()
         return

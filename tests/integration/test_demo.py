@@ -1,0 +1,192 @@
+"""The demo as a user runs it: real broker, real RunEngine, real service, each a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgpack
+import pytest
+
+from streamproc.dashboard.state import Board
+from streamproc.demo.devices import STORAGES
+from streamproc.transports.broker import Broker
+from streamproc.transports.codec import decode
+
+pytestmark = pytest.mark.broker
+
+POINTS = 5
+DEADLINE_S = 120.0
+STREAMPROC = (sys.executable, "-m", "streamproc")
+
+
+@pytest.fixture(scope="module")
+def bootstrap() -> Iterator[str]:
+    with Broker() as broker:
+        yield broker.bootstrap
+
+
+def _demo(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [*STREAMPROC, "demo", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False)
+
+
+@pytest.fixture(scope="module", params=STORAGES)
+def kept(
+    request: pytest.FixtureRequest, bootstrap: str, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path]:
+    folder = tmp_path_factory.mktemp(request.param) / "kept"
+    done = _demo(
+        "--points", str(POINTS), "--rate", "0", "--storage", request.param, "--bootstrap", bootstrap,
+        "--keep", str(folder), "--json", str(folder.parent / "out.json"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return request.param, folder
+
+
+@pytest.fixture(scope="module")
+def values_of_first() -> list[tuple[str, list[dict[str, Any]]]]:
+    """Collects the values of each storage, to be compared with the first."""
+    return []
+
+
+def _results(folder: Path) -> list[tuple[str, Any]]:
+    unpacker = msgpack.Unpacker(raw=True, strict_map_key=False)
+    unpacker.feed((folder / "documents" / "results.msgpack").read_bytes())
+    ends = [unpacker.tell() for _ in unpacker]
+    data = (folder / "documents" / "results.msgpack").read_bytes()
+    return [decode(data[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def test_every_storage_gives_a_complete_ledger_and_the_promised_json(kept: tuple[str, Path]) -> None:
+    storage, folder = kept
+    summary = json.loads((folder.parent / "out.json").read_text(encoding="utf-8"))
+    assert summary["points"] == POINTS
+    assert summary["ledger"] == {"expected": POINTS, "done": POINTS, "failed": 0, "dropped": 0}
+    assert summary["accuracy"]["fraction_mae"] <= 0.03
+    assert 0 < summary["latency_ms"]["p50"] <= summary["latency_ms"]["p95"]
+    assert summary["frames_per_s"] > 0
+    assert len(summary["result_run_uids"]) == 1
+    assert (summary["storage"], bool(summary["model"])) == (storage, True)
+
+
+def test_what_is_kept_is_whole(kept: tuple[str, Path]) -> None:
+    _, folder = kept
+    names = {p.name for p in folder.iterdir()}
+    assert {
+        "beamline.toml",
+        "geometry.poni",
+        "mask.tif",
+        "dark.tif",
+        "truth.json",
+        "logs",
+        "summary.json",
+    } <= names
+    board = Board()
+    for name, doc in _results(folder):
+        board.feed(name, doc)
+    (run,) = board.runs.values()
+    assert (run.count, run.exit_status) == (POINTS, "success")
+
+
+def test_all_storages_give_the_same_values(
+    kept: tuple[str, Path], values_of_first: list[tuple[str, list[dict[str, Any]]]]
+) -> None:
+    storage, folder = kept
+    values = [doc["data"] for name, doc in _results(folder) if name == "event" and "in_domain" in doc["data"]]
+    values_of_first.append((storage, values))
+    assert len(values) == POINTS
+    first_storage, first = values_of_first[0]
+    # As text, so that NaN equals NaN.
+    assert json.dumps(values) == json.dumps(first), f"{storage} differs from {first_storage}"
+
+
+def test_a_broker_that_is_not_there_is_one_sentence_and_exit_code_2() -> None:
+    done = _demo("--bootstrap", "127.0.0.1:1", "--points", "1")
+    assert done.returncode == 2
+    (said,) = done.stderr.strip().splitlines()
+    assert "no Kafka broker answered at 127.0.0.1:1" in said
+
+
+def test_a_folder_in_use_is_not_overwritten(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("precious", encoding="utf-8")
+    done = _demo("--keep", str(tmp_path), "--points", "1", "--bootstrap", "127.0.0.1:1")
+    assert done.returncode == 2
+    assert "not empty" in done.stderr
+    assert (tmp_path / "mine").read_text(encoding="utf-8") == "precious"
+
+
+def _children(pid: int) -> list[int]:
+    """Return all processes below ``pid``."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(stat.parent.name)] = int(fields[1])
+    below, todo = [], [pid]
+    while todo:
+        mother = todo.pop()
+        found = [child for child, parent in parents.items() if parent == mother]
+        below += found
+        todo += found
+    return below
+
+
+def _alive(pid: int) -> bool:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] != "Z"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)]
+)
+def test_an_interrupted_demo_leaves_no_process(number: signal.Signals, code: int) -> None:
+    command = [*STREAMPROC, "demo", "--points", "500", "--rate", "2"]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment
+    ) as demo:
+        assert demo.stdout is not None
+        first = next((line for line in demo.stdout if line.startswith("1/500 ")), None)
+        assert first is not None, "no answer came"
+        children = _children(demo.pid)
+        assert len(children) >= 3
+        demo.send_signal(number)
+        assert demo.wait(10.0) == code
+    deadline = time.monotonic() + 5.0
+    while left := [pid for pid in children if _alive(pid)]:
+        assert time.monotonic() < deadline, f"processes {left} still live"
+        time.sleep(0.05)
+
+
+def test_watch_shows_what_is_in_the_topic(bootstrap: str, kept: tuple[str, Path]) -> None:
+    _, folder = kept
+    raw_uid = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["raw_run_uid"]
+    command = [*STREAMPROC, "watch", "--bootstrap", bootstrap, "--beamline", "demo", "--run", raw_uid]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as watch:
+        assert watch.stdout is not None
+        said = []
+        for line in watch.stdout:
+            said.append(line)
+            if "ended" in line and raw_uid in line:
+                break
+        watch.send_signal(signal.SIGINT)
+        assert watch.wait(10.0) == 0
+    assert sum(line.startswith(f"{i + 1}/{POINTS} ") for line in said for i in range(POINTS)) == POINTS
+    assert f"{POINTS} of {POINTS} done" in said[-1]
