@@ -6,12 +6,13 @@ import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
 
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, KafkaProducer
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from streamproc.documents import BadMessage, Document, Position
 from streamproc.errors import ConfigurationError
@@ -68,9 +69,9 @@ def publish(settings, documents, key=b"k", topic="raw", **producer):
     made.close()
 
 
-def source_of(settings, group="g", **changes):
+def source_of(settings, **changes):
     kafka = settings.kafka.model_copy(update=changes)
-    return KafkaSource(kafka, settings.topic("raw"), group, settings.runs)
+    return KafkaSource(kafka, settings.topic("raw"), settings.group("test"), settings.runs)
 
 
 def events(n, size=0):
@@ -133,7 +134,7 @@ from streamproc.settings import Settings
 from streamproc.transports.kafka import KafkaSource, KafkaSink
 settings = Settings(beamline={settings.beamline!r}, kafka={{"bootstrap": {settings.kafka.bootstrap!r},
     "session_timeout_s": 6.0, "max_poll_messages": 10, "group_instance_id": "one"}})
-source = KafkaSource(settings.kafka, settings.topic("raw"), "g")
+source = KafkaSource(settings.kafka, settings.topic("raw"), settings.group("test"))
 sink = KafkaSink(settings.kafka, settings.delivery, source)
 got = []
 while len(got) < 20:
@@ -214,47 +215,75 @@ def test_a_paused_source_gives_nothing_and_goes_on_where_it_was(beamline, opened
     assert [d.position.offset for d in got] == list(range(15))
 
 
-def test_a_partition_that_goes_to_a_second_member_is_told_and_nothing_is_lost(beamline, opened):
+class Polling:
+    """Polls a source in a thread of its own, as another process would; keeps what came."""
+
+    def __init__(self, source):
+        self.source, self.got, self._stop = source, [], False
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._stop:
+            self.got += self.source.poll(0.05)
+
+    def close(self):
+        self._stop = True
+        self._thread.join()
+
+
+@pytest.mark.parametrize("poll_s", [0.05, 0.003], ids=["patient polls", "polls of a busy service"])
+def test_a_partition_that_goes_to_a_second_member_is_told_and_nothing_is_lost(beamline, opened, poll_s):
     settings = beamline(partitions=2)
     first = opened(source_of(settings))
-    until(lambda: first.poll(0.05) == [] and len(first.assigned()) == 2)
-    first.pause()
-    first.resume()
+    until(lambda: first.poll(poll_s) == [] and len(first.assigned()) == 2)
     second = opened(source_of(settings))
-
-    def turn():
-        first.poll(0.05)
-        second.poll(0.05)
-        return len(first.assigned()) == 1 and len(second.assigned()) == 1
-
-    until(turn, 60)
+    polling = opened(Polling(second))
+    until(lambda: first.poll(poll_s) == [] and len(first.assigned()) == len(second.assigned()) == 1)
     revoked = first.revoked()
     assert revoked == second.assigned() and first.revoked() == []
     publish(settings, events(40), key=[str(i).encode() for i in range(40)])
     got = []
     end = time.monotonic() + DEADLINE_S
-    while len(got) < 40 and time.monotonic() < end:
-        got += [*first.poll(0.05), *second.poll(0.05)]
-    assert sorted(d.doc["seq_num"] for d in got) == list(range(40))
+    while len(got) + len(polling.got) < 40 and time.monotonic() < end:
+        got += first.poll(poll_s)
+    polling.close()
+    assert sorted(d.doc["seq_num"] for d in got + polling.got) == list(range(40))
     # The first still thinks of an offset of the partition it lost: that is left to the new owner.
     first.commit({revoked[0]: 1, first.assigned()[0]: 1}, 5.0)
     second.commit({revoked[0]: 2}, 5.0)
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka.bootstrap)
+    offsets = admin.list_group_offsets(settings.group("test"))[settings.group("test")]
+    admin.close()
+    assert {(p.topic, p.partition): o.offset for p, o in offsets.items()} == {
+        revoked[0]: 2,
+        first.assigned()[0]: 1,
+    }
 
 
 def test_commits_during_a_rebalance_are_kept_and_stored_later(beamline, opened):
     settings = beamline(partitions=2)
-    first = opened(source_of(settings))
-    until(lambda: first.poll(0.05) == [] and len(first.assigned()) == 2)
+    publish(settings, events(400), key=[str(i).encode() for i in range(400)])
+    first = opened(source_of(settings, max_poll_messages=1))
+    until(lambda: first.poll(0.05) and len(first.assigned()) == 2)
     second = opened(source_of(settings))
-    end = time.monotonic() + 60
-    offset = 0
-    while not (len(first.assigned()) == 1 and len(second.assigned()) == 1):
-        assert time.monotonic() < end
-        offset += 1
-        first.commit(dict.fromkeys(first.assigned(), offset), 5.0)
-        first.poll(0.02)
-        second.poll(0.02)
-    until(lambda: first.poll(0.05) == [] and not first._pending)
+    polling = opened(Polling(second))
+    done = {}
+
+    def turn():
+        done.update({d.position.topic_partition: d.position.offset + 1 for d in first.poll(0.02)})
+        first.commit(done, 5.0)
+        return len(first.assigned()) == len(second.assigned()) == 1
+
+    until(turn)
+    (mine,) = first.assigned()
+    until(lambda: turn() and done[mine] >= 20)
+    first.close()
+    resumed = opened(source_of(settings))
+    got = []
+    until(lambda: got.extend(resumed.poll(0.1)) or any(d.position.topic_partition == mine for d in got))
+    again = next(d for d in got if d.position.topic_partition == mine)
+    assert again.position.offset == done[mine]
 
 
 def test_messages_that_do_not_decode_come_with_reason_and_bytes_and_the_rest_is_read(beamline, opened):
@@ -382,7 +411,7 @@ def test_a_malformed_address_is_told_at_once(address):
 
 def test_encryption_against_a_plain_broker_is_told(kafka):
     settings = KafkaSettings(bootstrap=kafka, security_protocol="SSL", connect_timeout_s=3)
-    assert "encrypted" in fails_within(5, lambda: KafkaSource(settings, "t", "g"))
+    assert "security_protocol" in fails_within(5, lambda: KafkaSource(settings, "t", "g"))
 
 
 def test_incomplete_log_in_settings_and_missing_files_are_told(tmp_path):

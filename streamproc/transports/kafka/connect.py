@@ -123,8 +123,9 @@ def connect(kafka: KafkaSettings, make: Callable[[dict[str, Any]], Client]) -> C
             try_s *= 2
     cause = f" ({said[-1]})" if said else ""
     raise ConfigurationError(
-        f"no Kafka broker answered at {kafka.bootstrap} within {kafka.connect_timeout_s:g} s{cause}; "
-        "start one (`streamproc broker` gives one for this machine) or set kafka.bootstrap"
+        f"no Kafka broker answered at {kafka.bootstrap} ({kafka.security_protocol}) within "
+        f"{kafka.connect_timeout_s:g} s{cause}; start one (`streamproc broker` gives one for this machine), "
+        "or set kafka.bootstrap and kafka.security_protocol"
     )
 
 
@@ -152,7 +153,11 @@ class _Listener(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the causes of failed connections; the rest is chatter."""
         if isinstance(record.args, tuple):
-            self.said += [str(a)[:200] for a in record.args if isinstance(a, Exception)]
+            self.said += [
+                str(a)[:200]
+                for a in record.args
+                if isinstance(a, Exception) and not isinstance(a, KafkaTimeoutError)
+            ]
 
 
 @contextmanager

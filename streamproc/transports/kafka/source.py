@@ -11,6 +11,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.coordinator.base import MemberState
 from kafka.errors import (
     AuthorizationError,
     CommitFailedError,
@@ -37,6 +38,9 @@ _PARTITION_FETCH_BYTES = 8 * 1024 * 1024
 _FETCH_BYTES = 32 * 1024 * 1024
 _KEPT_OVERSIZED_BYTES = 1024 * 1024
 _LOOK_INTERVAL_S = 1.0
+_JOIN_POLL_S = 0.5
+"""Least wait of a poll while the group is joined. kafka-python forgets a join that completes between two
+polls and begins another, which makes all others join again; with short polls that need not end."""
 _MOVED = (CommitFailedError, RebalanceInProgressError, IllegalGenerationError, UnknownMemberIdError)
 
 
@@ -134,6 +138,8 @@ class KafkaSource:
         FatalError
             The topic cannot be read any further.
         """
+        if self._joining():
+            timeout_s = max(timeout_s, _JOIN_POLL_S)
         try:
             records = self._consumer.poll(timeout_ms=round(timeout_s * 1000))
         except KafkaError as error:
@@ -143,6 +149,11 @@ class KafkaSource:
         if self._pending:
             self.commit({}, self._kafka.request_timeout_s)
         return [self._message(record) for batch in records.values() for record in batch]
+
+    def _joining(self) -> bool:
+        """Whether the next poll begins or continues joining the group (only the coordinator knows before)."""
+        rejoin: bool = self._consumer._coordinator.need_rejoin()
+        return rejoin or self._consumer.group_metadata().state is not MemberState.STABLE
 
     def _judge(self, error: KafkaError) -> None:
         if isinstance(error, AuthorizationError):
