@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from streamproc.models.phase_qpa.classical import ClassicalFitter
+from streamproc.models.phase_qpa.interpret import disagreement
 from streamproc.models.phase_qpa.library import Library
 from streamproc.models.phase_qpa.mixtures import Batch, Mixer, MixSettings
 
@@ -23,7 +24,7 @@ FLOOR = 0.003
 """Added to the widths, so that certain patterns keep a finite interval (0.3 wt%)."""
 
 _SMALL_UNKNOWN = 0.05
-_LEAST = {"unknown": 0.10, "residual": 0.30, "disagreement": 0.10, "spread": 0.03}
+_LEAST = {"unknown": 0.10, "residual": 0.25, "disagreement": 4.0, "spread": 0.05, "distance": 1.7}
 """Limits are not set tighter than this: measured samples hold small impurities and imperfect intensities."""
 
 
@@ -111,11 +112,13 @@ def calibrate(
     readable = mixed.readable()
     rows = [readable] * len(labels) + [np.ones(len(ratio), bool), mixed.has_known & (mixed.truth[:, 4] < 0.5)]
     limits = {k: float(np.quantile(v, 0.99)) for k, v in _signals(plain).items()}
-    limits |= {k: float(np.quantile(v, 0.99)) for k, v in _fit_signals(plain, fitter, labels, fits).items()}
+    q68 = [_quantile(ratio[r, k], 0.68) for k, r in enumerate(rows)]
+    fitted = _fit_signals(plain, fitter, labels, fits, np.array(q68[: len(labels)]))
+    limits |= {k: float(np.quantile(v, 0.99)) for k, v in fitted.items()}
     limits = {k: max(v, _LEAST.get(k, 0.0)) for k, v in limits.items()} | {"amorphous": 0.9}
     return Calibration(
         floor=FLOOR,
-        q68={n: _quantile(ratio[r, k], 0.68) for k, (n, r) in enumerate(zip(names, rows, strict=True))},
+        q68=dict(zip(names, q68, strict=True)),
         q90={n: _quantile(ratio[r, k], 0.90) for k, (n, r) in enumerate(zip(names, rows, strict=True))},
         limits={k: round(v, 5) for k, v in limits.items()},
     )
@@ -136,15 +139,19 @@ def _signals(held: Held) -> dict[str, Array]:
     }
 
 
-def _fit_signals(held: Held, fitter: ClassicalFitter, labels: Sequence[str], fits: int) -> dict[str, Array]:
-    """Residual and largest difference from the network over the first readable patterns."""
+def _fit_signals(
+    held: Held, fitter: ClassicalFitter, labels: Sequence[str], fits: int, q68: Array
+) -> dict[str, Array]:
+    """Residual and largest disagreement with the network over the first readable patterns."""
     rows = np.flatnonzero(held.readable() & (held.truth[:, 5] < 0.7))[:fits]
     results = [fitter.fit(held.x[i]) for i in rows]
     classical = np.array([[fit.fractions[n] for n in labels] for fit in results])
-    difference = np.abs(classical - held.outputs["fractions"][rows]).max(1)
+    esd = np.array([[fit.esd[n] for n in labels] for fit in results])
+    sigma = held.widths()[rows, :4] * q68
+    apart = disagreement(np.abs(classical - held.outputs["fractions"][rows]), sigma, esd).max(1)
     return {
         "residual": np.array([fit.unexplained for fit in results]),
-        "disagreement": np.nan_to_num(difference, nan=1.0),
+        "disagreement": np.nan_to_num(apart, nan=99.0),
     }
 
 

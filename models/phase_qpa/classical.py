@@ -40,7 +40,7 @@ class ClassicalFit:
     chi2_reduced : float
         Weighted mean square residual; weights hold counting noise and 3 % error of calculated intensities.
     unexplained : float
-        Share of the intensity above background that the fit does not explain, counting noise taken off.
+        Share of the intensity above background (and of its noise) that the fit leaves over, noise taken off.
     crystalline : float
         Share of all measured intensity that the known phases explain.
     """
@@ -171,15 +171,17 @@ class ClassicalFitter:
         counts_weight = np.where(measured, 1 / np.maximum(counting, 1e-7), 0.0)
         background = scales[n:] @ design[n:]
         above = float(np.where(measured, np.maximum(y - background, 0), 0).sum())
-        expected = np.where(measured, np.sqrt(counting) * np.sqrt(2 / np.pi), 0).sum()
+        expected = float(np.where(measured, np.sqrt(counting) * np.sqrt(2 / np.pi), 0).sum())
         left_over = max(0.0, float(np.abs(difference).sum() - expected))
         total_weight = float(np.sum(counts_weight * y**2))
         return ClassicalFit(
             fractions=dict(zip(self._labels, map(float, fractions), strict=True)),
             esd=dict(zip(self._labels, map(float, esd), strict=True)),
-            r_wp=float(np.sqrt(np.sum(counts_weight * difference**2) / total_weight)) if total_weight else 1.0,
+            r_wp=float(np.sqrt(np.sum(counts_weight * difference**2) / total_weight))
+            if total_weight
+            else 1.0,
             chi2_reduced=chi2,
-            unexplained=min(1.0, left_over / above) if above > 0 else 1.0,
+            unexplained=min(1.0, left_over / (above + expected)) if above > 0 else 1.0,
             crystalline=float((scales[:n] @ design[:n])[measured].sum() / max(y[measured].sum(), 1e-9)),
         )
 

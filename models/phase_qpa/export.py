@@ -181,7 +181,7 @@ def _distance(
     away = graph.node("Sub", [flat, graph.constant("centre", centre)], "features_away")
     white = graph.node(
         "MatMul",
-        [away, graph.constant("whiten", whiten / np.float32(np.sqrt(whiten.shape[1])))],
+        [away, graph.half("whiten", whiten / np.float32(np.sqrt(whiten.shape[1])))],
         "features_white",
     )
     white = graph.cut(white, 0, -1, "features_seen", axis=0)

@@ -13,7 +13,7 @@ from streamproc.models.phase_qpa.classical import ClassicalFit
 from streamproc.errors import FrameFailed
 from streamproc.inference.card import ModelCard
 
-__all__ = ["Answer", "Quantity", "interpret", "prepare"]
+__all__ = ["Answer", "Quantity", "disagreement", "interpret", "prepare"]
 
 Array = npt.NDArray[np.float64]
 
@@ -59,7 +59,8 @@ class Answer:
         ``feature distance``, ``member spread``, ``residual``, ``disagrees with classical fit``.
     residual : dict of str to float
         Figures of the classical fit (empty without one): ``r_wp``, ``chi2_reduced``, ``unexplained``,
-        ``crystalline``, ``difference`` (largest difference of a fraction from the network's).
+        ``crystalline``, ``difference`` (largest difference of a fraction from the network's) and
+        ``disagreement`` (the same in units of :func:`disagreement`).
     """
 
     phases: dict[str, Quantity]
@@ -246,14 +247,29 @@ def _residual(
 ) -> dict[str, float]:
     if classical is None:
         return {}
-    differences = [abs(classical.fractions[n] - quantities[n].value) for n in card.labels]
+    differences = np.array([abs(classical.fractions[n] - quantities[n].value) for n in card.labels])
+    sigmas = [quantities[n].sigma for n in card.labels]
+    esds = [classical.esd[n] for n in card.labels]
     return {
         "r_wp": classical.r_wp,
         "chi2_reduced": classical.chi2_reduced,
         "unexplained": classical.unexplained,
         "crystalline": classical.crystalline,
         "difference": float(np.max(differences)),
+        "disagreement": float(np.max(disagreement(differences, np.array(sigmas), np.array(esds)))),
     }
+
+
+def disagreement(difference: Array, sigma: Array, esd: Array) -> Array:
+    """Return differences between network and classical fit over their joint uncertainty.
+
+    Parameters
+    ----------
+    difference, sigma, esd : ndarray
+        Absolute difference, network's sigma and fit's standard deviation (shares); two weight per cent
+        are added for what both leave out (texture, microabsorption).
+    """
+    return np.asarray(difference / np.sqrt(0.02**2 + sigma**2 + esd**2))
 
 
 def _network_reasons(
@@ -286,6 +302,6 @@ def _classical_reasons(residual: Mapping[str, float], card: ModelCard) -> list[s
     if residual["unexplained"] > limits["residual"]:
         reasons.append("residual")
     # NaN (no known phase found at all) must count as disagreement
-    if not residual["difference"] <= limits["disagreement"]:
+    if not residual["disagreement"] <= limits["disagreement"]:
         reasons.append("disagrees with classical fit")
     return reasons

@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import nn
 
-__all__ = ["HEADS", "QUANTITIES", "Ensemble", "member_loss"]
+__all__ = ["HEADS", "QUANTITIES", "Ensemble", "member_loss", "split"]
 
 QUANTITIES = 6
 """Four fractions, unknown, amorphous: each has a value and a scale."""

@@ -23,7 +23,7 @@ from streamproc.models.phase_qpa.mixtures import PLAIN, Batch, Mixer
 from streamproc.models.phase_qpa.network import Ensemble, member_loss
 from streamproc.models.phase_qpa.release import release
 
-__all__ = ["TrainSettings", "main", "train"]
+__all__ = ["TrainSettings", "feature_statistics", "fit", "main", "train", "truth_of"]
 
 _BATCH = 256
 
@@ -111,7 +111,7 @@ def train(out: Path, settings: TrainSettings, *, validate: Path | None = None, r
     work = out / "training"
     work.mkdir(parents=True, exist_ok=True)
     library = _library(work, settings, resume)
-    ensemble = _fit(library, settings, work, resume)
+    ensemble = fit(library, settings, work, resume=resume)
     centre, whiten = feature_statistics(ensemble, library, settings.seed)
     release(out, ensemble, centre, whiten, library.sha256(), asdict(settings), began, validate)
     shutil.rmtree(work)
@@ -131,8 +131,29 @@ def _library(work: Path, settings: TrainSettings, resume: bool) -> Library:
     return library
 
 
-def _fit(library: Library, settings: TrainSettings, work: Path, resume: bool) -> Ensemble:
-    """The optimisation: AdamW, one cycle of the learning rate."""
+def fit(
+    library: Library,
+    settings: TrainSettings,
+    work: Path,
+    *,
+    resume: bool = False,
+    stop_after: int | None = None,
+) -> Ensemble:
+    """Optimise with AdamW and one cycle of the learning rate.
+
+    Parameters
+    ----------
+    library : Library
+        Rendered phases.
+    settings : TrainSettings
+        What to train.
+    work : Path
+        Folder of the checkpoint.
+    resume : bool
+        Go on from the checkpoint there.
+    stop_after : int, optional
+        Stop after this epoch, with a checkpoint.
+    """
     torch.manual_seed(settings.seed)
     ensemble = Ensemble(AXIS.size, settings.hidden, settings.features, settings.members)
     steps = settings.epochs * -(-settings.library // _BATCH)
@@ -150,8 +171,10 @@ def _fit(library: Library, settings: TrainSettings, work: Path, resume: bool) ->
     for epoch in range(first, settings.epochs):
         loss = _epoch(ensemble, optimiser, schedule, mixer, len(library))
         _progress("training", epoch + 1, settings.epochs, time.monotonic() - began, f"loss {loss:.3f}")
-        if (epoch + 1) % 10 == 0:
+        if (epoch + 1) % 10 == 0 or epoch + 1 == stop_after:
             _checkpoint(work, settings, state, epoch + 1)
+        if epoch + 1 == stop_after:
+            break
     return ensemble
 
 
@@ -185,7 +208,7 @@ def _weights(batch: Batch) -> torch.Tensor:
 
 
 def feature_statistics(ensemble: Ensemble, library: Library, seed: int) -> tuple[Any, Any]:
-    """Mean of the features over patterns the model is meant for, and the matrix that whitens them."""
+    """Return the mean of the features over patterns the model is meant for, and what whitens them."""
     mixer = Mixer(library, seed + 100, PLAIN)
     rows = torch.randint(len(library), (20 * _BATCH,), generator=mixer.generator).split(_BATCH)
     with torch.no_grad():

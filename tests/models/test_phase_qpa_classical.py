@@ -113,7 +113,7 @@ def test_what_no_known_phase_explains_is_unexplained(fitter, tables) -> None:
     alone = fitter.fit(pattern({"rutile": 1.0}, tables))
     half = fitter.fit(pattern({"rutile": 0.5, "corundum": 0.5}, tables))
     none = fitter.fit(pattern({"corundum": 1.0}, tables))
-    assert alone.unexplained > 0.8
+    assert alone.unexplained > 0.6
     assert none.unexplained < 0.15 < half.unexplained < alone.unexplained
 
 

@@ -36,7 +36,7 @@ def card() -> ModelCard:
             q90=dict.fromkeys(names, 2.0),
             limits={
                 "unknown": 0.1, "amorphous": 0.9, "distance": 2.0, "spread": 0.05, "residual": 0.3,
-                "disagreement": 0.1,
+                "disagreement": 4.0,
             },
         ),
         opset=18,
@@ -185,4 +185,11 @@ def test_the_classical_figures_are_handed_on(card: ModelCard) -> None:
     answer = interpret(outputs(), card, 0, 1.0, fit())
     assert answer.in_domain
     assert answer.residual["difference"] == pytest.approx(0.02, abs=1e-6)
-    assert set(answer.residual) == {"r_wp", "chi2_reduced", "unexplained", "crystalline", "difference"}
+    assert set(answer.residual) == {
+        "r_wp",
+        "chi2_reduced",
+        "unexplained",
+        "crystalline",
+        "difference",
+        "disagreement",
+    }
