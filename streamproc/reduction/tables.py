@@ -205,7 +205,9 @@ def _read_matrix(lut: Any, n_pixels: int, n: int, splitting: Splitting) -> Table
 
 
 def _sums(bins: npt.NDArray[Any], values: Float, n: int) -> Float:
-    return np.bincount(bins, values, n + 1)[:n].astype(np.float64, copy=False)
+    sums = np.bincount(bins, values, n + 1)[:n].astype(np.float64, copy=False)
+    sums.flags.writeable = False  # constants of a plan are handed out in profiles
+    return sums
 
 
 def _frozen(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -463,6 +463,13 @@ def test_a_geometry_moved_in_its_values_moves_the_pattern(geometry, frame):
     assert far < near
 
 
+def test_what_a_profile_shares_with_its_plan_cannot_be_changed(geometry, frame):
+    profile = AzimuthalPlan.build(geometry, options=PlanOptions(bins=50)).integrate(frame)
+    for shared in (profile.axis, profile.normalisation, profile.counts):
+        with pytest.raises(ValueError, match="read-only"):
+            shared[0] = 1.0
+
+
 def test_warm_up_leaves_nothing_to_compile(geometry):
     from streamproc.reduction import kernels
 
