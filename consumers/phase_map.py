@@ -398,7 +398,7 @@ class PhaseMapRun:
         def estimate(value: float, sigma: float, interval: tuple[float, float]) -> Estimate:
             if not in_domain:
                 # Out of domain the model makes no claim: any share is as good, so sigma is that of [0, 1].
-                sigma, interval = max(sigma, 12**-0.5), (0.0, 1.0)
+                sigma, interval = 12**-0.5, (0.0, 1.0)
             return Estimate(value, sigma, in_domain, self._model.model_id, interval)
 
         values: dict[str, Any] = {
