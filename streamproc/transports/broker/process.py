@@ -211,7 +211,8 @@ class Broker:
         """Return the cluster's id, the same for all nodes and all starts of a folder."""
         assert self._folder is not None
         name = uuid.uuid5(uuid.NAMESPACE_URL, str(self._folder.resolve()))
-        return base64.urlsafe_b64encode(name.bytes).decode().rstrip("=")
+        # The first bit off: an id that begins with "-" would be taken for an option.
+        return base64.urlsafe_b64encode(bytes([name.bytes[0] & 0x7F]) + name.bytes[1:]).decode().rstrip("=")
 
     def _spawn(self, command: list[str], node: Node) -> subprocess.Popen[bytes]:
         with (node.folder / "broker.log").open("ab") as log:

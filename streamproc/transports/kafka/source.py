@@ -146,7 +146,7 @@ class KafkaSource:
             self._judge(error)
             return ()
         self._look_at_connection(bool(records))
-        if self._pending:
+        if self._pending and not self._joining():
             self.commit({}, self._kafka.request_timeout_s)
         return [self._message(record) for batch in records.values() for record in batch]
 
@@ -244,6 +244,7 @@ class KafkaSource:
         except _MOVED as error:
             self._keep_pending(error, timeout_s)
         except KafkaError as error:
+            self._pending, self._pending_since_s = {}, None
             raise DeliveryError(
                 f"offsets of group {self._group} not committed within {timeout_s:g} s: {error}; "
                 "end and restart: what was not committed is read again"

@@ -1,0 +1,177 @@
+"""The broker we start, and what source and sink do when it goes away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import psutil
+import pytest
+from click.testing import CliRunner
+
+from streamproc.cli.topics import topics_group
+from streamproc.errors import ConfigurationError, DeliveryError
+from streamproc.settings import DeliverySettings, Settings
+from streamproc.transports.broker import Broker
+from streamproc.transports.codec import encode
+from streamproc.transports.kafka import KafkaSink, KafkaSource, ensure_topics
+from streamproc.transports.ports import Outgoing
+
+pytestmark = pytest.mark.broker
+
+
+def until(condition, deadline_s=40.0):
+    end = time.monotonic() + deadline_s
+    while not (value := condition()):
+        assert time.monotonic() < end, "not within the deadline"
+        time.sleep(0.05)
+    return value
+
+
+def alive(pid):
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def event(i):
+    return encode("event", {"uid": f"e{i}", "seq_num": i})
+
+
+def test_source_and_sink_live_through_outages_and_say_so(tmp_path, capsys):
+    """One broker, frozen, thawed, killed and started again on its folder."""
+    broker = Broker(tmp_path / "kept").start()
+    port = int(broker.bootstrap.rpartition(":")[2])
+    settings = Settings(beamline="x", kafka={"bootstrap": broker.bootstrap, "request_timeout_s": 2.0})
+    delivery = DeliverySettings(flush_timeout_s=3.0)
+    ensure_topics(settings)
+    raw = settings.topic("raw")
+    try:
+        source = KafkaSource(settings.kafka, raw, "g")
+        sink = KafkaSink(settings.kafka, delivery, source)
+        sink.deliver([Outgoing(raw, b"k", event(0))], {})
+        until(lambda: [d.doc["seq_num"] for d in source.poll(0.2)] == [0])
+        sink.deliver([], {(raw, 0): 1})
+
+        broker.processes[0].send_signal(signal.SIGSTOP)
+        begin = time.monotonic()
+        with pytest.raises(DeliveryError) as caught:
+            sink.deliver([Outgoing(raw, b"k", event(1))], {})
+        assert time.monotonic() - begin < 5, "a frozen broker must not hold a delivery beyond its deadline"
+        assert caught.value.exit_code == 3
+        begin = time.monotonic()
+        with pytest.raises(DeliveryError):
+            sink.deliver([], {(raw, 0): 1})
+        assert time.monotonic() - begin < 5, "nor a commit"
+        begin = time.monotonic()
+        assert not source.poll(0.2)
+        assert time.monotonic() - begin < 3
+        broker.processes[0].send_signal(signal.SIGCONT)
+        sink.close()
+        sink = KafkaSink(settings.kafka, delivery, source)
+        sink.deliver([Outgoing(raw, b"k", event(2))], {})
+        got = []
+        until(lambda: got.extend(source.poll(0.2)) or any(d.doc["seq_num"] == 2 for d in got))
+
+        os.killpg(broker.processes[0].pid, signal.SIGKILL)
+        until(lambda: not source.poll(0.2) and "does not answer" in capsys.readouterr().out)
+        quiet = time.monotonic() + 3
+        while time.monotonic() < quiet:
+            assert not source.poll(0.2)
+        assert "does not answer" not in capsys.readouterr().out, "said once, not at every poll"
+        with pytest.raises(ConfigurationError):
+            broker.check()
+        broker.stop()
+        broker = Broker(tmp_path / "kept", port).start()
+        sink = KafkaSink(settings.kafka, delivery, source)
+        sink.deliver([Outgoing(raw, b"k", event(3))], {})
+        got = []
+        until(lambda: got.extend(source.poll(0.2)) or any(d.doc["seq_num"] == 3 for d in got))
+        until(lambda: source.poll(0.2) or "answers again" in capsys.readouterr().out)
+        until(lambda: _commits(sink, raw, got[-1].position.offset + 1))
+        source.close()
+        sink.close()
+    finally:
+        broker.stop()
+
+
+def _commits(sink, raw, offset):
+    try:
+        sink.deliver([], {(raw, 0): offset})
+    except DeliveryError:
+        return False
+    return True
+
+
+def test_the_broker_ends_with_the_process_that_started_it(tmp_path):
+    code = """
+import os, sys, time
+from streamproc.transports.broker import Broker
+broker = Broker().start()
+print(broker.processes[0].pid, broker.bootstrap, flush=True)
+time.sleep(100)
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
+        pid = int(process.stdout.readline().split()[0])
+        assert alive(pid)
+        process.kill()
+    until(lambda: not alive(pid), 5)
+
+
+def test_stop_removes_processes_and_temporary_folder():
+    with Broker() as broker:
+        (process,) = broker.processes
+        folder = broker._folder
+        assert folder.is_dir()
+    assert not alive(process.pid) and not folder.exists()
+
+
+def test_a_port_in_use_is_one_sentence(kafka):
+    port = int(kafka.rpartition(":")[2])
+    with pytest.raises(ConfigurationError, match=f"port {port} .* in use"):
+        Broker(port=port).start()
+
+
+def test_a_broker_that_cannot_start_says_why():
+    with pytest.raises(ConfigurationError) as caught:
+        Broker(properties={"log.retention.ms": "soon"}, start_timeout_s=30).start()
+    assert "soon" in caught.value.message
+
+
+def test_the_command_prints_the_address_makes_topics_and_ends_on_ctrl_c(tmp_path):
+    command = "from streamproc.cli import main; main(['broker', '--port', '0', '--create-topics', 'lab'])"
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        address = process.stdout.readline().strip()
+        assert address.startswith("127.0.0.1:")
+        runner = CliRunner()
+        result = runner.invoke(topics_group, ["check", "--bootstrap", address, "--beamline", "lab"])
+        assert result.exit_code == 0 and result.output.count("present") == 3
+        javas = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
+        assert javas
+        begin = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        _, told = process.communicate(timeout=20)
+        assert process.returncode == 0 and time.monotonic() - begin < 5
+        assert "topic lab.bluesky.runengine.documents: made" in told and "Traceback" not in told
+    assert not any(alive(pid) for pid in javas)
+
+
+def test_topics_are_created_and_checked_from_the_command_line(kafka):
+    runner = CliRunner()
+    options = ["--bootstrap", kafka, "--beamline", "cmdline"]
+    missing = runner.invoke(topics_group, ["check", *options], standalone_mode=False)
+    assert missing.return_value == 2 and missing.output.count("missing") == 3
+    made = runner.invoke(topics_group, ["create", *options, "--partitions", "2"], standalone_mode=False)
+    assert made.return_value == 0 and made.output.count("made, partitions: 2") == 2
+    again = runner.invoke(topics_group, ["create", *options], standalone_mode=False)
+    assert again.return_value == 0 and again.output.count("present, partitions: 2") == 2
