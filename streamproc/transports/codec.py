@@ -84,7 +84,7 @@ def encode(name: str, doc: Mapping[str, Any]) -> bytes:
         beyond 64 bit, or types that msgpack does not know.
     """
     try:
-        packed: bytes = Packer(default=_numpy_form, buf_size=_room(doc)).pack((name, doc))
+        packed: bytes = Packer(default=_numpy_form).pack((name, doc))
         _check_keys(doc)
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise DocumentRefused(f"{name} document cannot be encoded: {error}") from error
@@ -193,25 +193,21 @@ def _check_depth(value: Any, depth: int) -> None:
     raise ValueError(f"nested deeper than {depth}")
 
 
-def _room(doc: Mapping[str, Any]) -> int:
-    """Return about how many bytes the message will need, so that a large frame is not copied as it grows."""
-    data = doc.get("data")
-    values = data.values() if isinstance(data, dict) else ()
-    return 4096 + sum(value.nbytes for value in values if isinstance(value, np.ndarray))
-
-
 def _check_keys(doc: Any) -> None:
     """Refuse keys that are not text: msgpack packs them, and no consumer can unpack them."""
     stack = [doc]
     while stack:
         value = stack.pop()
+        inner: Any = value
         if isinstance(value, dict):
             for key in value:
                 if not isinstance(key, str):
                     raise TypeError(f"map key {key!r:.40} is not text")
-            stack.extend(value.values())
-        elif isinstance(value, list | tuple):
-            stack.extend(v for v in value if isinstance(v, dict | list | tuple))
+            inner = value.values()
+        # A long list of numbers has one or two types; asking each element would cost more than packing it.
+        containers = {kind for kind in set(map(type, inner)) if issubclass(kind, dict | list | tuple)}
+        if containers:
+            stack.extend(v for v in inner if type(v) in containers)
 
 
 def _numpy_form(value: Any) -> Any:

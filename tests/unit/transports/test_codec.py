@@ -334,7 +334,7 @@ BOMBS = {
     "announcement of 4 GB of bytes": r"""b"\xc6\xff\xff\xff\xff", 1, bytes(100_000)""",
     "announcement of a 4 GB extension": r"""b"\xc9\xff\xff\xff\xff", 1, bytes(100_000)""",
     "millions of empty maps": r"""b"\xdd\x01\xc9\xc3\x80", 1, b"\x80" * 30_000_000""",
-    "lists of maps": r'''b"\xdd\x00\x00\x75\x30", 1, (b"\xdc\x03\xe8" + b"\x80" * 1000) * 30_000''',
+    "lists of maps": r"""b"\xdd\x00\x00\x75\x30", 1, (b"\xdc\x03\xe8" + b"\x80" * 1000) * 30_000""",
     "small message of empty maps": r"""b"\xdc\xff\x00", 1, b"\x80" * 65_280""",
 }
 
