@@ -15,9 +15,10 @@ from streamproc.analysis import Analysis, Frame, FrameFailure
 from streamproc.cli.wiring import load_analysis, settings_of
 from streamproc.documents import Position
 from streamproc.errors import ConfigurationError, ContainedError, FrameFailed
-from streamproc.frames.pattern_files import PATTERN_SUFFIXES, read_image, read_pattern
+from streamproc.frames.pattern_files import PATTERN_SUFFIXES, is_image, read_image, read_pattern
+from streamproc.reduction.geometry import load_geometry
 from streamproc.runs import Run
-from streamproc.settings import Settings
+from streamproc.settings import Settings, merge_tables
 
 __all__ = ["predict_command"]
 
@@ -47,6 +48,11 @@ class _Input:
 @click.option("--poni", type=click.Path(path_type=Path), help="Geometry (.poni) of detector images.")
 @click.option("--mask", type=click.Path(path_type=Path), help="Mask of detector images (non-zero: not used).")
 @click.option(
+    "--flip",
+    type=click.Choice(["none", "rows", "columns", "both"]),
+    help="How detector images lie to the geometry (Dioptas calibrations need rows).",
+)
+@click.option(
     "--axis", type=click.Choice(["2theta", "q"]), help="Axis of 1-D patterns, where the file does not say."
 )
 @click.option(
@@ -60,6 +66,7 @@ def predict_command(
     model: str | None,
     poni: Path | None,
     mask: Path | None,
+    flip: str | None,
     axis: str | None,
     wavelength_A: float | None,
     as_json: bool,
@@ -77,7 +84,7 @@ def predict_command(
     Exit code 1 when a file could not be read or analysed (the others are answered).
     """
     settings = settings_of(config)
-    extra = _reduction(poni, mask) | ({"model": _absolute(model)} if model else {})
+    extra = _reduction(poni, mask, flip) | ({"model": _absolute(model)} if model else {})
     loaded: dict[str, Analysis] = {}
     failed = False
     for file in files:
@@ -92,8 +99,8 @@ def _answer(
     wavelength_A: float | None, loaded: dict[str, Analysis],
 ) -> dict[str, Any]:  # fmt: skip
     try:
-        given = _read(file, axis, wavelength_A, "reduction" in extra or _has_geometry(name, settings))
-        table = {**given.settings, **extra}
+        given = _read(file, axis, wavelength_A, _geometry(name, settings, extra))
+        table = merge_tables(given.settings, extra)
         kind = json.dumps(table, sort_keys=True, default=str)
         if kind not in loaded:
             loaded[kind] = load_analysis(name, settings, table)
@@ -106,7 +113,7 @@ def _answer(
     return dict(analysis.report(result))
 
 
-def _read(file: Path, axis: str | None, wavelength_A: float | None, geometry: bool) -> _Input:
+def _read(file: Path, axis: str | None, wavelength_A: float | None, geometry: Path | None) -> _Input:
     name = str(file).partition("::")[0]
     if not Path(name).is_file():
         raise FrameFailed(f"{name}: no such file")
@@ -115,9 +122,15 @@ def _read(file: Path, axis: str | None, wavelength_A: float | None, geometry: bo
         frame = _frame(pattern.intensity, {_AXIS: pattern.axis})
         table = {"axis_key": _AXIS, "axis_kind": pattern.axis_kind, "wavelength_A": pattern.wavelength_A}
         return _Input(frame, table)
-    if not geometry:
+    if not is_image(file):
+        raise FrameFailed(
+            f"{file}: neither a detector image nor a pattern file ({' '.join(sorted(PATTERN_SUFFIXES))})"
+        )
+    if geometry is None:
         raise ConfigurationError(f"{file}: a detector image needs its geometry: --poni FILE")
-    return _Input(_frame(read_image(file), {}), {})
+    image = read_image(file)
+    sized = load_geometry(geometry).shape is not None
+    return _Input(_frame(image, {}), {} if sized else {"reduction": {"shape": list(image.shape)}})
 
 
 def _frame(array: Any, readings: dict[str, Any]) -> Frame:
@@ -131,14 +144,17 @@ def _run(frame: Frame) -> Run:
     return run
 
 
-def _reduction(poni: Path | None, mask: Path | None) -> dict[str, Any]:
+def _reduction(poni: Path | None, mask: Path | None, flip: str | None) -> dict[str, Any]:
     named = {"poni": poni, "mask": mask}
     table = {k: str(v.resolve()) for k, v in named.items() if v is not None}
+    table |= {"flip": flip} if flip else {}
     return {"reduction": table} if table else {}
 
 
-def _has_geometry(name: str, settings: Settings) -> bool:
-    return bool(settings.analysis.get(name, {}).get("reduction", {}).get("poni"))
+def _geometry(name: str, settings: Settings, extra: dict[str, Any]) -> Path | None:
+    table = merge_tables(settings.analysis.get(name, {}), extra)
+    poni = table.get("reduction", {}).get("poni")
+    return Path(table.get("base_dir", ".")) / poni if poni else None
 
 
 def _absolute(model: str) -> str:
