@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -175,3 +176,60 @@ def test_topics_are_created_and_checked_from_the_command_line(kafka):
     assert made.return_value == 0 and made.output.count("made, partitions: 2") == 2
     again = runner.invoke(topics_group, ["create", *options], standalone_mode=False)
     assert again.return_value == 0 and again.output.count("present, partitions: 2") == 2
+
+
+def free_ports(count):
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+@pytest.fixture(scope="module")
+def guarded():
+    """A broker that wants a log-in on a second port, for user "me" with password "right"."""
+    plain, sasl, control = free_ports(3)
+    login = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+    properties = {
+        "listeners": f"PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl},"
+        f"CONTROLLER://127.0.0.1:{control}",
+        "advertised.listeners": f"PLAINTEXT://127.0.0.1:{plain},SASL_PLAINTEXT://127.0.0.1:{sasl}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,SASL_PLAINTEXT:SASL_PLAINTEXT,"
+        "CONTROLLER:PLAINTEXT",
+        "controller.quorum.voters": f"1@127.0.0.1:{control}",
+        "sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.sasl_plaintext.plain.sasl.jaas.config": f'{login} user_me="right";',
+    }
+    with Broker(port=plain, properties=properties):
+        yield {
+            "bootstrap": f"127.0.0.1:{sasl}",
+            "security_protocol": "SASL_PLAINTEXT",
+            "sasl_mechanism": "PLAIN",
+            "username": "me",
+        }
+
+
+def test_a_right_password_is_let_in(guarded):
+    settings = Settings(beamline="safe", kafka=guarded | {"password": "right"})
+    assert all(report.created for report in ensure_topics(settings))
+    KafkaSource(settings.kafka, settings.topic("raw"), "g").close()
+
+
+@pytest.mark.parametrize("make", ["source", "sink", "topics"])
+def test_a_wrong_password_is_told_at_once_and_does_not_show_it(guarded, make):
+    settings = Settings(
+        beamline="safe", kafka=guarded | {"password": "wrong-secret", "connect_timeout_s": 30}
+    )
+    begin = time.monotonic()
+    with pytest.raises(ConfigurationError, match="refuses the log-in of user 'me'") as caught:
+        {
+            "source": lambda: KafkaSource(settings.kafka, "t", "g"),
+            "sink": lambda: KafkaSink(settings.kafka, settings.delivery),
+            "topics": lambda: ensure_topics(settings),
+        }[make]()
+    assert time.monotonic() - begin < 10
+    assert "wrong-secret" not in caught.value.message and "\n" not in caught.value.message
