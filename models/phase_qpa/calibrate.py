@@ -24,6 +24,9 @@ FLOOR = 0.003
 """Added to the widths, so that certain patterns keep a finite interval (0.3 wt%)."""
 
 _SMALL_UNKNOWN = 0.05
+_FIT_LEVEL = 0.97
+"""Level of the limits on the classical fit: where it goes astray itself, the pattern is doubtful anyway."""
+
 _LEAST = {"unknown": 0.10, "residual": 0.25, "disagreement": 4.0, "spread": 0.05, "distance": 1.7}
 """Limits are not set tighter than this: measured samples hold small impurities and imperfect intensities."""
 
@@ -114,7 +117,7 @@ def calibrate(
     limits = {k: float(np.quantile(v, 0.99)) for k, v in _signals(plain).items()}
     q68 = [_quantile(ratio[r, k], 0.68) for k, r in enumerate(rows)]
     fitted = _fit_signals(plain, fitter, labels, fits, np.array(q68[: len(labels)]))
-    limits |= {k: float(np.quantile(v, 0.99)) for k, v in fitted.items()}
+    limits |= {k: float(np.quantile(v, _FIT_LEVEL)) for k, v in fitted.items()}
     limits = {k: max(v, _LEAST.get(k, 0.0)) for k, v in limits.items()} | {"amorphous": 0.9}
     return Calibration(
         floor=FLOOR,
@@ -143,7 +146,7 @@ def _fit_signals(
     held: Held, fitter: ClassicalFitter, labels: Sequence[str], fits: int, q68: Array
 ) -> dict[str, Array]:
     """Residual and largest disagreement with the network over the first readable patterns."""
-    rows = np.flatnonzero(held.readable() & (held.truth[:, 5] < 0.7))[:fits]
+    rows = np.flatnonzero(held.readable() & (held.truth[:, 5] < 0.5))[:fits]
     results = [fitter.fit(held.x[i]) for i in rows]
     classical = np.array([[fit.fractions[n] for n in labels] for fit in results])
     esd = np.array([[fit.esd[n] for n in labels] for fit in results])
@@ -178,6 +181,12 @@ def abstention(held: Held, calibration: Calibration) -> dict[str, float]:
     limits, out = calibration.limits, held.outputs
     refused = (out["unknown"] > limits["unknown"]) | (out["distance"] > limits["distance"])
     refused |= (out["amorphous"] > limits["amorphous"]) | (out["spread"][:, :4].max(1) > limits["spread"])
-    share = held.truth[:, 4]
-    bands = {"none": share == 0, "over_20_percent": share > 0.2, "only_unknown": share == 1}
+    share, some = held.truth[:, 4], held.truth[:, 5] < 0.5
+    bands = {
+        "none": (share == 0) & some,
+        "10_to_20_percent": (share > 0.1) & (share <= 0.2) & some,
+        "20_to_40_percent": (share > 0.2) & (share <= 0.4) & some,
+        "over_40_percent": (share > 0.4) & some,
+        "only_unknown": share == 1,
+    }
     return {name: round(float(refused[rows].mean()), 3) for name, rows in bands.items() if rows.any()}

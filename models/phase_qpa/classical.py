@@ -24,7 +24,11 @@ _MODEL_ERROR = 0.03
 """Relative error of calculated intensities (texture, graininess, profile); keeps strong lines from ruling."""
 
 _BACKGROUND_DEGREE = 7
-_STEPS = 6
+_STEPS = 8
+_STARTS_FWHM_DEG = (0.12, 0.35)
+"""Widths to start from; the second is tried where the fit is still bad."""
+
+_GOOD_CHI2 = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,15 +95,22 @@ class ClassicalFitter:
         noise = _noise(root[measured])
         counting = np.maximum(4 * _smooth(y) * noise**2, 1e-10)
         weight = np.where(measured, 1 / np.sqrt(counting + (_MODEL_ERROR * _smooth(y)) ** 2 + 1e-8), 0.0)
-        scales, design, curvature = self._refine(y, weight)
-        return self._report(y, weight, counting, measured, scales, design, curvature)
+        best = None
+        for fwhm_deg in _STARTS_FWHM_DEG:
+            found = self._refine(y, weight, fwhm_deg)
+            best = found if best is None or found[0] < best[0] else best
+            if best[0] < _GOOD_CHI2 * measured.sum() or not np.any(best[1][: len(self._labels)]):
+                break
+        assert best is not None
+        _, scales, design = best
+        return self._report(y, weight, counting, measured, scales, design)
 
-    def _refine(self, y: Array, weight: Array) -> tuple[Array, Array, Array]:
-        """Alternate linear solution and damped steps; returns scales, design rows and covariance."""
+    def _refine(self, y: Array, weight: Array, fwhm_deg: float) -> tuple[float, Array, Array]:
+        """Alternate linear solution and damped steps; returns cost, scales and design rows."""
         start, prior = self._lines.start, self._lines.prior_sigma
-        parameters = start.copy()
+        parameters = self._lines.started(fwhm_deg)
         scales, design, drawn = self._linear(y, weight, parameters)
-        cost = _cost(y, weight, scales @ design, 0.0 * prior)
+        cost = _cost(y, weight, scales @ design, (parameters - start) / prior)
         damping = 1e-2
         for _ in range(_STEPS):
             step = self._step(y, weight, parameters - start, scales, design, drawn, damping)
@@ -114,7 +125,7 @@ class ClassicalFitter:
                     break
             else:
                 damping *= 10
-        return scales, design, _covariance(design * weight)
+        return cost, scales, design
 
     def _linear(self, y: Array, weight: Array, parameters: Array) -> tuple[Array, Array, Drawn]:
         """Non-negative scales of phases and background; the design matrix by rows."""
@@ -159,7 +170,6 @@ class ClassicalFitter:
         measured: npt.NDArray[np.bool_],
         scales: Array,
         design: Array,
-        covariance: Array,
     ) -> ClassicalFit:
         n = len(self._labels)
         model = scales @ design
@@ -167,7 +177,8 @@ class ClassicalFitter:
         chi2 = float(np.sum((difference * weight) ** 2) / max(1, measured.sum() - len(scales)))
         total = float(scales[:n].sum())
         fractions = scales[:n] / total if total > 0 else np.full(n, np.nan)
-        esd = _fraction_esd(fractions, total, covariance[:n, :n] * max(1.0, chi2))
+        covariance = _covariance(design * weight)[:n, :n]
+        esd = _fraction_esd(fractions, total, covariance * max(1.0, chi2))
         counts_weight = np.where(measured, 1 / np.maximum(counting, 1e-7), 0.0)
         background = scales[n:] @ design[n:]
         above = float(np.where(measured, np.maximum(y - background, 0), 0).sum())

@@ -71,7 +71,7 @@ def build_library(
     seed: int,
     materials: tuple[str, ...] = UNKNOWN,
     *,
-    drawn_share: float = 0.5,
+    drawn_share: float = 0.6,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Library:
     """Render a library; every row has its own generator, so the order of work does not matter.

@@ -103,6 +103,12 @@ class Lines:
     low: Array
     high: Array
 
+    def started(self, fwhm_deg: float) -> Array:
+        """Return the start values with another Gaussian width (degrees)."""
+        parameters = self.start.copy()
+        parameters[self.kind == _KINDS["width"]] = np.log(fwhm_deg)
+        return parameters
+
     def bound(self, parameters: Array) -> Array:
         """Clip parameters to their bounds."""
         return np.clip(parameters, self.low, self.high)

@@ -26,7 +26,7 @@ class MixSettings:
         Standard deviation of the error of each phase's scale (microabsorption, occupancies).
     """
 
-    unknown_share: float = 0.35
+    unknown_share: float = 0.5
     amorphous_share: float = 0.35
     only_unknown_share: float = 0.05
     only_amorphous_share: float = 0.03
@@ -174,9 +174,10 @@ class Mixer:
         """Constant, air scatter falling with angle, and a slow wave; 0.2 to 50 % of the highest peak."""
         t = (self.axis - 20) / 80
         level = self._log_uniform(n, 0.001, 0.5)
-        air = self._uniform(n, 1) ** 2 * 3 * torch.exp(-t[None, :] / (0.05 + 0.4 * self._uniform(n, 1)))
+        air = 1.5 * self._uniform(n, 1) ** 2 * torch.exp(-t[None, :] / self._log_uniform(n, 0.1, 0.5))
+        air = air + 0.5 * self._uniform(n, 1) ** 4 * torch.exp(-t[None, :] / 0.04)
         phase = 6.2832 * self._uniform(n, 1)
-        wave = 0.4 * self._uniform(n, 1) * torch.sin(phase + (1 + 4 * self._uniform(n, 1)) * t[None, :])
+        wave = 0.2 * self._uniform(n, 1) * torch.sin(phase + (1 + 3 * self._uniform(n, 1)) * t[None, :])
         slope = (self._uniform(n, 1) - 0.5) * t[None, :]
         return level * (1 + air + wave + slope).clamp(min=0.05)
 

@@ -52,7 +52,7 @@ class TrainSettings:
 
     seed: int = 1
     library: int = 8000
-    epochs: int = 80
+    epochs: int = 64
     members: int = 4
     hidden: int = 256
     features: int = 64
@@ -202,9 +202,9 @@ def truth_of(batch: Batch) -> torch.Tensor:
 
 
 def _weights(batch: Batch) -> torch.Tensor:
-    """Fractions count as far as known phases are there to be read; the other heads half."""
+    """Fractions count as far as known phases are there to be read; the other heads always."""
     visible = batch.has_known.float() * (1 - batch.unknown) * (1 - 0.7 * batch.amorphous)
-    return torch.cat([visible[:, None].expand(-1, 4), torch.full((len(visible), 2), 0.5)], 1)
+    return torch.cat([visible[:, None].expand(-1, 4), torch.ones(len(visible), 2)], 1)
 
 
 def feature_statistics(ensemble: Ensemble, library: Library, seed: int) -> tuple[Any, Any]:
