@@ -32,9 +32,14 @@ from streamproc.errors import ConfigurationError, FatalError
 from streamproc.settings import Settings, load_settings
 from streamproc.transports.broker import Broker
 from streamproc.transports.kafka import ensure_topics
+from streamproc.transports.kafka.groups import active_groups
 
-__all__ = ["DemoOptions", "demo_config", "run_demo"]
+__all__ = ["BEAMLINE", "DemoOptions", "demo_config", "run_demo"]
 
+BEAMLINE = "demo"
+"""What the demo's topics begin with."""
+
+_GROUP_PREFIX = "streamproc-demo-"
 _READY_TIMEOUT_S = 120.0
 _SILENCE_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 6.0
@@ -55,11 +60,13 @@ class DemoOptions:
     keep: Path | None = None
 
 
-def demo_config(bootstrap: str, http_port: int, group_id: str, *, from_beginning: bool) -> str:
+def demo_config(
+    bootstrap: str, http_port: int, group_id: str, *, beamline: str = BEAMLINE, from_beginning: bool
+) -> str:
     """Return the service's configuration (TOML) for a demo folder: what a beamline would write."""
     return f"""\
 # The service's configuration for `streamproc demo`; paths are relative to this file.
-beamline = "demo"
+beamline = {json.dumps(beamline)}
 
 [kafka]
 bootstrap = {json.dumps(bootstrap)}
@@ -167,8 +174,10 @@ class _Demo:
             (folder / name).mkdir(exist_ok=True)
         write_calibration(folder)
         config, port = folder / "beamline.toml", _free_port()
-        group = f"streamproc-demo-{uuid.uuid4().hex[:12]}"
-        config.write_text(demo_config(bootstrap, port, group, from_beginning=own_broker), encoding="utf-8")
+        beamline = BEAMLINE if own_broker else self._free_beamline(bootstrap)
+        group = f"{_GROUP_PREFIX}{uuid.uuid4().hex[:12]}"
+        text = demo_config(bootstrap, port, group, beamline=beamline, from_beginning=own_broker)
+        config.write_text(text, encoding="utf-8")
         settings = load_settings(config)
         faults = [f"topic {r.name} {p}" for r in ensure_topics(settings) for p in r.problems]
         if faults:
@@ -203,7 +212,7 @@ class _Demo:
             raw_run_uid=run.raw_uid,
         )
         for line in summary_lines(summary):
-            self._console.print(line, highlight=False)
+            self._console.print(line, highlight=False, soft_wrap=True)
         for reason, count in run.ledger.reasons if run.ledger else ():
             self._console.print(f"{count} readings: {reason}", style="red", markup=False)
         return summary
@@ -218,6 +227,18 @@ class _Demo:
         """End all processes."""
         stop_all(self._children, _STOP_TIMEOUT_S)
         self._closing.close()
+
+    def _free_beamline(self, bootstrap: str) -> str:
+        """Return the name our topics begin with: another one while another service answers the usual ones."""
+        kafka = load_settings(None, {"kafka": {"bootstrap": bootstrap}}).kafka
+        if not any(group.startswith(_GROUP_PREFIX) for group in active_groups(kafka)):
+            return BEAMLINE
+        beamline = f"{BEAMLINE}-{uuid.uuid4().hex[:6]}"
+        self._console.print(
+            f"another service answers {BEAMLINE}.* on this broker; this demo's topics begin with {beamline}",
+            highlight=False,
+        )
+        return beamline
 
     def _child(self, name: str, argv: list[str], *, piped: bool = False) -> Child:
         log = self._folder / "logs" / f"{name.split()[-1]}.log"

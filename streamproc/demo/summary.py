@@ -95,8 +95,8 @@ def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     lines = [
         f"{ledger['done']} of {ledger['expected']} points answered, {ledger['failed']} failed, "
         f"{ledger['dropped']} dropped; {summary['in_domain']} within the model's domain",
-        f"against the known truth: mean absolute error {_percent(accuracy['fraction_mae'])} weight fraction; "
-        f"the 90 % intervals hold the truth in {_percent(accuracy['coverage90'], 0)} of cases",
+        f"against the known truth: mean absolute error {_percent(accuracy['fraction_mae'])} by weight,",
+        f"  the 90 % intervals hold the truth in {_percent(accuracy['coverage90'], 0)} of cases",
     ]
     for phase, figures in accuracy["phases"].items():
         held = _percent(figures["coverage90"], 0)

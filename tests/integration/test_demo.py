@@ -172,6 +172,32 @@ def test_an_interrupted_demo_leaves_no_process(number: signal.Signals, code: int
         time.sleep(0.05)
 
 
+def test_two_demos_on_one_broker_do_not_mix(bootstrap: str, tmp_path: Path) -> None:
+    long = [
+        *STREAMPROC,
+        "demo",
+        "--points",
+        "500",
+        "--rate",
+        "2",
+        "--storage",
+        "tiff",
+        "--bootstrap",
+        bootstrap,
+    ]
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    with subprocess.Popen(long, stdout=subprocess.PIPE, text=True, env=environment) as first:
+        assert first.stdout is not None
+        assert next((line for line in first.stdout if line.startswith("1/500 ")), None)
+        out = tmp_path / "out.json"
+        second = _demo("--points", "3", "--storage", "tiff", "--bootstrap", bootstrap, "--json", str(out))
+        first.send_signal(signal.SIGINT)
+        first.communicate(timeout=10.0)
+    assert second.returncode == 0, second.stdout + second.stderr
+    assert "another service answers demo.*" in second.stdout
+    assert json.loads(out.read_text(encoding="utf-8"))["ledger"]["done"] == 3
+
+
 def test_watch_shows_what_is_in_the_topic(bootstrap: str, kept: tuple[str, Path]) -> None:
     _, folder = kept
     raw_uid = json.loads((folder / "summary.json").read_text(encoding="utf-8"))["raw_run_uid"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -95,6 +98,48 @@ def test_hdf5_can_be_read_in_swmr_mode_while_the_scan_runs(tmp_path: Path) -> No
 
     _run("hdf5", tmp_path, [look])
     assert rows == [1, 2, 3, 4]
+
+
+def test_asked_to_stop_the_run_ends_with_an_abort_document(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "streamproc.demo.acquisition",
+        "--folder",
+        str(tmp_path),
+        "--points",
+        "100",
+    ]
+    with subprocess.Popen([*command, "--rate", "2"], stdout=subprocess.PIPE, text=True) as beamline:
+        assert beamline.stdout is not None
+        assert json.loads(beamline.stdout.readline())["event"] == "start"
+        beamline.terminate()
+        assert json.loads(beamline.stdout.readline()) | {"uid": ""} == {
+            "event": "stop", "uid": "", "exit_status": "abort"
+        }  # fmt: skip
+        assert beamline.wait(10.0) == 1
+
+
+def test_held_back_it_measures_only_after_a_line_comes(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "streamproc.demo.acquisition",
+        "--folder",
+        str(tmp_path),
+        "--points",
+        "1",
+    ]
+    pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([*command, "--hold"], text=True, **pipes) as beamline:
+        assert beamline.stdout is not None
+        assert json.loads(beamline.stdout.readline()) == {"event": "ready"}
+        said, _ = beamline.communicate("go\n", timeout=20.0)
+    assert [json.loads(line)["event"] for line in said.splitlines()] == ["start", "stop"]
+    with subprocess.Popen([*command, "--hold"], text=True, **pipes) as orphan:
+        said, _ = orphan.communicate(timeout=20.0)
+    assert orphan.returncode == 1
+    assert [json.loads(line)["event"] for line in said.splitlines()] == ["ready"]
 
 
 def _inline(documents: Documents) -> list[np.ndarray]:
