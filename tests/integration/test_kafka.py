@@ -17,6 +17,7 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from streamproc.documents import BadMessage, Document, Position
 from streamproc.errors import ConfigurationError
 from streamproc.settings import DeliverySettings, KafkaSettings, RunsSettings
+from streamproc.testing.hostile import hostile_messages
 from streamproc.transports.codec import encode
 from streamproc.transports.deadletters import dead_letter
 from streamproc.transports.kafka import KafkaSink, KafkaSource, check_topics, ensure_topics
@@ -267,7 +268,7 @@ def test_commits_during_a_rebalance_are_kept_and_stored_later(beamline, opened):
     first = opened(source_of(settings, max_poll_messages=1))
     until(lambda: first.poll(0.05) and len(first.assigned()) == 2)
     second = opened(source_of(settings))
-    polling = opened(Polling(second))
+    opened(Polling(second))
     done = {}
 
     def turn():
@@ -439,3 +440,18 @@ def test_topics_are_made_once_and_reported_as_they_are(beamline, kafka):
     missing = settings.model_copy(update={"beamline": "nothing-there"})
     assert [r.partitions for r in check_topics(missing)] == [0, 0, 0]
     assert [r.partitions for r in check_topics(missing)] == [0, 0, 0], "checking must not create"
+
+
+def test_the_hostile_corpus_is_read_through_and_good_documents_between_come_out(beamline, opened, tmp_path):
+    settings = beamline()
+    canary = tmp_path / "executed"
+    corpus = list(hostile_messages(canary))
+    messages = [m for i, h in enumerate(corpus) for m in (encode("event", {"good": i}), h.raw)]
+    publish(settings, messages)
+    got = poll_until(opened(source_of(settings)), len(messages), 60)
+    assert [m.doc["good"] for m in got[::2]] == list(range(len(corpus)))
+    for sent, message in zip(corpus, got[1::2], strict=True):
+        if sent.expectation == "undecodable":
+            assert isinstance(message, BadMessage) and message.reason, sent.label
+            assert message.raw == sent.raw[: len(message.raw)]
+    assert not canary.exists()

@@ -62,8 +62,9 @@ def cache_folder() -> Path:
     """
     if own := os.environ.get("STREAMPROC_CACHE"):
         return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or Path(os.path.expanduser("~")) / ".cache"  # noqa: PTH111
-    if not Path(base).is_absolute():
+    home = os.path.expanduser("~")  # noqa: PTH111
+    base = os.environ.get("XDG_CACHE_HOME") or Path(home) / ".cache"
+    if not Path(base).is_absolute() or base == Path("/.cache"):
         user = os.getuid() if hasattr(os, "getuid") else os.environ.get("USERNAME", "user")
         return Path(tempfile.gettempdir()) / f"streamproc-{user}"
     return Path(base) / "streamproc"

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -112,7 +113,9 @@ def test_there_is_a_cache_folder_even_without_a_home(monkeypatch, home):
         monkeypatch.delenv("HOME", raising=False)
     else:
         monkeypatch.setenv("HOME", home)
-    assert cache_folder().is_absolute()
+    folder = cache_folder()
+    assert folder.is_absolute()
+    assert home is None or folder.is_relative_to(tempfile.gettempdir())
 
 
 def test_java_of_the_package_is_used_before_the_machines(monkeypatch):

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from streamproc.errors import DocumentRefused
+from streamproc.testing.hostile import hostile_messages
 from streamproc.transports._walk import Walk
 from streamproc.transports.codec import DecodeLimits, decode, encode
 
@@ -413,3 +414,16 @@ print("ok")
 def test_the_codec_neither_patches_msgpack_nor_minds_others_patching_it(code):
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "ok", done.stderr
+
+
+def test_the_hostile_corpus_decodes_or_is_refused_and_executes_nothing(tmp_path):
+    canary = tmp_path / "executed"
+    for message in hostile_messages(canary):
+        refused = False
+        try:
+            decode(message.raw)
+        except DocumentRefused:
+            refused = True
+        if message.expectation == "undecodable":
+            assert refused, message.label
+    assert not canary.exists()
