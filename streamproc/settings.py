@@ -100,7 +100,7 @@ class RunsSettings(_Section):
     """How many runs are followed and for how long."""
 
     max_open: Count = Field(
-        64, description="Most runs followed at once; the longest idle one is closed beyond it."
+        1000, description="Most runs followed at once; the longest idle one is closed beyond it."
     )
     idle_timeout_s: Positive = Field(
         3600.0, description="A run that is silent this long (s) is closed without a stop."

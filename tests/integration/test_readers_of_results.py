@@ -21,7 +21,11 @@ def result_documents():
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
     frames = [np.full((6, 8), n, np.uint16) for n in range(1, 8)]
-    metadata = {"motors": ["motor"], "hints": {"dimensions": [[["motor"], "primary"]]}, "plan_type": "generator"}
+    metadata = {
+        "motors": ["motor"],
+        "hints": {"dimensions": [[["motor"], "primary"]]},
+        "plan_type": "generator",
+    }
     return module.Bench(documents(inline_run(frames, metadata=metadata))).run().results()
 
 
