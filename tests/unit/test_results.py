@@ -101,7 +101,9 @@ def test_exit_status_follows_ledger_and_raw_run(failed, raw_status, expected):
     assert stop["ledger"]["primary"]["done"] == 2
 
 
-@pytest.mark.parametrize("hints", [None, 3, {"dimensions": 5}, {"dimensions": [["x"]]}, {"dimensions": [[3, 4]]}])
+@pytest.mark.parametrize(
+    "hints", [None, 3, {"dimensions": 5}, {"dimensions": [["x"]]}, {"dimensions": [[3, 4]]}]
+)
 def test_malformed_hints_are_survived(hints):
     run = raw_run(hints=hints)
     for name, doc in documents(run):

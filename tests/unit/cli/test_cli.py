@@ -74,6 +74,8 @@ def test_what_is_missing_at_start_up_is_exit_code_2_and_one_sentence(tmp_path, c
     assert "nope" in ends_with(2, "run", "phase-map", "--config", str(path), capsys=capsys)
     path.write_text("[analysis.phase-map]\nreduction = {poni = 'none.poni'}")
     assert "none.poni" in ends_with(2, "run", "phase-map", "--config", str(path), capsys=capsys)
-    path.write_text("[kafka]\nbootstrap = '127.0.0.1:9'\nconnect_timeout_s = 1\n[analysis.phase-map]\naxis_key = 'tth'")
+    path.write_text(
+        "[kafka]\nbootstrap = '127.0.0.1:9'\nconnect_timeout_s = 1\n[analysis.phase-map]\naxis_key = 'tth'"
+    )
     assert "127.0.0.1:9" in ends_with(2, "run", "phase-map", "--config", str(path), capsys=capsys)
     assert "no analysis" in ends_with(2, "run", "phase-mop", capsys=capsys)
