@@ -222,7 +222,7 @@ def test_a_right_password_is_let_in(guarded):
 @pytest.mark.parametrize("make", ["source", "sink", "topics"])
 def test_a_wrong_password_is_told_at_once_and_does_not_show_it(guarded, make):
     settings = Settings(
-        beamline="safe", kafka=guarded | {"password": "wrong-secret", "connect_timeout_s": 30}
+        beamline="safe", kafka=guarded | {"password": "wrong-secret", "connect_timeout_s": 90}
     )
     begin = time.monotonic()
     with pytest.raises(ConfigurationError, match="refuses the log-in of user 'me'") as caught:
@@ -231,5 +231,5 @@ def test_a_wrong_password_is_told_at_once_and_does_not_show_it(guarded, make):
             "sink": lambda: KafkaSink(settings.kafka, settings.delivery),
             "topics": lambda: ensure_topics(settings),
         }[make]()
-    assert time.monotonic() - begin < 10
+    assert time.monotonic() - begin < 30, "said when the broker says it, not at the deadline"
     assert "wrong-secret" not in caught.value.message and "\n" not in caught.value.message
