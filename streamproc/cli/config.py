@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 import click
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from streamproc.loading import analysis_names, analysis_settings, find_analysis
 from streamproc.settings import Settings, load_settings
@@ -94,12 +95,29 @@ def _explain(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, str, st
         if isinstance(inner, type) and issubclass(inner, BaseModel):
             yield from _explain(inner, f"{prefix}{name}.")
             continue
-        kind = getattr(inner, "__name__", str(inner)).replace("typing.", "").replace("pathlib._local.", "")
-        if "[" in str(inner):
-            kind = str(inner).replace("typing.", "").replace("pathlib.", "")
+        kind = _kind(inner)
         default = (
             "required"
             if field.is_required()
             else json.dumps(field.get_default(call_default_factory=True), default=str)
         )
         yield f"{prefix}{name}", kind, default, field.description or ""
+
+
+def _kind(annotation: Any) -> str:
+    """Say a type in words that do not depend on the Python version."""
+    parts = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        return " or ".join(json.dumps(p) for p in parts)
+    if get_origin(annotation) in (Union, UnionType):
+        return " or ".join(_kind(p) for p in parts if p is not type(None))
+    if get_origin(annotation) is Annotated:
+        return _kind(parts[0])
+    if get_origin(annotation) is tuple:
+        return "list of " + " and ".join(dict.fromkeys(_kind(p) for p in parts if p is not Ellipsis))
+    if get_origin(annotation) is dict:
+        return "table"
+    words = {str: "text", SecretStr: "secret text", Path: "path", bool: "true or false", int: "whole number"}
+    return words.get(
+        annotation, "number" if annotation is float else getattr(annotation, "__name__", "value")
+    )
