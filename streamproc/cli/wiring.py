@@ -15,7 +15,7 @@ from streamproc.observability.metrics import ServiceMetrics
 from streamproc.runs import RunTracker
 from streamproc.service import Service, ServiceParts
 from streamproc.settings import Settings, load_settings, merge_tables
-from streamproc.transports.kafka import KafkaSink, KafkaSource
+from streamproc.transports.kafka import KafkaSink, KafkaSource, check_topics
 
 __all__ = ["build_service", "frame_reader", "load_analysis", "settings_of"]
 
@@ -59,6 +59,7 @@ def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetric
     for root in settings.frames.roots:
         if not root.is_dir():
             raise ConfigurationError(f"frames.roots: {root} is no folder")
+    _require_topics(settings)
     metrics = ServiceMetrics(analysis.name)
     source = KafkaSource(
         settings.kafka, settings.topic("raw"), settings.group(analysis.name), runs=settings.runs
@@ -74,6 +75,13 @@ def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetric
         metrics=metrics,
     )
     return Service(parts, settings), metrics
+
+
+def _require_topics(settings: Settings) -> None:
+    """A topic that is missing or cannot take our messages is said at once, not at the first result."""
+    faults = [f"topic {r.name} {problem}" for r in check_topics(settings) for problem in r.problems]
+    if faults:
+        raise ConfigurationError("; ".join(faults))
 
 
 def _names() -> set[str]:

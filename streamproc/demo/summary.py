@@ -52,7 +52,7 @@ def summarise(
             "failed": ledger.failed if ledger else 0,
             "dropped": ledger.dropped if ledger else 0,
         },
-        "latency_ms": {"p50": run.latency_ms(50), "p95": run.latency_ms(95)},
+        "latency_ms": {"p50": run.latency_ms(50), "p95": run.latency_ms(95), "p99": run.latency_ms(99)},
         "frames_per_s": run.count / elapsed_s if elapsed_s > 0 else None,
         "accuracy": _accuracy(run, truth),
         "in_domain": run.count - run.flagged,

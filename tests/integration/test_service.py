@@ -227,3 +227,51 @@ def test_a_missing_topic_is_exit_code_2_and_one_sentence(kafka, tmp_path, beamli
     assert ended.returncode == 2
     assert "no.such.topic" in ended.stderr.strip().splitlines()[-1]
     assert "Traceback" not in ended.stderr
+
+
+def _filled(value):
+    """Put random images and byte strings where the shared files have placeholders."""
+    if isinstance(value, dict):
+        if "__array__" in value:
+            return np.random.default_rng(0).integers(0, 1000, value["__array__"]).astype(value["dtype"])
+        if "__bytes__" in value:
+            return value["__bytes__"].encode()
+        return {key: _filled(item) for key, item in value.items()}
+    return [_filled(item) for item in value] if isinstance(value, list) else value
+
+
+@pytest.mark.real
+def test_real_documents_on_the_topic_as_they_are_raise_no_complaint_that_is_not_true(
+    beamline, tmp_path, shared_data
+):
+    from streamproc.demo.calibration import write_calibration
+
+    settings, uids = beamline(), set()
+    for number, path in enumerate(sorted((shared_data / "real_documents").glob("*.json"))):
+        if path.name == "xpd_start.json":
+            continue
+        text = path.read_text().replace("{{ uuid }}", f"0000000{number}-1234-1234-1234")
+        entries = json.loads(text.replace("{{ root_path }}", str(tmp_path)))
+        pairs = [(e["name"], e["doc"]) if isinstance(e, dict) else tuple(e) for e in entries]
+        publish(settings, [encode(name, _filled(doc)) for name, doc in pairs])
+        uids.add(pairs[0][1]["uid"])
+    xpd = json.loads((shared_data / "real_documents" / "xpd_start.json").read_text())
+    publish(settings, [encode("start", xpd)])
+    write_calibration(tmp_path)
+    reduction = {"poni": str(tmp_path / "geometry.poni")}
+    config = write_config(
+        tmp_path, settings, {}, frames={"roots": [str(tmp_path)], "wait_s": 0.5},
+        **{"analysis.phase-map.reduction": reduction},
+    )  # fmt: skip
+    ended = run_once(config)
+    # The one complaint is true: the shared XPD start was stored before the RunEngine gave it a uid.
+    assert "uid" not in xpd
+    (complaint,) = read(settings, "deadletters")
+    assert b"uid" in dict(complaint.headers)["reason"]
+    assert "Traceback" not in ended.stderr
+    answered = {d["original_run_uid"] for n, d in results(settings) if n == "start"}
+    assert answered <= uids
+    for name, doc in results(settings):
+        if name == "stop":
+            ledger = doc["ledger"]["primary"]
+            assert ledger["expected"] == ledger["done"] + ledger["failed"] + ledger["dropped"]
