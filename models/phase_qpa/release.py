@@ -127,8 +127,8 @@ def _card(
             "physics_version": PHYSICS_VERSION,
             "code_version": _code_version(),
             "limits": "99 % quantile (residual and disagreement 97 %) on held-out simulations of known "
-            "phases and glass, but at least unknown 0.10, residual 0.25, disagreement 4, spread 0.05, distance 1.7 (measured samples "
-            "are never quite as simulated); amorphous fixed at 0.9",
+            "phases and glass, but at least unknown 0.10, residual 0.25, disagreement 4, spread 0.05, "
+            "distance 1.7 (measured samples are never quite as simulated); amorphous fixed at 0.9",
         },
         scores={},
         licence="BSD-3-Clause",
