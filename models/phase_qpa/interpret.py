@@ -138,11 +138,14 @@ def _checked(axis: npt.ArrayLike, intensity: npt.ArrayLike) -> tuple[Array, Arra
         x, y = x[::-1], y[::-1]
     if not (np.diff(x) > 0).all():
         raise FrameFailed("the pattern's axis is not strictly rising or falling")
+    peak = float(np.abs(y).max())
+    y = y / peak if peak > 0 else y  # sums of saturated counters stay finite
     positive, negative = float(y[y > 0].sum()), float(-y[y < 0].sum())
     if negative > _MAX_NEGATIVE * positive or positive == 0:
         raise FrameFailed(
-            f"the pattern is empty or mostly negative (sum of positive points {positive:.3g}, of negative "
-            f"{-negative:.3g}); check the dark and background subtraction"
+            f"the pattern is empty or mostly negative (negative points sum to "
+            f"{negative / max(positive, 1e-300):.3g} of the positive ones, at most {_MAX_NEGATIVE:g}); "
+            "check the dark and background subtraction"
         )
     return x, y
 
