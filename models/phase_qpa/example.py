@@ -58,4 +58,4 @@ def _run(points: int) -> Run:
         "hints": {"sample_x": {"fields": ["sample_x"]}},
         "object_keys": {k: [k] for k in keys},
     }
-    return Run(_UID, start, Position("example", 0, 0), descriptors={descriptor["uid"]: descriptor})
+    return Run(_UID, start, Position("example", 0, 0), descriptors={f"{_UID}-d": descriptor})

@@ -15,7 +15,7 @@ QUANTITIES = 6
 HEADS = 4 + QUANTITIES + 2
 
 
-class Ensemble(nn.Module):
+class Ensemble(nn.Module):  # type: ignore[misc]  # torch has no types here
     """``members`` networks side by side: first layers concatenated, later ones as batched products.
 
     Parameters

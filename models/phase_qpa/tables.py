@@ -149,7 +149,7 @@ def _texture_cos(families: list[npt.NDArray[np.int64]], axis: tuple[int, int, in
     for members in families:
         norms = np.sqrt(np.einsum("ni,ij,nj->n", members, metric, members))
         rows.append(np.resize(np.abs(members @ metric @ direction) / norms / length, _MEMBERS))
-    return np.clip(np.array(rows), 0.0, 1.0)
+    return np.asarray(np.clip(np.array(rows), 0.0, 1.0))
 
 
 def table_of(material: Structure, wavelength_A: float, d_min_A: float | None = None) -> PhaseTable:
