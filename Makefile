@@ -34,11 +34,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/.demo ## Watch a simulated experiment being understood (DEMO_ARGS='--points 100')
 	@$(BIN)/streamproc demo $(DEMO_ARGS)
 
-test: lint ## All checks and all tests
-	@$(BIN)/python -m pytest
+test: lint test-unit ## All checks and all tests
+	@$(BIN)/python -m pytest --ignore=tests/unit
 
 test-unit: $(VENV)/.dev ## Unit tests only (under a minute)
-	@$(BIN)/python -m pytest tests/unit
+	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
 
 lint: $(VENV)/.dev ## Style, types, direction of imports, generated reference
 	@$(BIN)/ruff check .

@@ -8,7 +8,7 @@ from itertools import chain
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.documents import Document
@@ -106,7 +106,6 @@ def test_datum_pages_and_bulk_documents_give_the_same_datums_and_events(tmp_path
         assert accepted(feed_all(tracker(), documents(stream))) == expected
 
 
-@settings(max_examples=20, deadline=None)
 @given(data=st.data())
 def test_interleaved_runs_are_told_apart_however_they_are_mixed(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("mixed")
@@ -359,7 +358,6 @@ def test_idle_time_goes_on_counting_across_a_restart():
     assert [c.run.uid for c in second.expire()] == ["a"]
 
 
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_order_of_a_runs_documents_gives_the_same_documents_of_the_run(data, tmp_path_factory):
     folder = tmp_path_factory.mktemp("order")

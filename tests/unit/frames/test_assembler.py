@@ -7,7 +7,7 @@ from dataclasses import replace
 import msgpack
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from streamproc.documents import Position
@@ -130,7 +130,6 @@ def test_several_frames_per_event_stay_together(tmp_path):
         np.testing.assert_array_equal(array_of(request), stack[number])
 
 
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_any_order_of_documents_gives_the_same_readings(data, tmp_path_factory):
     storage = data.draw(st.sampled_from(["inline", "page", "stream", "fly", "datum", "stream without motor"]))
@@ -142,7 +141,6 @@ def test_any_order_of_documents_gives_the_same_readings(data, tmp_path_factory):
     assert bench.missing() == []
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_interrupted_anywhere_in_any_order_it_goes_on_from_its_stored_state(data, tmp_path_factory):
     storage = data.draw(st.sampled_from(["inline", "page", "stream", "fly", "datum"]))
@@ -169,7 +167,6 @@ def test_everything_delivered_twice_gives_every_reading_once(tmp_path):
         assert [r.seq_num for r in bench.requests] == [1, 2, 3, 4, 5]
 
 
-@settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_what_was_lost_is_named_and_the_rest_arrives(data, tmp_path_factory):
     storage = data.draw(st.sampled_from(["inline", "stream", "fly", "datum"]))
@@ -573,7 +570,6 @@ def changed(value, path, new):
     return {**value, path[0]: changed(value[path[0]], path[1:], new)}
 
 
-@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_a_document_with_anything_anywhere_is_refused_or_taken_and_never_ends_the_service(
     data, tmp_path_factory
