@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from streamproc.models.phase_qpa.classical import ClassicalFit, ClassicalFitter
+from streamproc.models.phase_qpa.example import example_run
 from streamproc.models.phase_qpa.interpret import Answer, interpret, prepare
 
 from streamproc.analysis import (
@@ -26,7 +27,6 @@ from streamproc.analysis import (
     Provenance,
     RunResult,
 )
-from streamproc.documents import Position
 from streamproc.errors import ConfigurationError, FrameFailed, RunRefused
 from streamproc.inference.card import ModelCard
 from streamproc.inference.model import OnnxModel
@@ -36,7 +36,6 @@ from streamproc.reduction.calibration import Calibration, load_calibration
 from streamproc.reduction.geometry import geometry_from_calibration_md
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.runs import Run
-from streamproc.settings import InferenceSettings
 
 __all__ = ["ANALYSIS", "PhaseMap", "PhaseMapSettings"]
 
@@ -131,12 +130,7 @@ class PhaseMap:
     @classmethod
     def example(cls, folder: Path) -> Example:
         """Return a short run made of the shipped model's golden patterns."""
-        path = find_model("phase_qpa", InferenceSettings())
-        card = OnnxModel(path, InferenceSettings()).card
-        with np.load(path.with_name("golden.npz"), allow_pickle=False) as golden:
-            patterns = np.asarray(golden["x"][:8], np.float64) ** 2
-        axis = np.linspace(card.axis.start, card.axis.stop, card.axis.n)
-        run, frames = _example_run(axis, np.round(patterns * 1e5))
+        run, frames = example_run()
         return Example({"axis_key": "two_theta"}, run, frames)
 
     @classmethod
@@ -418,40 +412,6 @@ class PhaseMapRun:
         return FrameResult(
             frame.seq_num, values, in_domain, reasons, self._model.model_id, dict(frame.readings)
         )
-
-
-def _example_run(axis: npt.NDArray[np.float64], patterns: npt.NDArray[np.float64]) -> tuple[Run, list[Frame]]:
-    start = {
-        "uid": "example",
-        "time": 1.0,
-        "plan_name": "scan",
-        "motors": ["x"],
-        "hints": {"dimensions": [[["x"], "primary"]]},
-    }
-    run = Run("example", start, Position("example", 0, 0))
-    channels = {"source": "example", "dtype": "array", "shape": [axis.size]}
-    data_keys = {
-        "pattern": channels,
-        "two_theta": channels,
-        "x": {"source": "example", "dtype": "number", "shape": [], "units": "mm"},
-    }
-    run.descriptors["d"] = {
-        "uid": "d",
-        "name": "primary",
-        "run_start": "example",
-        "time": 1.0,
-        "data_keys": data_keys,
-        "object_keys": {"x": ["x"]},
-        "hints": {"x": {"fields": ["x"]}},
-    }
-    frames = [
-        Frame(
-            "example", "primary", n, "pattern", pattern, 1.0 + n,
-            {"two_theta": axis, "x": float(n)}, {"two_theta": 1.0 + n, "x": 1.0 + n},
-        )
-        for n, pattern in enumerate(patterns, 1)
-    ]  # fmt: skip
-    return run, frames
 
 
 def _dimensions(entry: Any) -> int:
