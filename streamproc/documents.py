@@ -68,3 +68,4 @@ class BadMessage:
     key: bytes | None = None
     raw: bytes = field(default=b"", repr=False)
     published_s: float | None = None
+    headers: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)

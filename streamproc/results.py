@@ -110,6 +110,8 @@ class ResultRun:
         What, with the raw run, determines the numbers.
     outputs, run_outputs
         As the analysis declares them.
+    key : str
+        The data key that is analysed; empty when none was chosen.
     """
 
     def __init__(
@@ -119,7 +121,9 @@ class ResultRun:
         provenance: Provenance,
         outputs: Sequence[Output],
         run_outputs: Mapping[str, Sequence[Output]],
+        key: str = "",
     ) -> None:
+        self._stream, self._key = stream, key
         self.uid = result_run_uid(run.uid, provenance)
         self.provenance = provenance
         self._raw_uid = run.uid
@@ -148,6 +152,8 @@ class ResultRun:
             "model_sha256": p.model_sha256,
             "settings_sha256": p.settings_sha256,
             "calibration_sha256": p.calibration_sha256,
+            "stream": self._stream,
+            "key": self._key,
             "raw_start_known": run.complete_start,
             **p.details,
         }

@@ -69,6 +69,13 @@ class KafkaSettings(_Section):
     deadletters_topic: str | None = Field(
         None, description="Default <beamline>.bluesky.streamproc.deadletters."
     )
+    state_topic: str | None = Field(
+        None,
+        description="Open-run state of one analysis; default <beamline>.bluesky.streamproc.state.<analysis>.",
+    )
+    transactional_id: str | None = Field(
+        None, description="Own to each instance; default <group>.<group_instance_id>, or a random one."
+    )
     from_beginning: bool = Field(
         True,
         description="A group without a committed offset starts at the topic's beginning; false: at its end.",
@@ -80,6 +87,9 @@ class KafkaSettings(_Section):
         45.0, description="After this silence (s) the group takes our partitions away."
     )
     request_timeout_s: Positive = Field(30.0, description="Deadline of one broker request (s).")
+    poll_timeout_s: Positive = Field(
+        120.0, description="Longest time one look for messages may take, rebalance included (s); then exit 3."
+    )
     connect_timeout_s: Positive = Field(
         10.0, description="Deadline for the first answer of the broker at start-up (s)."
     )
@@ -90,6 +100,18 @@ class DeliverySettings(_Section):
 
     flush_timeout_s: Positive = Field(
         20.0, description="Deadline of a publication (s); past it the process ends, exit 3."
+    )
+    transaction_timeout_s: Positive = Field(
+        15.0,
+        description="Deadline of each transactional call (s), exit 3 past it; the broker aborts a transaction "
+        "that is open this long.",
+    )
+    commit_interval_s: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="Least time between two transactions (s); 0: at once. Longer costs latency, saves commits.",
+    )
+    restore_timeout_s: Positive = Field(
+        60.0, description="Deadline for reading the state of a partition that was assigned (s)."
     )
     max_in_flight_bytes: Count = Field(
         32 * 1024 * 1024, description="Most bytes handed to the producer before a flush."
@@ -149,11 +171,22 @@ class InferenceSettings(_Section):
     model_roots: tuple[Path, ...] = Field(
         (), description="Folders with models NAME/VERSION/model.onnx, before the shipped ones."
     )
+    load_timeout_s: Positive = Field(
+        60.0, description="Deadline for loading and checking a model (s), at the start and at a reload."
+    )
+    watch_interval_s: Annotated[float, Field(ge=0)] = Field(
+        5.0, description="How often the model folders are looked at for a newer model (s); 0: only at SIGHUP."
+    )
 
 
 class ServiceSettings(_Section):
     """The loop."""
 
+    delivery: Literal["exactly-once", "at-least-once"] = Field(
+        "exactly-once",
+        description="exactly-once: results, state and positions in one Kafka transaction; at-least-once: for "
+        "brokers that forbid transactions, a crash repeats documents with identical uids and bytes.",
+    )
     policy: Literal["every", "latest"] = Field(
         "every",
         description="When frames come faster than they are analysed: every = fall behind and say how far; "
@@ -168,9 +201,6 @@ class ServiceSettings(_Section):
     )
     frame_timeout_s: Positive = Field(
         60.0, description="Longest time one batch may spend in analysis (s); past it the process ends."
-    )
-    publish_interval_s: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="Least time between two publications (s); 0: at once."
     )
     one_pass: bool = Field(
         False, description="End when the topic is read to its present end and all runs are answered."
@@ -241,6 +271,11 @@ class Settings(BaseSettings):
             "deadletters": self.kafka.deadletters_topic or f"{self.beamline}.bluesky.streamproc.deadletters",
         }
         return named[which]
+
+    def state_topic(self, analysis: str) -> str:
+        """Return the name of the compacted topic with the open-run state of an analysis (or of ``group_id``)."""
+        owner = self.kafka.group_id or analysis
+        return self.kafka.state_topic or f"{self.beamline}.bluesky.streamproc.state.{owner}"
 
     def group(self, analysis: str) -> str:
         """Return the consumer group of an analysis."""

@@ -108,7 +108,7 @@ class Desk:
         assembler.choose(key)
         outputs, run_outputs = self._analysis.outputs(), self._analysis.run_outputs()
         work = RunWork(
-            run, assembler, analysis, ResultRun(run, stream, analysis.provenance, outputs, run_outputs)
+            run, assembler, analysis, ResultRun(run, stream, analysis.provenance, outputs, run_outputs, key)
         )
         self.works[run.uid] = work
         _log.info("run begins", run_uid=run.uid, result_uid=work.result.uid, key=key)

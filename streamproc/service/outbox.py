@@ -50,7 +50,7 @@ class Outbox:
     def __init__(self, parts: ServiceParts, settings: Settings, offsets: OffsetBook) -> None:
         self._parts = parts
         self._offsets = offsets
-        self._interval_s = settings.service.publish_interval_s
+        self._interval_s = settings.delivery.commit_interval_s
         self._results_topic = settings.topic("results")
         self._dead_topic = settings.topic("deadletters")
         self._outgoing: list[Outgoing] = []
@@ -60,7 +60,7 @@ class Outbox:
         """Keep a message that cannot be used, with the reason."""
         now_s = self._parts.wall_clock()
         self._outgoing.append(
-            dead_letter(self._dead_topic, message, reason, self._parts.analysis.name, now_s)
+            dead_letter(self._dead_topic, message, reason, self._parts.analysis.name, now_s, kind=kind)
         )
         self._parts.metrics.dead_letter(kind)
         _log.warning("dead letter", position=str(message.position), reason=reason)

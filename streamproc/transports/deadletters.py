@@ -3,21 +3,36 @@
 from __future__ import annotations
 
 from streamproc.documents import BadMessage, Document
+from streamproc.errors import Where
 from streamproc.transports.ports import Outgoing
 
-__all__ = ["dead_letter"]
+__all__ = ["ORIGIN", "REINJECTED", "dead_letter", "settled_letter"]
+
+REINJECTED = "streamproc-reinjected"
+"""Header of a reinjected message: the analysis that is to take it."""
+
+ORIGIN = "streamproc-origin"
+"""Header of a reinjected message: ``topic/partition@offset`` of the original."""
 
 _MAX_REASON_CHARS = 1000
 
 
 def dead_letter(
-    topic: str, message: Document | BadMessage, reason: str, analysis: str, now_s: float
+    topic: str,
+    message: Document | BadMessage,
+    reason: str,
+    analysis: str,
+    now_s: float,
+    *,
+    kind: str = "refused",
+    where: Where | None = None,
 ) -> Outgoing:
     """Return what goes to the dead-letter topic: the original bytes and, in headers, why and from where.
 
-    Headers (all UTF-8 text): ``reason``, ``topic``, ``partition``, ``offset``, ``analysis``, ``first_s``
-    (Unix time the producer gave the message; empty when unknown) and ``last_s`` (``now_s``, when it was
-    refused). The key is the message's own, or its position where it had none.
+    Headers (all UTF-8 text): ``reason``, ``kind``, ``topic``, ``partition``, ``offset``, ``analysis``,
+    ``first_s`` and ``last_s`` (both ``now_s`` here; a reader joins the letters of one message), and where
+    known ``run_uid``, ``stream``, ``seq_num`` and ``key`` (the message's own). The key of the letter is the
+    position of the message; a reinjected message keeps the position of the original.
 
     Parameters
     ----------
@@ -31,21 +46,37 @@ def dead_letter(
         Name of the analysis that refused it.
     now_s : float
         Unix time (s).
+    kind : str
+        ``undecodable``, ``refused``, ``unexpected`` or ``frame`` (a reading that failed).
+    where : Where, optional
+        Run, stream and seq_num concerned.
     """
-    position = message.position
-    first = "" if message.published_s is None else f"{message.published_s:.3f}"
+    position = str(message.position)
+    original = dict(message.headers).get(ORIGIN)
+    if original is not None:
+        position = original.decode(errors="replace")
+    place, _, offset = position.rpartition("@")
+    name, _, partition = place.rpartition("/")
+    where = where or Where()
     headers = {
         "reason": reason[:_MAX_REASON_CHARS],
-        "topic": position.topic,
-        "partition": str(position.partition),
-        "offset": str(position.offset),
+        "kind": kind,
+        "topic": name,
+        "partition": partition,
+        "offset": offset,
         "analysis": analysis,
-        "first_s": first,
+        "first_s": f"{now_s:.3f}",
         "last_s": f"{now_s:.3f}",
+        "run_uid": where.run_uid,
+        "stream": where.stream,
+        "seq_num": None if where.seq_num is None else str(where.seq_num),
     }
-    return Outgoing(
-        topic=topic,
-        key=message.key if message.key is not None else str(position).encode(),
-        value=message.raw,
-        headers=tuple((k, v.encode(errors="replace")) for k, v in headers.items()),
-    )
+    encoded = [(k, v.encode(errors="replace")) for k, v in headers.items() if v is not None]
+    if message.key is not None:
+        encoded.append(("key", message.key))
+    return Outgoing(topic=topic, key=position.encode(), value=message.raw, headers=tuple(encoded))
+
+
+def settled_letter(topic: str, key: bytes) -> Outgoing:
+    """Return the message that says a letter is settled; the topic's compaction then drops both."""
+    return Outgoing(topic=topic, key=key, value=None)

@@ -188,6 +188,7 @@ class KafkaSource:
         position = Position(record.topic, record.partition, record.offset)
         raw: bytes = record.value if record.value is not None else b""
         published_s = record.timestamp / 1000 if record.timestamp and record.timestamp > 0 else None
+        headers = tuple(record.headers or ())
         try:
             name, doc = decode(raw, self._limits)
         except DocumentRefused as error:
@@ -195,8 +196,8 @@ class KafkaSource:
             if len(raw) > self._kafka.max_message_bytes:
                 raw = raw[:_KEPT_OVERSIZED_BYTES]
                 reason += f"; only its first {_KEPT_OVERSIZED_BYTES} bytes are kept"
-            return BadMessage(position, reason, record.key, raw, published_s)
-        return Document(name, doc, position, record.key, raw, published_s, tuple(record.headers or ()))
+            return BadMessage(position, reason, record.key, raw, published_s, headers)
+        return Document(name, doc, position, record.key, raw, published_s, headers)
 
     def rewind_to_start(self, run_uid: str | None, before: Document) -> Sequence[Document]:
         """Return the documents of a run that precede ``before`` in its partition, oldest first.
