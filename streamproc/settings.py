@@ -103,12 +103,12 @@ class DeliverySettings(_Section):
     )
     transaction_timeout_s: Positive = Field(
         15.0,
-        description="Deadline of each transactional call (s), exit 3 past it; the broker aborts a transaction "
-        "that is open this long.",
+        description="Deadline of each transactional call (s), exit 3 past it; "
+        "the broker aborts a transaction that is open this long.",
     )
     commit_interval_s: Annotated[float, Field(ge=0)] = Field(
         0.0,
-        description="Least time between two transactions (s); 0: at once. Longer costs latency, saves commits.",
+        description="Least time between two transactions (s); 0: at once. Longer: more latency, less work.",
     )
     restore_timeout_s: Positive = Field(
         60.0, description="Deadline for reading the state of a partition that was assigned (s)."
@@ -273,7 +273,7 @@ class Settings(BaseSettings):
         return named[which]
 
     def state_topic(self, analysis: str) -> str:
-        """Return the name of the compacted topic with the open-run state of an analysis (or of ``group_id``)."""
+        """Return the compacted topic with the open-run state of an analysis (or of ``group_id``)."""
         owner = self.kafka.group_id or analysis
         return self.kafka.state_topic or f"{self.beamline}.bluesky.streamproc.state.{owner}"
 
