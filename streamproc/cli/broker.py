@@ -9,6 +9,8 @@ from types import FrameType
 
 import click
 
+from streamproc.loading import analysis_names
+
 __all__ = ["broker_command"]
 
 _LOOK_INTERVAL_S = 0.2
@@ -49,7 +51,7 @@ def broker_command(port: int, folder: Path | None, beamline: str | None) -> None
     with Broker(folder, port) as broker:
         if beamline is not None:
             settings = load_settings(None, {"beamline": beamline, "kafka": {"bootstrap": broker.bootstrap}})
-            for report in ensure_topics(settings):
+            for report in ensure_topics(settings, analysis=analysis_names()):
                 click.echo(f"topic {report.name}: {'made' if report.created else 'present'}", err=True)
         click.echo(broker.bootstrap)
         click.echo("ready; Ctrl-C ends it", err=True)

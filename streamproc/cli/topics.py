@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streamproc.loading import analysis_names
+
 if TYPE_CHECKING:
     from streamproc.settings import Settings
 
@@ -16,6 +18,13 @@ __all__ = ["topics_group"]
 
 def _options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
+        click.option(
+            "--analysis",
+            "analyses",
+            multiple=True,
+            metavar="NAME",
+            help="Analysis whose state topic is meant as well; may be given again. Default: all installed.",
+        ),
         click.option("--beamline", metavar="NAME", help="Beamline whose topics are meant."),
         click.option("--bootstrap", metavar="HOST:PORT", help="Broker, instead of the one in the settings."),
         click.option("--config", "-c", type=click.Path(path_type=Path), help="Settings file (TOML)."),
@@ -26,7 +35,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 @click.group("topics")
 def topics_group() -> None:
-    """Create and check the Kafka topics: raw documents, results, dead letters."""
+    """Create and check the Kafka topics: raw documents, results, dead letters, state of each analysis."""
 
 
 @topics_group.command("create")
@@ -36,22 +45,44 @@ def topics_group() -> None:
     type=click.IntRange(min=1),
     default=1,
     show_default=True,
-    help="Partitions of the raw topic, when it is made here; results get as many.",
+    help="Partitions of the raw topic, when it is made here; results and state get as many.",
 )
-def create(config: Path | None, bootstrap: str | None, beamline: str | None, partitions: int) -> int:
-    """Make the topics that are missing; those that exist are left as they are and checked."""
+def create(
+    config: Path | None,
+    bootstrap: str | None,
+    beamline: str | None,
+    analyses: tuple[str, ...],
+    partitions: int,
+) -> int:
+    """Make the topics that are missing; those that exist are left as they are and checked.
+
+    \b
+    Example:
+      streamproc topics create --config beamline.toml --partitions 3 --analysis phase-map
+
+    Exit codes: 0 all is well, 2 a topic does not fit (the line says what to change) or no broker answers.
+    """
     from streamproc.transports.kafka import ensure_topics
 
-    return _tell(ensure_topics(_settings(config, bootstrap, beamline), partitions=partitions))
+    settings = _settings(config, bootstrap, beamline)
+    return _tell(ensure_topics(settings, partitions=partitions, analysis=analyses or analysis_names()))
 
 
 @topics_group.command("check")
 @_options
-def check(config: Path | None, bootstrap: str | None, beamline: str | None) -> int:
-    """Say what is wrong with the topics; exit code 2 when something is."""
+def check(config: Path | None, bootstrap: str | None, beamline: str | None, analyses: tuple[str, ...]) -> int:
+    """Say what is wrong with the topics; nothing is made or altered.
+
+    \b
+    Example:
+      streamproc topics check --config beamline.toml
+
+    Exit codes: 0 all is well, 2 a topic is missing or does not fit, or the broker cannot be used.
+    """
     from streamproc.transports.kafka import check_topics
 
-    return _tell(check_topics(_settings(config, bootstrap, beamline)))
+    settings = _settings(config, bootstrap, beamline)
+    return _tell(check_topics(settings, analyses or analysis_names()))
 
 
 def _settings(config: Path | None, bootstrap: str | None, beamline: str | None) -> Settings:

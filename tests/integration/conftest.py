@@ -30,7 +30,8 @@ def beamline(kafka: str) -> Callable[..., Settings]:
             kafka={"bootstrap": kafka, "session_timeout_s": 6.0} | own,
             **sections,
         )
-        assert not [p for r in ensure_topics(settings, partitions=partitions) for p in r.problems]
+        reports = ensure_topics(settings, partitions=partitions, analysis="phase-map")
+        assert not [p for r in reports for p in r.problems]
         return settings
 
     return make

@@ -15,6 +15,7 @@ from click.testing import CliRunner
 
 from streamproc.cli.topics import topics_group
 from streamproc.errors import ConfigurationError, DeliveryError
+from streamproc.loading import analysis_names
 from streamproc.settings import DeliverySettings, Settings
 from streamproc.transports.broker import Broker
 from streamproc.transports.codec import encode
@@ -156,7 +157,7 @@ def test_the_command_prints_the_address_makes_topics_and_ends_on_ctrl_c(tmp_path
         assert address.startswith("127.0.0.1:")
         runner = CliRunner()
         result = runner.invoke(topics_group, ["check", "--bootstrap", address, "--beamline", "lab"])
-        assert result.exit_code == 0 and result.output.count("present") == 3
+        assert result.exit_code == 0 and result.output.count("present") == 3 + len(analysis_names())
         javas = [p.pid for p in psutil.Process(process.pid).children(recursive=True)]
         assert javas
         begin = time.monotonic()
@@ -168,14 +169,17 @@ def test_the_command_prints_the_address_makes_topics_and_ends_on_ctrl_c(tmp_path
 
 
 def test_topics_are_created_and_checked_from_the_command_line(kafka):
-    runner = CliRunner()
+    runner, all_topics = CliRunner(), 3 + len(analysis_names())
     options = ["--bootstrap", kafka, "--beamline", "cmdline"]
     missing = runner.invoke(topics_group, ["check", *options], standalone_mode=False)
-    assert missing.return_value == 2 and missing.output.count("missing") == 3
+    assert missing.return_value == 2 and missing.output.count("missing") == all_topics
     made = runner.invoke(topics_group, ["create", *options, "--partitions", "2"], standalone_mode=False)
-    assert made.return_value == 0 and made.output.count("made, partitions: 2") == 2
+    assert made.return_value == 0 and made.output.count("made, partitions: 2") == all_topics - 1
     again = runner.invoke(topics_group, ["create", *options], standalone_mode=False)
-    assert again.return_value == 0 and again.output.count("present, partitions: 2") == 2
+    assert again.return_value == 0 and again.output.count("present, partitions: 2") == all_topics - 1
+    one = runner.invoke(topics_group, ["check", *options, "--analysis", "other"], standalone_mode=False)
+    assert one.return_value == 2 and one.output.count("missing") == 1
+    assert "cmdline.bluesky.streamproc.state.other  missing" in one.output
 
 
 def free_ports(count):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
@@ -16,10 +16,24 @@ from streamproc.transports.kafka.connect import connect
 
 __all__ = ["TopicReport", "check_topics", "ensure_topics"]
 
-Which = Literal["raw", "results", "deadletters"]
+Role = Literal["raw", "results", "deadletters", "state"]
 
 _HEADROOM_BYTES = 2 * 1024 * 1024
-_ROLES: Final[tuple[Which, ...]] = ("raw", "results", "deadletters")
+_SEGMENT_BYTES = 16 * 1024 * 1024
+_MINUTE_MS, _DAY_MS = 60 * 1000, 24 * 3600 * 1000
+_LETTERS = {
+    "cleanup.policy": "compact,delete",
+    "retention.ms": str(30 * _DAY_MS),
+    "retention.bytes": str(1024**3),
+}
+_STATE = {
+    "cleanup.policy": "compact",
+    "min.cleanable.dirty.ratio": "0.1",
+    "min.compaction.lag.ms": "0",
+    "delete.retention.ms": str(_DAY_MS),
+    # The segment that is written to is never compacted; without this a quiet topic would keep it for a week.
+    "segment.ms": str(10 * _MINUTE_MS),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +43,7 @@ class TopicReport:
     Attributes
     ----------
     role, name : str
-        ``raw``, ``results`` or ``deadletters``, and the topic's name.
+        ``raw``, ``results``, ``deadletters`` or ``state``, and the topic's name.
     partitions : int
         0 when the topic does not exist.
     created : bool
@@ -45,7 +59,12 @@ class TopicReport:
     problems: tuple[str, ...] = ()
 
 
-def ensure_topics(settings: Settings, create: bool = True, partitions: int = 1) -> list[TopicReport]:
+def ensure_topics(
+    settings: Settings,
+    create: bool = True,
+    partitions: int = 1,
+    analysis: str | Iterable[str] | None = None,
+) -> list[TopicReport]:
     """Make the topics that are missing (with ``create``) and report on all of them.
 
     Topics that exist are never altered: what does not fit is reported with what to do.
@@ -57,66 +76,95 @@ def ensure_topics(settings: Settings, create: bool = True, partitions: int = 1) 
     create : bool
         Whether to make missing topics.
     partitions : int
-        Partitions of a raw topic made here; results get as many as raw has, dead letters one.
+        Partitions of a raw topic made here; results and state get as many as raw has, dead letters one.
+    analysis : str, iterable of str, or None
+        The analysis (or several) whose state topic is meant as well; None: without any.
 
     Raises
     ------
     ConfigurationError
         No broker, or no right to create or to look.
     """
+    names = _names(settings, [analysis] if isinstance(analysis, str) else analysis or ())
+    raw_name = settings.topic("raw")
     admin = connect(settings.kafka, lambda options: KafkaAdminClient(**options))
     try:
-        found = _partition_counts(admin, settings)
-        raw = found["raw"] or partitions
-        wanted = {role: 1 if role == "deadletters" else raw for role in _ROLES}
-        missing = [role for role in _ROLES if create and not found[role]]
+        counts = _partition_counts(admin, names)
+        missing = [name for name in names if create and not counts[name]]
+        raw = counts[raw_name] or partitions
+        counts |= {name: 1 if names[name] == "deadletters" else raw for name in missing}
         if missing:
-            _create(admin, settings, {role: wanted[role] for role in missing})
-        configs = _configs(admin, [settings.topic(r) for r in _ROLES if found[r] or r in missing])
-        counts = {r: wanted[r] if r in missing else found[r] for r in _ROLES}
-        return [_report(settings, r, counts, configs, r in missing) for r in _ROLES]
+            _create(admin, settings, names, {name: counts[name] for name in missing})
+        configs = _configs(admin, [name for name in names if counts[name]])
+        return [
+            TopicReport(role, name, counts[name], name in missing, problems)
+            for name, role in names.items()
+            for problems in [_problems(settings, role, counts[name], counts[raw_name], configs.get(name, {}))]
+        ]
     except KafkaError as error:
         raise ConfigurationError(f"topics at {settings.kafka.bootstrap}: {error}") from error
     finally:
         admin.close()
 
 
-def check_topics(settings: Settings) -> list[TopicReport]:
-    """Report on the topics without making any.
+def check_topics(settings: Settings, analysis: str | Iterable[str] | None = None) -> list[TopicReport]:
+    """Report on the topics without making any; parameters as those of :func:`ensure_topics`.
 
     Raises
     ------
     ConfigurationError
         No broker, or no right to look.
     """
-    return ensure_topics(settings, create=False)
+    return ensure_topics(settings, create=False, analysis=analysis)
 
 
-def _partition_counts(admin: KafkaAdminClient, settings: Settings) -> dict[Which, int]:
+def _names(settings: Settings, analyses: Iterable[str]) -> dict[str, Role]:
+    """Return the topics' names with their roles."""
+    names: dict[str, Role] = {
+        settings.topic("raw"): "raw",
+        settings.topic("results"): "results",
+        settings.topic("deadletters"): "deadletters",
+    }
+    return names | {settings.state_topic(analysis): "state" for analysis in analyses}
+
+
+def _partition_counts(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
     present = set(admin.list_topics())
     # Only existing ones are described: asking for a missing topic could create it.
-    ours: dict[Which, str] = {r: name for r in _ROLES if (name := settings.topic(r)) in present}
-    described = admin.describe_topics(list(ours.values())) if ours else []
+    ours = [name for name in names if name in present]
+    described = admin.describe_topics(ours) if ours else []
     counts = {topic["name"]: len(topic["partitions"]) for topic in described}
-    return {role: counts.get(ours.get(role, ""), 0) for role in _ROLES}
+    return {name: counts.get(name, 0) for name in names}
 
 
-def _create(admin: KafkaAdminClient, settings: Settings, wanted: Mapping[Which, int]) -> None:
-    largest = str(settings.kafka.max_message_bytes + _HEADROOM_BYTES)
+def _create(
+    admin: KafkaAdminClient, settings: Settings, names: Mapping[str, Role], counts: Mapping[str, int]
+) -> None:
     topics = [
         NewTopic(
-            settings.topic(role),
+            name,
             num_partitions=count,
             replication_factor=-1,
-            topic_configs={"cleanup.policy": "delete", "max.message.bytes": largest},
+            topic_configs=_topic_configs(settings, names[name]),
         )
-        for role, count in wanted.items()
+        for name, count in counts.items()
     ]
     try:
         admin.create_topics(topics, wait_for_metadata=True)
     except TopicAlreadyExistsError:
         # Another process was quicker; what it made is reported like any other topic.
-        admin.wait_for_topics([t.name for t in topics])
+        admin.wait_for_topics(list(counts))
+
+
+def _topic_configs(settings: Settings, role: Role) -> dict[str, str]:
+    largest = settings.kafka.max_message_bytes + _HEADROOM_BYTES
+    configs = {"cleanup.policy": "delete", "max.message.bytes": str(largest)}
+    if role == "deadletters":
+        return configs | _LETTERS
+    if role == "state":
+        # A broker refuses a message that is larger than a segment.
+        return configs | _STATE | {"segment.bytes": str(max(_SEGMENT_BYTES, largest))}
+    return configs
 
 
 def _configs(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, str]]:
@@ -131,27 +179,35 @@ def _configs(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, s
     return {name: {key: str(entry["value"]) for key, entry in by_topic[name].items()} for name in names}
 
 
-def _report(
-    settings: Settings,
-    role: Which,
-    counts: Mapping[Which, int],
-    configs: Mapping[str, Mapping[str, str]],
-    created: bool,
-) -> TopicReport:
-    name, count = settings.topic(role), counts[role]
+def _problems(
+    settings: Settings, role: Role, count: int, raw: int, config: Mapping[str, str]
+) -> tuple[str, ...]:
     if not count:
-        return TopicReport(
-            role, name, 0, problems=("does not exist: make it with `streamproc topics create`",)
-        )
-    problems, config = [], configs.get(name, {})
+        return ("does not exist: make it with `streamproc topics create`",)
+    problems = []
     largest, needed = int(config.get("max.message.bytes", 2**62)), settings.kafka.max_message_bytes
     if largest < needed:
         problems.append(
             f"max.message.bytes is {largest}, kafka.max_message_bytes {needed}: raise the first or lower "
             "the second"
         )
-    if "compact" in config.get("cleanup.policy", ""):
-        problems.append("cleanup.policy is compact, which throws documents of a run away: set it to delete")
-    if role == "results" and counts["raw"] and count != counts["raw"]:
-        problems.append(f"has {count} partitions, the raw topic {counts['raw']}: give both the same number")
-    return TopicReport(role, name, count, created, tuple(problems))
+    if "cleanup.policy" in config:
+        problems += _policy_problems(role, config["cleanup.policy"].split(","))
+    if role in ("results", "state") and raw and count != raw:
+        problems.append(f"has {count} partitions, the raw topic {raw}: give both the same number")
+    return tuple(problems)
+
+
+def _policy_problems(role: Role, policy: Sequence[str]) -> list[str]:
+    if role == "state":
+        if list(policy) != ["compact"]:
+            return [
+                f"cleanup.policy is {','.join(policy)}, which throws away the state of runs that stay open: "
+                "set it to compact"
+            ]
+    elif role == "deadletters":
+        if "delete" not in policy:
+            return ["cleanup.policy is compact, so letters are kept for ever: set it to compact,delete"]
+    elif "compact" in policy:
+        return ["cleanup.policy is compact, which throws documents of a run away: set it to delete"]
+    return []
