@@ -16,7 +16,15 @@ from streamproc.analysis import Estimate, FrameResult, Output, Provenance
 from streamproc.ledger import Ledger
 from streamproc.runs import Run
 
-__all__ = ["ResultRun", "deduplicate", "expand_outputs", "result_run_uid"]
+__all__ = [
+    "ResultRun",
+    "copied_readings",
+    "copied_value",
+    "deduplicate",
+    "document_uid",
+    "expand_outputs",
+    "result_run_uid",
+]
 
 NamedDocument = tuple[str, dict[str, Any]]
 
@@ -36,6 +44,19 @@ def result_run_uid(raw_run_uid: str, provenance: Provenance) -> str:
     """Return the result run's uid: a uuid5 of raw run, analysis, version and the three hashes."""
     p = provenance
     return _uid(raw_run_uid, p.analysis, p.version, p.model_sha256, p.settings_sha256, p.calibration_sha256)
+
+
+def document_uid(result_uid: str, *what: str) -> str:
+    """Return the uid of a document of a result run.
+
+    Parameters
+    ----------
+    result_uid : str
+        Uid of the result run (of its start).
+    *what : str
+        ``"descriptor", stream`` or ``stream, str(seq_num)`` (an event) or ``"stop"``.
+    """
+    return _uid(result_uid, *what)
 
 
 def expand_outputs(outputs: Sequence[Output], source: str) -> dict[str, dict[str, Any]]:
@@ -129,7 +150,7 @@ class ResultRun:
         self._raw_uid = run.uid
         self._source = _safe_key(provenance.analysis.replace("-", "_"))
         self._outputs = {"primary": (*outputs, *_COMMON), **{k: tuple(v) for k, v in run_outputs.items()}}
-        self._motors = _motor_keys(run, stream)
+        self._motors = copied_readings(run, stream)
         self._num_events: dict[str, int] = {}
         self._time_s = float(run.start.get("time", 0.0))
         self._described: set[str] = set()
@@ -172,7 +193,7 @@ class ResultRun:
         data = _values(self._outputs["primary"], values)
         stamps = dict.fromkeys(data, time_s)
         for raw_key, (key, data_key) in self._motors.items():
-            data[key] = _motor_value(readings.get(raw_key), data_key)
+            data[key] = copied_value(readings.get(raw_key), data_key)
             stamps[key] = float(timestamps.get(raw_key, time_s))
         return self._event("primary", result.seq_num, data, stamps, time_s)
 
@@ -190,7 +211,7 @@ class ResultRun:
         raw_status = (run.stop or {}).get("exit_status", "abort")
         status = "fail" if counts["failed"] else ("success" if raw_status == "success" else "abort")
         doc: dict[str, Any] = {
-            "uid": _uid(self.uid, "stop"),
+            "uid": document_uid(self.uid, "stop"),
             "run_start": self.uid,
             "time": float((run.stop or {}).get("time", self._time_s)),
             "exit_status": status,
@@ -218,14 +239,14 @@ class ResultRun:
         self, stream: str, seq_num: int, data: dict[str, Any], stamps: dict[str, float], time_s: float
     ) -> list[NamedDocument]:
         documents: list[NamedDocument] = []
-        descriptor_uid = _uid(self.uid, "descriptor", stream)
+        descriptor_uid = document_uid(self.uid, "descriptor", stream)
         if stream not in self._described:
             self._described.add(stream)
             documents.append(self._descriptor(stream, descriptor_uid, time_s))
         self._time_s = max(self._time_s, time_s)
         self._num_events[stream] = self._num_events.get(stream, 0) + 1
         doc = {
-            "uid": _uid(self.uid, stream, str(seq_num)),
+            "uid": document_uid(self.uid, stream, str(seq_num)),
             "descriptor": descriptor_uid,
             "seq_num": seq_num,
             "time": time_s,
@@ -280,8 +301,14 @@ def _raw_dimensions(start: Mapping[str, Any]) -> list[list[str]]:
     return dimensions
 
 
-def _motor_keys(run: Run, stream: str) -> dict[str, tuple[str, dict[str, Any]]]:
-    """Choose the readings to copy: dimension fields and hinted fields of the plan's motors, scalars only."""
+def copied_readings(run: Run, stream: str) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Choose the readings to copy: dimension fields and hinted fields of the plan's motors, scalars only.
+
+    Returns
+    -------
+    dict
+        Raw data key -> (data key in the result, its entry in the result's descriptor).
+    """
     descriptors = run.stream_descriptors(stream)
     if not descriptors:
         return {}
@@ -315,7 +342,8 @@ def _motor_data_key(field: str, entry: Mapping[str, Any], objects: Mapping[str, 
     }
 
 
-def _motor_value(value: Any, data_key: Mapping[str, Any]) -> float | str:
+def copied_value(value: Any, data_key: Mapping[str, Any]) -> float | str:
+    """Return a raw reading as it stands in the result: text, or a number (NaN for what is none)."""
     if data_key["dtype"] == "string":
         return "" if value is None else str(value)
     try:
