@@ -22,10 +22,11 @@ from types import TracebackType
 from typing import Self
 
 from streamproc.errors import ConfigurationError
+from streamproc.settings import KafkaSettings
 from streamproc.transports.broker.jars import ensure_jars
 from streamproc.transports.broker.java import find_java
 from streamproc.transports.broker.properties import Node, node_properties, render
-from streamproc.transports.kafka.connect import cluster_size
+from streamproc.transports.kafka.connect import brokers_seen
 
 __all__ = ["Broker"]
 
@@ -230,7 +231,7 @@ class Broker:
         while time.monotonic() < deadline_s:
             self.check()
             if all(not _is_free(n.host, n.port) for n in self._nodes) and (
-                cluster_size(self.bootstrap, 2.0) == self._count
+                len(brokers_seen(KafkaSettings(bootstrap=self.bootstrap), 2.0)) == self._count
             ):
                 return
             time.sleep(_POLL_S)

@@ -11,16 +11,33 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from kafka import KafkaAdminClient
-from kafka.errors import KafkaError, KafkaTimeoutError
+from kafka.errors import (
+    AuthorizationError,
+    ClusterAuthorizationFailedError,
+    GroupAuthorizationFailedError,
+    KafkaError,
+    KafkaTimeoutError,
+    SaslAuthenticationFailedError,
+    TransactionalIdAuthorizationFailedError,
+)
 
 from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings
+from streamproc.transports.kafka.login import find_open_address
 
-__all__ = ["broker_addresses", "client_options", "cluster_size", "connect", "milliseconds"]
+__all__ = [
+    "broker_addresses",
+    "brokers_seen",
+    "client_options",
+    "connect",
+    "denied",
+    "milliseconds",
+    "who",
+]
 
 Client = TypeVar("Client")
 
-_FIRST_TRY_S = 1.0
+_LEAST_TRY_S = 1.0
 
 
 def milliseconds(seconds: float) -> int:
@@ -93,54 +110,100 @@ def _ssl_context(kafka: KafkaSettings) -> ssl.SSLContext:
 def connect(kafka: KafkaSettings, make: Callable[[dict[str, Any]], Client]) -> Client:
     """Make a client that has reached a broker.
 
-    kafka-python retries a refused password until its deadline, and only logs what was wrong; so it is asked
-    in short tries, and its log is read in between.
-
     Parameters
     ----------
     kafka : KafkaSettings
         Addresses, log-in and ``connect_timeout_s``.
     make : callable
-        Builds the client from options; called again with a longer ``bootstrap_timeout_ms`` on failure.
+        Builds the client from options; called again while time is left.
 
     Raises
     ------
     ConfigurationError
-        No broker answered within ``kafka.connect_timeout_s``, or it refused the log-in (said at once).
+        No broker answered within ``kafka.connect_timeout_s``; or, at once, what one of them refused.
     """
-    options = client_options(kafka)
+    options, addresses = client_options(kafka), broker_addresses(kafka)
     deadline_s = time.monotonic() + kafka.connect_timeout_s
-    try_s = _FIRST_TRY_S
+    cause: BaseException | str | None = None
     with _client_log() as said:
         while (left_s := deadline_s - time.monotonic()) > 0:
-            options["bootstrap_timeout_ms"] = milliseconds(min(try_s, left_s))
             try:
+                # kafka-python takes any address of the list and keeps to it, also to one that is frozen.
+                options["bootstrap_servers"] = [find_open_address(kafka, addresses, options, deadline_s)]
+                options["bootstrap_timeout_ms"] = milliseconds(max(_LEAST_TRY_S, left_s / 2))
                 return make(options)
-            except KafkaTimeoutError:
-                _refused_login(kafka, said)
-            except (KafkaError, OSError, ValueError) as error:
-                raise ConfigurationError(f"Kafka broker at {kafka.bootstrap}: {error}") from error
-            try_s *= 2
-    cause = f" ({said[-1]})" if said else ""
+            except KafkaTimeoutError as error:
+                cause = said[-1] if said else error
+            except (KafkaError, ValueError) as error:
+                raise denied(error, kafka, "connect") or ConfigurationError(
+                    f"Kafka broker at {kafka.bootstrap}: {error}"
+                ) from error
+            except OSError as error:
+                cause = error
     raise ConfigurationError(
         f"no Kafka broker answered at {kafka.bootstrap} ({kafka.security_protocol}) within "
-        f"{kafka.connect_timeout_s:g} s{cause}; start one (`streamproc broker` gives one for this machine), "
-        "or set kafka.bootstrap and kafka.security_protocol"
+        f"{kafka.connect_timeout_s:g} s ({cause}); start one (`streamproc broker` gives one for this machine)"
+        ", or set kafka.bootstrap and kafka.security_protocol"
     )
 
 
-def _refused_login(kafka: KafkaSettings, said: list[str]) -> None:
-    for line in said:
-        if "SaslAuthenticationFailed" in line or "AuthorizationFailed" in line:
-            raise ConfigurationError(
-                f"Kafka broker at {kafka.bootstrap} refuses the log-in of user {kafka.username!r}: {line}; "
-                "check kafka.username, kafka.password and kafka.sasl_mechanism"
-            )
-        if "CERTIFICATE_VERIFY_FAILED" in line or "WRONG_VERSION_NUMBER" in line:
-            raise ConfigurationError(
-                f"no encrypted connection to the Kafka broker at {kafka.bootstrap}: {line}; "
-                "check kafka.security_protocol and kafka.ssl_cafile"
-            )
+def who(kafka: KafkaSettings) -> str:
+    """Return whom the broker knows us as, for a sentence."""
+    if kafka.username is not None and kafka.security_protocol.startswith("SASL"):
+        return f"user {kafka.username!r}"
+    if kafka.ssl_certfile is not None and kafka.security_protocol == "SSL":
+        return f"the owner of certificate {kafka.ssl_certfile}"
+    return "a client without a log-in"
+
+
+def denied(error: BaseException, kafka: KafkaSettings, doing: str) -> ConfigurationError | None:
+    """Turn a refused log-in or a missing right into the sentence that says what to change.
+
+    Parameters
+    ----------
+    error : BaseException
+        What kafka-python raised; its causes are looked at as well.
+    kafka : KafkaSettings
+        Whom the broker knows us as.
+    doing : str
+        What was not allowed, with its name, to follow "may not": ``read topic x``, ``use consumer group g``,
+        ``use transactional id t``.
+
+    Returns
+    -------
+    ConfigurationError or None
+        None when the error is about something else.
+    """
+    seen: BaseException | None = error
+    while seen is not None and not isinstance(seen, AuthorizationError | SaslAuthenticationFailedError):
+        seen = seen.__cause__
+    if seen is None:
+        return None
+    if isinstance(seen, SaslAuthenticationFailedError):
+        return ConfigurationError(
+            f"Kafka broker at {kafka.bootstrap} refuses the log-in of {who(kafka)}: {seen}; "
+            "check kafka.username, kafka.password and kafka.sasl_mechanism"
+        )
+    return ConfigurationError(
+        f"{who(kafka)} may not {doing} at the Kafka broker {kafka.bootstrap} "
+        f"({type(seen).__name__.removesuffix('Error')}): {_remedy(seen)}"
+    )
+
+
+def _remedy(error: BaseException) -> str:
+    if isinstance(error, TransactionalIdAuthorizationFailedError):
+        return (
+            "have Write on that transactional id allowed, set kafka.transactional_id to one that is, "
+            'or set service.delivery = "at-least-once"'
+        )
+    if isinstance(error, GroupAuthorizationFailedError):
+        return "have Read on that group allowed, or set kafka.group_id to one that is"
+    if isinstance(error, ClusterAuthorizationFailedError):
+        return (
+            "have IdempotentWrite on the cluster allowed (or what the sentence names), "
+            'or set service.delivery = "at-least-once"'
+        )
+    return "have it allowed there, or set kafka.username, or the topic's name in [kafka], to what is"
 
 
 class _Listener(logging.Handler):
@@ -176,18 +239,27 @@ def _client_log() -> Iterator[list[str]]:
         logger.propagate = propagate
 
 
-def cluster_size(bootstrap: str, timeout_s: float) -> int:
-    """Return how many brokers are up in an unencrypted cluster; 0 when none answers in ``timeout_s`` (s)."""
+def brokers_seen(kafka: KafkaSettings, timeout_s: float) -> frozenset[int]:
+    """Return the numbers of the brokers that are up, as the one asked sees it; empty without an answer.
+
+    Parameters
+    ----------
+    kafka : KafkaSettings
+        Whom to ask.
+    timeout_s : float
+        How long to wait for an answer (s).
+    """
+    try:
+        admin = connect(
+            kafka.model_copy(update={"connect_timeout_s": timeout_s, "request_timeout_s": timeout_s}),
+            lambda options: KafkaAdminClient(**options),
+        )
+    except ConfigurationError:
+        return frozenset()
     with _client_log():
         try:
-            admin = KafkaAdminClient(
-                bootstrap_servers=bootstrap.split(","), bootstrap_timeout_ms=milliseconds(timeout_s)
-            )
-        except (KafkaError, OSError):
-            return 0
-        try:
-            return len(admin.describe_cluster()["brokers"])
+            return frozenset(broker["broker_id"] for broker in admin.describe_cluster()["brokers"])
         except KafkaError:
-            return 0
+            return frozenset()
         finally:
             admin.close()
