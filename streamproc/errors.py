@@ -7,6 +7,7 @@ from dataclasses import dataclass
 __all__ = [
     "ConfigurationError",
     "ContainedError",
+    "DeliveryAborted",
     "DeliveryError",
     "DocumentRefused",
     "FatalError",
@@ -67,6 +68,10 @@ class DeliveryError(FatalError):
     """Publishing or committing did not finish in its deadline or was fenced; exit code 3, restart resumes."""
 
     exit_code = 3
+
+
+class DeliveryAborted(StreamprocError):
+    """Nothing of a delivery counts (the group is being rearranged): it is made anew at the next turn."""
 
 
 class ContainedError(StreamprocError):

@@ -224,12 +224,14 @@ class ResultRun:
     def to_state(self) -> dict[str, Any]:
         """Return what a restart needs to go on composing the same documents."""
         return {
-            "num_events": self._num_events, "time_s": self._time_s, "described": sorted(self._described),
+            "uid": self.uid, "key": self._key, "num_events": self._num_events, "time_s": self._time_s,
+            "described": sorted(self._described),
             "motors": {k: [a, b] for k, (a, b) in self._motors.items()},
         }  # fmt: skip
 
     def restore_state(self, state: Mapping[str, Any]) -> None:
-        """Take up a state that :meth:`to_state` gave."""
+        """Take up a state that :meth:`to_state` gave; the run keeps its uid, whatever model goes on."""
+        self.uid, self._key = state["uid"], state["key"]
         self._num_events = dict(state["num_events"])
         self._time_s = float(state["time_s"])
         self._described = set(state["described"])

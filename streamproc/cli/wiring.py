@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,10 @@ from streamproc.observability.metrics import ServiceMetrics
 from streamproc.runs import RunTracker
 from streamproc.service import Service, ServiceParts
 from streamproc.settings import Settings, load_settings, merge_tables
-from streamproc.transports.kafka import KafkaSink, KafkaSource, check_topics
+from streamproc.transports.kafka import KafkaSink, KafkaSource, KafkaState, TransactionalSink, check_topics
+from streamproc.transports.ports import Sink
+from streamproc.validation import DocumentValidator
+from streamproc.watchdog import Watchdog
 
 __all__ = ["build_service", "frame_reader", "load_analysis", "settings_of"]
 
@@ -59,27 +63,38 @@ def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetric
     for root in settings.frames.roots:
         if not root.is_dir():
             raise ConfigurationError(f"frames.roots: {root} is no folder")
-    _require_topics(settings)
+    _require_topics(settings, analysis.name)
     metrics = ServiceMetrics(analysis.name)
-    source = KafkaSource(
-        settings.kafka, settings.topic("raw"), settings.group(analysis.name), runs=settings.runs
-    )
-    sink = KafkaSink(settings.kafka, settings.delivery, source)
-    tracker = RunTracker(settings.runs.max_open, settings.runs.idle_timeout_s, time.monotonic)
+    watchdog = Watchdog()
+    group = settings.group(analysis.name)
+    source = KafkaSource(settings.kafka, settings.topic("raw"), group, runs=settings.runs, watchdog=watchdog)
+    validator = DocumentValidator()
     parts = ServiceParts(
         source=source,
-        sink=sink,
+        sink=_sink(settings, group, source, watchdog),
+        state=KafkaState(settings.kafka, settings.delivery, settings.state_topic(analysis.name)),
         analysis=analysis,
-        tracker=tracker,
+        make_tracker=lambda: RunTracker(
+            settings.runs.max_open, settings.runs.idle_timeout_s, time.monotonic, validator=validator
+        ),
         reader=frame_reader(settings),
         metrics=metrics,
     )
     return Service(parts, settings), metrics
 
 
-def _require_topics(settings: Settings) -> None:
+def _sink(settings: Settings, group: str, source: KafkaSource, watchdog: Watchdog) -> Sink:
+    """Build the sink that ``service.delivery`` asks for."""
+    if settings.service.delivery == "at-least-once":
+        return KafkaSink(settings.kafka, settings.delivery, source)
+    own = settings.kafka.group_instance_id or uuid.uuid4().hex
+    transactional_id = settings.kafka.transactional_id or f"{group}.{own}"
+    return TransactionalSink(settings.kafka, settings.delivery, transactional_id, source, watchdog)
+
+
+def _require_topics(settings: Settings, analysis: str) -> None:
     """A topic that is missing or cannot take our messages is said at once, not at the first result."""
-    faults = [f"topic {r.name} {problem}" for r in check_topics(settings) for problem in r.problems]
+    faults = [f"topic {r.name} {problem}" for r in check_topics(settings, analysis) for problem in r.problems]
     if faults:
         raise ConfigurationError("; ".join(faults))
 

@@ -19,6 +19,7 @@ from streamproc.frames.parts import (
     datum_locator,
     earliest,
     newest,
+    origin_of,
     pack_locator,
     unpack_locator,
 )
@@ -124,6 +125,10 @@ class Assembler:
             )
             raise DocumentRefused(f"{document.name}: {error}", where) from None
         return self.take(limit)
+
+    def retake(self, first: int, stop: int) -> None:
+        """Let readings ``first`` to ``stop`` (half-open) be taken once more when they come again."""
+        self._account.complete.remove(first, stop)
 
     def take(self, limit: int | None = None) -> list[FrameRequest]:
         """Return up to ``limit`` complete readings; while :attr:`waiting` is not 0 there are more."""
@@ -241,6 +246,7 @@ class Assembler:
             doc["uid"], doc["seq_num"], descriptor["uid"], doc["time"], readings,
             {key: _number(timestamps.get(key), doc["time"]) for key in readings},
             document.position, document.published_s, self._darks.newest(self.frame_key), datum_id,
+            origin_of(document),
         )  # fmt: skip
 
     def _wait(self, half: Half) -> None:
@@ -294,7 +300,7 @@ class Assembler:
         index = self._numbers.index(document.doc["indices"], resource)
         whole = Piece(
             first, stop, index, descriptor["uid"], resource["uid"],
-            document.position, document.published_s, self._darks.newest(self.frame_key),
+            document.position, document.published_s, self._darks.newest(self.frame_key), origin_of(document),
         )  # fmt: skip
         for start, end in self._account.complete.overlap(first, stop):
             self._account.repeated.add(start, end)
@@ -342,15 +348,16 @@ class Assembler:
             self.run.uid, self.stream, half.seq_num, key, descriptor["data_keys"][key], locator, half.time_s,
             half.position, half.published_s, half.readings, half.timestamps,
             half.dark.locator if half.dark else None, half.dark.data_key if half.dark else None,
-            self._configurations[half.descriptor],
+            self._configurations[half.descriptor], half.origin,
         )  # fmt: skip
 
     def _flow(self, piece: Piece, seq_num: int) -> FrameRequest:
         """Return one reading of a stream without events; its time is the descriptor's."""
         time_s = self.run.descriptors[piece.descriptor]["time"]
         half = Half(
-            "", seq_num, piece.descriptor, time_s, {}, {}, piece.position, piece.published_s, piece.dark
-        )
+            "", seq_num, piece.descriptor, time_s, {}, {}, piece.position, piece.published_s, piece.dark,
+            None, piece.origin,
+        )  # fmt: skip
         resource = self._resource(piece)
         return self._request(half, StreamSlice(resource, piece.index + seq_num - piece.first))
 

@@ -6,7 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
-from streamproc.frames.parts import Dark, Half, Piece, datum_locator, pack_locator, unpack_locator
+from streamproc.frames.parts import (
+    Dark,
+    Half,
+    Piece,
+    datum_locator,
+    pack_locator,
+    pack_origin,
+    unpack_locator,
+    unpack_origin,
+)
 from streamproc.frames.requests import Inline, StreamSlice
 from streamproc.runs import Run
 from streamproc.runs.state import pack, pack_position, unpack, unpack_position
@@ -106,14 +115,15 @@ class DarkTable:
 
     def pack(self, part: Half | Piece) -> dict[str, Any]:
         """Return a half or piece as plain values."""
-        state = {
-            f.name: pack(getattr(part, f.name)) for f in fields(part) if f.name not in ("dark", "position")
-        }
-        return {**state, "dark": self.index(part.dark), "position": pack_position(part.position)}
+        own = ("dark", "position", "origin")
+        state = {f.name: pack(getattr(part, f.name)) for f in fields(part) if f.name not in own}
+        state |= {"dark": self.index(part.dark), "position": pack_position(part.position)}
+        return {**state, "origin": pack_origin(part.origin)}
 
     def unpack(self, kind: type[Any], state: Mapping[str, Any]) -> Any:
         """Take up what :meth:`pack` gave; ``kind`` is :class:`Half` or :class:`Piece`."""
         values = {name: unpack(value) for name, value in state.items()}
         values["dark"] = self[state["dark"]]
         values["position"] = unpack_position(state["position"])
+        values["origin"] = unpack_origin(state["origin"])
         return kind(**values)

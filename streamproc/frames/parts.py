@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from streamproc.documents import Position
-from streamproc.frames.requests import DatumRef, Inline, Locator, StreamSlice
+from streamproc.documents import Document, Position
+from streamproc.frames.requests import DatumRef, Inline, Locator, Origin, StreamSlice
 from streamproc.runs import Run
-from streamproc.runs.state import pack, unpack
+from streamproc.runs.state import pack, pack_position, unpack, unpack_position
 
 __all__ = [
     "Dark",
@@ -21,8 +21,11 @@ __all__ = [
     "datum_locator",
     "earliest",
     "newest",
+    "origin_of",
     "pack_locator",
+    "pack_origin",
     "unpack_locator",
+    "unpack_origin",
 ]
 
 
@@ -48,6 +51,7 @@ class Half:
     published_s: float | None
     dark: Dark | None
     datum_id: str | None = None
+    origin: Origin | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +66,7 @@ class Piece:
     position: Position
     published_s: float | None
     dark: Dark | None
+    origin: Origin | None = None
 
     def cut(self, first: int, stop: int) -> Piece:
         """Return the part from ``first`` to ``stop``."""
@@ -181,6 +186,21 @@ def unpack_locator(kind: str, values: Sequence[Any]) -> Locator:
     kinds: dict[str, type[Any]] = {k.__name__: k for k in (Inline, DatumRef, StreamSlice)}
     locator: Locator = kinds[kind](*(unpack(v) for v in values))
     return locator
+
+
+def origin_of(document: Document) -> Origin:
+    """Return the message of a document."""
+    return Origin(document.position, document.key, document.raw)
+
+
+def pack_origin(origin: Origin | None) -> list[Any] | None:
+    """Return an origin as plain values."""
+    return None if origin is None else [pack_position(origin.position), origin.key, origin.raw]
+
+
+def unpack_origin(state: Sequence[Any] | None) -> Origin | None:
+    """Take up what :func:`pack_origin` gave."""
+    return None if state is None else Origin(unpack_position(state[0]), state[1], state[2])
 
 
 def earliest(one: Position, other: Position) -> Position:

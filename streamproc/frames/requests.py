@@ -8,7 +8,7 @@ from typing import Any
 
 from streamproc.documents import Position
 
-__all__ = ["DatumRef", "FrameRequest", "Inline", "Locator", "StreamSlice"]
+__all__ = ["DatumRef", "FrameRequest", "Inline", "Locator", "Origin", "StreamSlice"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +38,15 @@ Locator = Inline | DatumRef | StreamSlice
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """The message that a reading came in: its event, or its stream_datum where there is no event."""
+
+    position: Position
+    key: bytes | None
+    raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class FrameRequest:
     """One reading to fetch: where its array is, and everything of the Frame that the documents already say.
 
@@ -53,7 +62,7 @@ class FrameRequest:
     locator: Locator
     time_s: float
     position: Position
-    """The first input position this reading depends on (for committing)."""
+    """The first input position this reading depends on."""
     published_s: float | None = None
     """Unix time (s) at which the newest document that made it complete was produced (latency only)."""
     readings: Mapping[str, Any] = field(default_factory=dict)
@@ -63,3 +72,5 @@ class FrameRequest:
     dark_data_key: Mapping[str, Any] | None = None
     configuration: Mapping[str, Any] = field(default_factory=dict)
     """Configuration data of the descriptor, flat (``{"det_exposure": 0.1}``)."""
+    origin: Origin | None = None
+    """For the dead letters, should it fail."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -69,23 +69,47 @@ class Run:
             del self.consumed_datums[next(iter(self.consumed_datums))]
         return datum
 
-    def to_state(self) -> dict[str, Any]:
-        """Return the run as plain msgpack-able values."""
-        state: dict[str, Any] = {name: pack(getattr(self, name)) for name in _STATE_FIELDS}
+    def documents(self) -> Iterator[tuple[str, str, Mapping[str, Any]]]:
+        """Yield what is kept of its documents as ``(kind, uid, doc)``; the stop is among the facts."""
+        yield "start", "whole" if self.complete_start else "part", self.start
+        for kind in _KINDS:
+            for uid, doc in getattr(self, kind).items():
+                yield kind, uid, doc
+
+    def facts(self) -> dict[str, Any]:
+        """Return what changes in the course of the run, as plain msgpack-able values."""
+        state: dict[str, Any] = {name: pack(getattr(self, name)) for name in _FACTS}
         state["first_position"] = pack_position(self.first_position)
         return state
 
     @classmethod
+    def from_parts(
+        cls, facts: Mapping[str, Any], documents: Iterable[tuple[str, str, Mapping[str, Any]]]
+    ) -> Run:
+        """Take up what :meth:`facts` and :meth:`documents` gave."""
+        values = {name: unpack(facts[name]) for name in _FACTS}
+        run = cls(
+            start={"uid": values["uid"]}, first_position=unpack_position(facts["first_position"]), **values
+        )
+        for kind, uid, doc in documents:
+            if kind == "start":
+                run.start = doc
+            elif kind in _KINDS:
+                getattr(run, kind)[uid] = doc
+        return run
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the run as plain msgpack-able values."""
+        return {"facts": self.facts(), "documents": [[k, u, pack(d)] for k, u, d in self.documents()]}
+
+    @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Run:
         """Take up what :meth:`to_state` gave."""
-        values = {name: unpack(state[name]) for name in _STATE_FIELDS}
-        return cls(first_position=unpack_position(state["first_position"]), **values)
+        return cls.from_parts(state["facts"], [(k, u, unpack(d)) for k, u, d in state["documents"]])
 
 
-_STATE_FIELDS = (
-    "uid", "start", "complete_start", "descriptors", "resources", "datums", "stream_resources", "stop",
-    "missing", "notes", "consumed_datums",
-)  # fmt: skip
+_KINDS = ("descriptors", "resources", "datums", "stream_resources", "consumed_datums")
+_FACTS = ("uid", "complete_start", "stop", "missing", "notes")
 
 
 @dataclass(frozen=True, slots=True)

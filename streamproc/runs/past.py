@@ -16,6 +16,9 @@ __all__ = ["Holding", "Owners", "PastKind"]
 
 PastKind = Literal["late", "own-result"]
 
+_HELD_BYTES = 64 * 2**20
+"""Messages that wait for their descriptor or resource may have this many bytes altogether."""
+
 
 @dataclass(slots=True)
 class _Past:
@@ -33,6 +36,8 @@ class Owners:
     """
 
     def __init__(self, past_runs: int, past_ids: int) -> None:
+        self.version = 0
+        """Counts the changes of what :meth:`to_state` returns."""
         self._past_runs, self._past_ids = past_runs, past_ids
         self._past: dict[str, _Past] = {}  # the one talked about last comes last
         self._owner: dict[str, str] = {}
@@ -60,6 +65,7 @@ class Owners:
 
     def remember(self, run_uid: str, kind: PastKind, ids: Sequence[str] = ()) -> None:
         """Note that a run is over (or is one of our own)."""
+        self.version += 1
         for dropped in ids[self._past_ids :]:
             self.disown(dropped, run_uid)
         self._past[run_uid] = _Past(kind, list(ids[: self._past_ids]))
@@ -69,6 +75,7 @@ class Owners:
     def forget(self, run_uid: str) -> None:
         """Forget a past run altogether."""
         past = self._past.pop(run_uid, None)
+        self.version += past is not None
         for owned in past.ids if past else ():
             self.disown(owned, run_uid)
 
@@ -78,6 +85,7 @@ class Owners:
         if owns is not None and owns not in self._owner and len(past.ids) < self._past_ids:
             past.ids.append(owns)
             self._owner[owns] = run_uid
+            self.version += 1
         return past.kind
 
     def to_state(self) -> list[Any]:
@@ -106,7 +114,10 @@ class Holding:
     """
 
     def __init__(self, size: int, given_up: int, rewinds_per_minute: int) -> None:
+        self.version = 0
+        """Counts the changes of what :meth:`to_state` returns."""
         self._size = size
+        self._weights: deque[int] = deque()
         self._held: deque[Document] = deque()
         self._given_up = RecentIds(given_up)
         self._asked_s: deque[float] = deque(maxlen=rewinds_per_minute)
@@ -121,13 +132,17 @@ class Holding:
 
     def give_up(self, wanted: str) -> None:
         """Look back for ``wanted`` no more."""
+        self.version += wanted not in self._given_up
         self._given_up.add(wanted)
 
     def hold(self, document: Document) -> None:
         """Keep a document for a while."""
-        self._held.append(replace(document, raw=b""))
-        if len(self._held) > self._size:
+        self.version += 1
+        self._held.append(replace(document, raw=document.raw[:0]))
+        self._weights.append(len(document.raw))
+        while len(self._held) > self._size or (sum(self._weights) > _HELD_BYTES and len(self._held) > 1):
             self._held.popleft()
+            self._weights.popleft()
 
     def release(self, uid: str) -> list[Document]:
         """Take out the documents that refer to ``uid``."""
@@ -140,8 +155,10 @@ class Holding:
     def _take(self, chosen: Sequence[bool]) -> list[Document]:
         if not any(chosen):
             return []
+        self.version += 1
         taken = [d for d, yes in zip(self._held, chosen, strict=True) if yes]
         self._held = deque(d for d, yes in zip(self._held, chosen, strict=True) if not yes)
+        self._weights = deque(w for w, yes in zip(self._weights, chosen, strict=True) if not yes)
         return taken
 
     def to_state(self) -> Mapping[str, Any]:
@@ -156,3 +173,4 @@ class Holding:
             Document(name, unpack(doc), unpack_position(position), key, published_s=published_s)
             for name, doc, position, key, published_s in state["held"]
         )
+        self._weights = deque([0] * len(self._held))

@@ -12,6 +12,7 @@ from streamproc.documents import Position
 __all__ = ["pack", "pack_position", "unpack", "unpack_position"]
 
 _ARRAY = "__ndarray__"
+_LARGE_BYTES = 4096
 
 
 def pack(value: Any) -> Any:
@@ -37,7 +38,7 @@ def pack(value: Any) -> Any:
     if isinstance(value, np.ndarray) and not value.dtype.hasobject:
         descr = np.lib.format.dtype_to_descr(value.dtype)
         plain = descr if isinstance(descr, str) else _pack_descr(descr)
-        return {_ARRAY: plain, "shape": list(value.shape), "data": value.tobytes()}
+        return {_ARRAY: plain, "shape": list(value.shape), "data": _bytes(value)}
     raise TypeError(f"{type(value).__name__} cannot be stored in run state")
 
 
@@ -57,6 +58,14 @@ def unpack(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [unpack(item) for item in value]
     return value
+
+
+def _bytes(array: np.ndarray[Any, Any]) -> bytes | memoryview:
+    """Return the elements in C order; those of a large array without copying them."""
+    if array.nbytes < _LARGE_BYTES or not array.flags.c_contiguous:
+        return array.tobytes()
+    flat: Any = array.reshape(-1).view(np.uint8)
+    return memoryview(flat)
 
 
 def _pack_descr(descr: Any) -> Any:

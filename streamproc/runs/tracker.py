@@ -321,31 +321,58 @@ class RunTracker:
 
     # -- state ------------------------------------------------------------------------------------------
 
+    def entry_state(self, run_uid: str) -> dict[str, Any] | None:
+        """Return what is kept of an open run beside the run itself, as plain values; None when not open."""
+        entry = self._open.get(run_uid)
+        if entry is None:
+            return None
+        return {
+            "age_s": self._clock() - entry.last_s,
+            "recent": list(entry.recent),
+            "descriptor_bytes": entry.descriptor_bytes,
+        }
+
+    def restore_run(self, run: Run, state: Mapping[str, Any]) -> None:
+        """Take up an open run with what :meth:`entry_state` gave."""
+        recent = RecentIds(self.limits.recent_ids, state["recent"])
+        entry = _Open(run, self._clock() - state["age_s"], recent, state["descriptor_bytes"])
+        self._open[run.uid] = entry
+        self._open = dict(sorted(self._open.items(), key=lambda item: item[1].last_s))
+        for uid in (*run.descriptors, *run.resources, *run.stream_resources):
+            self._owners.own(uid, run.uid)
+
+    @property
+    def memory_version(self) -> int:
+        """A number that changes with what :meth:`memory_state` returns."""
+        return self._owners.version + self._holding.version
+
+    def memory_state(self) -> dict[str, Any]:
+        """Return what is remembered of past runs and held, as plain msgpack-able values."""
+        return {"past": self._owners.to_state(), **self._holding.to_state()}
+
+    def restore_memory(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`memory_state` gave, before any run is restored."""
+        self._owners.restore(state["past"])
+        self._holding.restore(state)
+
+    def knows(self, document: Document) -> bool:
+        """Tell whether a document belongs to a run that is open here."""
+        reference = reference_of(document.name, document.doc)
+        uid = reference.run_uid or self._owners.find(reference.needs)
+        return uid is not None and uid in self._open
+
     def to_state(self) -> dict[str, Any]:
         """Return all that is needed to go on elsewhere, as plain msgpack-able values (idle times as ages)."""
-        now_s = self._clock()
-        return {
-            "open": [
-                [e.run.to_state(), now_s - e.last_s, list(e.recent), e.descriptor_bytes]
-                for e in self._open.values()
-            ],
-            "past": self._owners.to_state(),
-            **self._holding.to_state(),
-        }
+        opened = [[e.run.to_state(), self.entry_state(uid)] for uid, e in self._open.items()]
+        return {"open": opened, **self.memory_state()}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], **settings: Any) -> RunTracker:
         """Make a tracker with ``settings`` (those of the class) and take up what :meth:`to_state` gave."""
         tracker = cls(**settings)
-        now_s = tracker._clock()
-        tracker._owners.restore(state["past"])
-        tracker._holding.restore(state)
-        for run_state, age_s, recent, size in state["open"]:
-            run = Run.from_state(run_state)
-            entry = _Open(run, now_s - age_s, RecentIds(tracker.limits.recent_ids, recent), size)
-            tracker._open[run.uid] = entry
-            for uid in (*run.descriptors, *run.resources, *run.stream_resources):
-                tracker._owners.own(uid, run.uid)
+        tracker.restore_memory(state)
+        for run_state, entry in state["open"]:
+            tracker.restore_run(Run.from_state(run_state), entry)
         return tracker
 
 

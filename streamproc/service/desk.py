@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import structlog
 
-from streamproc.analysis import Analysis
-from streamproc.documents import Document, TopicPartition
+from streamproc.analysis import Analysis, FrameFailure, RunAnalysis, RunResult
+from streamproc.documents import Document
 from streamproc.errors import RunRefused
 from streamproc.frames.assembler import Assembler
 from streamproc.frames.requests import FrameRequest
 from streamproc.results import ResultRun
 from streamproc.runs import Run, RunClosed, RunOpened, RunUpdated
-from streamproc.service.work import RunWork
+from streamproc.service.work import Pending, RunWork
 
 __all__ = ["Desk"]
 
@@ -60,18 +61,72 @@ class Desk:
         self.works.pop(run_uid, None)
         self._assemblers.pop(run_uid, None)
 
-    def drop_partition(self, partition: TopicPartition) -> list[str]:
-        """Drop the runs of a partition that was taken away; returns their uids."""
-        gone = [u for u, a in self._assemblers.items() if a.run.first_position.topic_partition == partition]
-        for uid in gone:
-            self.forget(uid)
-            self._refusals.pop(uid, None)
-        return gone
-
     def take_refused(self) -> list[tuple[Run, str]]:
         """Return the refused runs that have closed since the last call, with the reason."""
         closed, self._refused_closed = self._refused_closed, []
         return closed
+
+    def swap(self, analysis: Analysis) -> list[str]:
+        """Go on with another analysis; returns the open runs that keep the one they began with.
+
+        A run goes on with the new one when that gives the same quantities; otherwise its stream could not.
+        """
+        old, self._analysis = self._analysis, analysis
+        same = (old.outputs(), old.run_outputs()) == (analysis.outputs(), analysis.run_outputs())
+        kept = []
+        for uid, work in self.works.items():
+            try:
+                if not same:
+                    raise RunRefused("the new model gives other quantities")
+                fresh = analysis.begin(work.run)
+                fresh.restore(work.analysis.snapshot())
+                work.analysis = fresh
+            except RunRefused as error:
+                _log.warning("run keeps the model it began with", run_uid=uid, reason=error.message)
+                kept.append(uid)
+        return kept
+
+    # -- stored state -------------------------------------------------------------------------------------
+
+    def to_state(self, run_uid: str) -> dict[str, Any]:
+        """Return what is known of a run beside the run itself and its waiting readings, as plain values."""
+        assembler, work = self._assemblers.get(run_uid), self.works.get(run_uid)
+        return {
+            "assembler": None if assembler is None else assembler.to_state(),
+            "refusal": self._refusals.get(run_uid),
+            "work": None if work is None else {**work.to_state(), "outputs": self._outputs()},
+        }
+
+    def restore(self, run: Run, state: Mapping[str, Any], readings: Sequence[Pending]) -> None:
+        """Take up a run with what :meth:`to_state` gave."""
+        if state["refusal"] is not None:
+            self._refusals[run.uid] = state["refusal"]
+        if state["assembler"] is None:
+            return
+        assembler = self._assemblers[run.uid] = Assembler.from_state(run, state["assembler"])
+        stored = state["work"]
+        if stored is None:
+            return
+        analysis = self._continue(run, stored["outputs"])
+        outputs, run_outputs = self._analysis.outputs(), self._analysis.run_outputs()
+        result = ResultRun(run, assembler.stream, analysis.provenance, outputs, run_outputs)
+        work = self.works[run.uid] = RunWork(run, assembler, analysis, result)
+        work.restore_state(stored, readings)
+
+    def _outputs(self) -> str:
+        """Return the declared quantities as text, to see whether they have changed."""
+        return repr((tuple(self._analysis.outputs()), sorted(self._analysis.run_outputs().items())))
+
+    def _continue(self, run: Run, outputs: str) -> RunAnalysis:
+        try:
+            if outputs != self._outputs():
+                raise RunRefused("the service was restarted with a model or version of other quantities")
+            return self._analysis.begin(run)
+        except RunRefused as error:
+            _log.error("open run cannot be continued", run_uid=run.uid, reason=error.message)
+            return _Unable(self._analysis, f"run begun before a restart: {error.message}")
+
+    # -- documents ----------------------------------------------------------------------------------------
 
     def _update(self, outcome: RunUpdated, expect: Expect) -> None:
         run, document = outcome.run, outcome.document
@@ -107,10 +162,8 @@ class Desk:
             return None
         assembler.choose(key)
         outputs, run_outputs = self._analysis.outputs(), self._analysis.run_outputs()
-        work = RunWork(
-            run, assembler, analysis, ResultRun(run, stream, analysis.provenance, outputs, run_outputs, key)
-        )
-        self.works[run.uid] = work
+        result = ResultRun(run, stream, analysis.provenance, outputs, run_outputs, key)
+        work = self.works[run.uid] = RunWork(run, assembler, analysis, result)
         _log.info("run begins", run_uid=run.uid, result_uid=work.result.uid, key=key)
         return work
 
@@ -123,3 +176,26 @@ class Desk:
         reason = self._refusals.pop(outcome.run.uid, None)
         if reason is not None:
             self._refused_closed.append((outcome.run, reason))
+
+
+class _Unable:
+    """Stands in for an analysis that cannot go on with a run: each further reading fails with the reason."""
+
+    def __init__(self, analysis: Analysis, reason: str) -> None:
+        self.provenance = analysis.provenance()
+        self._reason = reason
+
+    def process(self, frames: Sequence[Any]) -> Sequence[FrameFailure]:
+        return [FrameFailure(frame.seq_num, self._reason) for frame in frames]
+
+    def update(self, results: Sequence[Any]) -> Sequence[RunResult]:
+        return []
+
+    def end(self) -> Sequence[RunResult]:
+        return []
+
+    def snapshot(self) -> Mapping[str, Any]:
+        return {}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Nothing of it can be used."""

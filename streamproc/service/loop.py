@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +11,17 @@ from typing import Any
 import structlog
 
 from streamproc.analysis import Analysis, FrameFailure
-from streamproc.documents import BadMessage, Document
-from streamproc.errors import DocumentRefused, FatalError
+from streamproc.documents import BadMessage, Document, TopicPartition
+from streamproc.errors import FatalError
 from streamproc.frames.readers import FrameReader
-from streamproc.frames.requests import FrameRequest
 from streamproc.observability.metrics import ServiceMetrics
-from streamproc.runs import NeedsRewind, Outcome, RunTracker, Skipped
-from streamproc.service.desk import Desk
-from streamproc.service.offsets import OffsetBook
+from streamproc.runs import RunTracker
+from streamproc.service.lane import Lane
 from streamproc.service.outbox import Outbox
 from streamproc.service.work import Pending, RunWork
 from streamproc.service.workers import Answer, StillWaiting, Workers
 from streamproc.settings import FramesSettings, Settings
-from streamproc.transports.ports import Sink, Source
+from streamproc.transports.ports import Sink, Source, StateReader
 
 __all__ = ["Service", "ServiceParts"]
 
@@ -36,8 +34,9 @@ class ServiceParts:
 
     source: Source
     sink: Sink
+    state: StateReader
     analysis: Analysis
-    tracker: RunTracker
+    make_tracker: Callable[[], RunTracker]
     reader: FrameReader
     metrics: ServiceMetrics
     clock: Callable[[], float] = time.monotonic
@@ -48,6 +47,7 @@ class ServiceParts:
 
 @dataclass(frozen=True, slots=True)
 class _Job:
+    lane: Lane
     future: Future[list[Answer]]
     batch: list[Pending]
     deadline_s: float
@@ -61,7 +61,7 @@ class Service:
     Parameters
     ----------
     parts : ServiceParts
-        Source, sink, analysis, tracker, reader, metrics.
+        Source, sink, stored state, analysis, reader, metrics.
     settings : Settings
         Topics, deadlines, bounds.
     """
@@ -69,20 +69,30 @@ class Service:
     def __init__(self, parts: ServiceParts, settings: Settings) -> None:
         self._parts = parts
         self._settings = settings
-        self._source, self._tracker = parts.source, parts.tracker
+        self._source = parts.source
+        self._analysis = parts.analysis
+        self._next_analysis: Analysis | None = None
         self._workers = Workers(parts.reader, settings.service.workers)
-        self._offsets = OffsetBook()
-        self._outbox = Outbox(parts, settings, self._offsets)
-        self._desk = Desk(parts.analysis, settings.frames.dark_stream, settings.frames.max_waiting_frames)
+        self._outbox = Outbox(parts, settings)
+        self._lanes: dict[TopicPartition, Lane] = {}
         self._jobs: list[_Job] = []
         self._paused = False
         self._stop_requested = False
         self._last_turn_s = parts.clock()
         self._last_expiry_s = parts.clock()
+        self._source.on_leaving(self._finish_before_leaving)
 
     def stop(self) -> None:
         """Ask the loop to end: what is in work is finished (within ``drain_timeout_s``) and committed."""
         self._stop_requested = True
+
+    def reload(self, analysis: Analysis) -> None:
+        """Go on with another analysis from the next turn on; any thread may ask for it.
+
+        Readings in work are finished by the analysis that has them, all others are left to the new one. An
+        open run goes on with the new one if that gives the same quantities, else it keeps the old.
+        """
+        self._next_analysis = analysis
 
     def run(self) -> None:
         """Turn the loop until :meth:`stop`; with ``one_pass`` until everything there is was answered.
@@ -105,17 +115,21 @@ class Service:
         """Turn the loop once; returns whether anything happened."""
         now_s = self._parts.clock()
         self._last_turn_s = now_s
+        self._swap()
+        self._take_over()
         polled = self._poll()
         for message in polled:
-            self._take(message)
-        self._expire(now_s)
+            lane = self._lanes.get(message.position.topic_partition)
+            if lane is not None:
+                lane.take(message)
         self._drop_revoked()
+        self._expire(now_s)
         collected = self._collect()
-        unfolded = self._unfold()
+        unfolded = [lane.unfold() for lane in self._lanes.values()]
         submitted = self._submit()
         delivered = self._publish()
         self._balance()
-        return bool(polled or collected or unfolded or submitted or delivered)
+        return bool(polled or collected or any(unfolded) or submitted or delivered)
 
     def close(self) -> None:
         """Free everything; never raises."""
@@ -130,7 +144,7 @@ class Service:
         """Say whether the loop turns."""
         silent_s = self._parts.clock() - self._last_turn_s
         ok = silent_s < self._settings.observability.stalled_after_s
-        return ok, {"seconds_since_last_turn": round(silent_s, 3), "open_runs": len(self._desk.works)}
+        return ok, {"seconds_since_last_turn": round(silent_s, 3), "open_runs": sum(1 for _ in self._works())}
 
     def readiness(self) -> tuple[bool, Mapping[str, Any]]:
         """Say whether the loop turns and has partitions to read (all is loaded by then)."""
@@ -138,92 +152,70 @@ class Service:
         assigned = self._source.assigned()
         return healthy and bool(assigned), {**details, "partitions": [f"{t}/{p}" for t, p in assigned]}
 
+    def _works(self) -> Iterator[tuple[Lane, RunWork]]:
+        for lane in list(self._lanes.values()):
+            for work in list(lane.desk.works.values()):
+                yield lane, work
+
+    # -- partitions -----------------------------------------------------------------------------------
+
+    def _take_over(self) -> None:
+        """Restore what is open in partitions that were assigned, then read on."""
+        for partition, committed in self._source.gained():
+            lane = Lane(partition, self._parts, self._analysis, self._settings, self._open_elsewhere)
+            records = self._parts.state.load(partition[1])
+            offset = lane.restore(records, committed)
+            self._lanes[partition] = lane
+            self._source.begin(partition, offset)
+            _log.info(
+                "partition taken over", partition=partition[1], offset=offset, open_runs=len(lane.desk.works)
+            )
+
+    def _open_elsewhere(self, document: Document) -> TopicPartition | None:
+        own = document.position.topic_partition
+        others = (lane for p, lane in self._lanes.items() if p != own)
+        return next((lane.partition for lane in others if lane.tracker.knows(document)), None)
+
+    def _finish_before_leaving(self, partitions: Sequence[TopicPartition]) -> None:
+        """Deliver what is finished in partitions that another instance is about to get; drop the rest."""
+        self._collect()
+        leaving = [self._lanes[p] for p in partitions if p in self._lanes]
+        for lane in leaving:
+            self._publish_lane(lane)
+        self._outbox.send(leaving, force=True)
+
+    def _drop_revoked(self) -> None:
+        """Give up the lanes of partitions that another instance has now; it goes on where we ended."""
+        for partition in self._source.revoked():
+            lane = self._lanes.pop(partition, None)
+            if lane is not None:
+                lane.dropped = True
+                for uid in lane.desk.works:
+                    self._parts.reader.release(uid)
+                _log.info(
+                    "partition left to its new owner", partition=partition[1], open_runs=len(lane.desk.works)
+                )
+
+    def _swap(self) -> None:
+        """Put a new analysis to work, between two documents."""
+        if self._next_analysis is not None:
+            self._analysis, self._next_analysis = self._next_analysis, None
+            kept = [uid for lane in self._lanes.values() for uid in lane.desk.swap(self._analysis)]
+            _log.info("analysis swapped", runs_that_keep_the_old=len(kept))
+
     # -- reading --------------------------------------------------------------------------------------
 
     def _poll(self) -> Sequence[Document | BadMessage]:
-        busy = bool(self._jobs) or any(w.pending or w.finished for w in self._desk.works.values())
+        busy = bool(self._jobs) or any(w.pending or w.finished for _, w in self._works())
         settings = self._settings
         wait_s = settings.frames.retry_interval_s / 4 if busy else settings.service.poll_timeout_s
         return self._source.poll(wait_s)
 
-    def _take(self, message: Document | BadMessage) -> None:
-        self._offsets.read(message.position)
-        if isinstance(message, BadMessage):
-            self._outbox.dead_letter(message, message.reason, "undecodable")
-            return
-        self._parts.metrics.document(message.name if message.name in _KNOWN else "other")
-        try:
-            self._handle(self._tracker.feed(message))
-        except DocumentRefused as error:
-            self._outbox.dead_letter(message, error.message, "refused")
-        except Exception as error:  # one document must not end the service; it is kept with its traceback
-            _log.exception("document could not be handled", name=message.name, position=str(message.position))
-            self._outbox.dead_letter(message, f"{type(error).__name__}: {error}", "unexpected")
-
-    def _handle(self, outcomes: Sequence[Outcome]) -> None:
-        for outcome in outcomes:
-            if isinstance(outcome, Skipped):
-                self._parts.metrics.skipped(outcome.kind)
-            elif isinstance(outcome, NeedsRewind):
-                self._rewind(outcome)
-            else:
-                self._desk.handle(outcome, self._expect)
-
-    def _rewind(self, lost: NeedsRewind) -> None:
-        """Bring in what came before a document of a run joined in the middle."""
-        earlier = self._source.rewind_to_start(lost.run_uid, lost.document)
-        _log.info("joined a run in the middle", needs=lost.reference, found=len(earlier))
-        for message in earlier:
-            if isinstance(message, Document):
-                try:
-                    self._handle([o for o in self._tracker.feed(message) if not isinstance(o, NeedsRewind)])
-                except DocumentRefused as error:
-                    _log.info("an earlier document was refused", reason=error.message)
-        again = self._tracker.feed(lost.document)
-        if any(isinstance(o, NeedsRewind) for o in again):
-            again = self._tracker.adopt(lost.document)
-        self._handle([o for o in again if not isinstance(o, NeedsRewind)])
-
-    def _expect(self, work: RunWork, document: Document, requests: Sequence[FrameRequest]) -> None:
-        if work.assembler.waiting and work.backlog is None:
-            work.backlog = document.position
-            self._offsets.hold(document.position)
-        self._take_up(work, requests)
-
-    def _take_up(self, work: RunWork, requests: Sequence[FrameRequest]) -> None:
-        deadline_s = self._parts.clock() + self._settings.frames.wait_s
-        for request in requests:
-            self._offsets.hold(request.position)
-            work.expect(request, deadline_s)
-        if self._settings.service.policy == "latest":
-            work.drop_older(self._settings.service.workers)
-
-    def _unfold(self) -> bool:
-        """Take more of the readings that a long fly scan announced at once."""
-        unfolded = False
-        for work in self._desk.works.values():
-            room = self._settings.frames.max_waiting_frames - len(work.pending)
-            if work.assembler.waiting and room > 0:
-                self._take_up(work, work.assembler.take(room))
-                unfolded = True
-            if work.backlog is not None and not work.assembler.waiting:
-                self._offsets.release(work.backlog)
-                work.backlog = None
-        return unfolded
-
     def _expire(self, now_s: float) -> None:
         if now_s - self._last_expiry_s >= 1.0:
             self._last_expiry_s = now_s
-            self._handle(self._tracker.expire(now_s))
-
-    def _drop_revoked(self) -> None:
-        """Give up runs of partitions that another instance has now; it goes on at the committed offset."""
-        for partition in self._source.revoked():
-            self._offsets.forget(partition)
-            for uid in self._desk.drop_partition(partition):
-                self._tracker.forget(uid)
-                self._parts.reader.release(uid)
-                _log.info("partition taken away; its run is left to the new owner", run_uid=uid)
+            for lane in self._lanes.values():
+                lane.expire(now_s)
 
     # -- work -----------------------------------------------------------------------------------------
 
@@ -231,7 +223,7 @@ class Service:
         """Hand waiting readings to idle workers: what is queued is taken, nothing is waited for."""
         now_s, submitted = self._parts.clock(), False
         free = self._workers.threads - len(self._jobs)
-        for work in list(self._desk.works.values()):
+        for lane, work in self._works():
             ready = list(work.waiting(now_s)) if free > 0 else []
             if not ready:
                 continue
@@ -240,19 +232,23 @@ class Service:
             for at in range(0, len(ready), size):
                 if free <= 0:
                     break
-                self._start(work, ready[at : at + size])
+                self._start(lane, work, ready[at : at + size])
                 free, submitted = free - 1, True
         return submitted
 
-    def _start(self, work: RunWork, batch: list[Pending]) -> None:
+    def _start(self, lane: Lane, work: RunWork, batch: list[Pending]) -> None:
         for pending in batch:
             pending.in_work = True
         future = self._workers.submit(work.analysis, [p.request for p in batch])
-        self._jobs.append(_Job(future, batch, self._parts.clock() + self._settings.service.frame_timeout_s))
+        self._jobs.append(
+            _Job(lane, future, batch, self._parts.clock() + self._settings.service.frame_timeout_s)
+        )
 
     def _collect(self) -> bool:
         now_s, unfinished, collected = self._parts.clock(), [], False
         for job in self._jobs:
+            if job.lane.dropped:
+                continue
             if job.future.done():
                 for pending, answer in zip(job.batch, job.future.result(), strict=True):
                     self._accept(pending, answer, now_s)
@@ -284,27 +280,33 @@ class Service:
     # -- publishing -----------------------------------------------------------------------------------
 
     def _publish(self) -> bool:
-        for work in list(self._desk.works.values()):
-            self._outbox.add(work, work.publishable())
-            if work.finished:
-                self._finish(work)
-        for run, reason in self._desk.take_refused():
-            self._outbox.refused_run(run, reason)
-        return self._outbox.send()
+        for lane in self._lanes.values():
+            self._publish_lane(lane)
+        return self._outbox.send(list(self._lanes.values()))
 
-    def _finish(self, work: RunWork) -> None:
-        self._outbox.finish(work)
+    def _publish_lane(self, lane: Lane) -> None:
+        for work in list(lane.desk.works.values()):
+            self._outbox.add(lane, work, work.publishable())
+            if work.finished:
+                self._finish(lane, work)
+        for run, reason in lane.desk.take_refused():
+            self._outbox.refused_run(lane, self._analysis, run, reason)
+
+    def _finish(self, lane: Lane, work: RunWork) -> None:
+        self._outbox.finish(lane, work)
         for note in (*work.run.notes, *self._parts.reader.notes(work.run.uid)):
             _log.info("note", run_uid=work.run.uid, note=note)
-        self._desk.forget(work.run.uid)
+        lane.desk.forget(work.run.uid)
         self._parts.reader.release(work.run.uid)
 
     def _balance(self) -> None:
         """Pause the topic rather than grow; go on when half of it is worked off."""
         frames: FramesSettings = self._settings.frames
-        pending = [p for w in self._desk.works.values() for p in w.pending.values()]
+        pending = [p for _, w in self._works() for p in w.pending.values()]
         count, size = len(pending), sum(p.inline_bytes for p in pending)
-        if not self._paused and (count > frames.max_waiting_frames or size > frames.max_waiting_bytes):
+        # What was taken over and must be read again is no reason to stop reading.
+        full = count > frames.max_waiting_frames or size > frames.max_waiting_bytes
+        if not self._paused and full and not any(p.unread for p in pending):
             self._source.pause()
             self._paused = True
             _log.warning("back-pressure: topic paused", frames=count, bytes=size, lag=self._source.lag())
@@ -318,7 +320,7 @@ class Service:
             lag=self._source.lag(),
             waiting=count,
             waiting_bytes=size,
-            open_runs=len(self._desk.works),
+            open_runs=sum(1 for _ in self._works()),
             paused=self._paused,
         )
 
@@ -328,23 +330,20 @@ class Service:
         return (
             self._source.lag() == 0
             and not self._jobs
-            and not any(w.pending for w in self._desk.works.values())
+            and not any(w.pending or w.finished for _, w in self._works())
+            and not any(lane.unsent for lane in self._lanes.values())
         )
 
     def _drain(self) -> None:
-        """Finish what is in work, within the time allowed; the rest is read again after a restart."""
+        """Finish what is in work, within the time allowed; the rest is in the stored state."""
         self._source.pause()
         deadline_s = self._parts.clock() + self._settings.service.drain_timeout_s
         while self._jobs and self._parts.clock() < deadline_s:
             self._last_turn_s = self._parts.clock()
             self._source.poll(0.01)
+            self._drop_revoked()
             self._collect()
             self._publish()
-        self._publish()
-        self._outbox.send(force=True)
-
-
-_KNOWN = frozenset(
-    ["start", "descriptor", "event", "event_page", "resource", "datum", "datum_page", "stream_resource",
-     "stream_datum", "stop", "bulk_events", "bulk_datum"]
-)  # fmt: skip
+        for lane in self._lanes.values():
+            self._publish_lane(lane)
+        self._outbox.send(list(self._lanes.values()), force=True)

@@ -1,18 +1,19 @@
-"""Outbox: everything that is to be published, and the input positions it completes, delivered together."""
+"""Outbox: what lanes have to say, delivered together with the positions and the state that go with it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
 import structlog
 
-from streamproc.analysis import FrameResult
+from streamproc.analysis import Analysis, FrameResult
 from streamproc.documents import BadMessage, Document
+from streamproc.errors import DeliveryAborted, DeliveryError, Where
 from streamproc.ledger import Ledger
 from streamproc.results import NamedDocument, ResultRun
 from streamproc.runs import Run
-from streamproc.service.offsets import OffsetBook
 from streamproc.service.work import Pending, Published, RunWork
 from streamproc.settings import Settings
 from streamproc.transports.codec import encode
@@ -20,9 +21,10 @@ from streamproc.transports.deadletters import dead_letter
 from streamproc.transports.ports import Outgoing
 
 if TYPE_CHECKING:
+    from streamproc.service.lane import Lane
     from streamproc.service.loop import ServiceParts
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "Unsent"]
 
 _log = structlog.get_logger()
 
@@ -34,98 +36,154 @@ _MOST_REFUSED = 1_000_000
 """A stop may claim any number of events; no more than this many are written down as failed."""
 
 
+@dataclass(frozen=True, slots=True)
+class Unsent:
+    """A message to publish: a result document, or an input message that goes to the dead letters."""
+
+    result_uid: str = ""
+    value: bytes = b""
+    of_frame: bool = False
+    published_s: float | None = None
+    """Of a frame's event: Unix time its raw event was produced, where known."""
+    refused: Document | BadMessage | None = None
+    reason: str = ""
+    kind: str = ""
+    where: Where | None = None
+
+    @classmethod
+    def dead_letter(cls, message: Document | BadMessage, reason: str, kind: str, where: Where | None) -> Self:
+        """Return a dead letter."""
+        return cls(refused=message, reason=reason, kind=kind, where=where)
+
+
 class Outbox:
-    """Collects messages and hands them to the sink with the positions they complete.
+    """Collects messages in their lanes and hands them to the sink with positions and state.
 
     Parameters
     ----------
     parts : ServiceParts
-        For sink, clocks, metrics and the analysis's name.
+        For sink, clocks and metrics.
     settings : Settings
-        For topics and the publication interval.
-    offsets : OffsetBook
-        Knows what may be committed.
+        For topics and the commit interval.
     """
 
-    def __init__(self, parts: ServiceParts, settings: Settings, offsets: OffsetBook) -> None:
+    def __init__(self, parts: ServiceParts, settings: Settings) -> None:
         self._parts = parts
-        self._offsets = offsets
+        self._settings = settings
         self._interval_s = settings.delivery.commit_interval_s
-        self._results_topic = settings.topic("results")
-        self._dead_topic = settings.topic("deadletters")
-        self._outgoing: list[Outgoing] = []
+        self._state_topic = settings.state_topic(parts.analysis.name)
         self._last_sent_s = parts.clock()
+        self._aborted_since_s: float | None = None
 
-    def dead_letter(self, message: Document | BadMessage, reason: str, kind: str) -> None:
-        """Keep a message that cannot be used, with the reason."""
-        now_s = self._parts.wall_clock()
-        self._outgoing.append(
-            dead_letter(self._dead_topic, message, reason, self._parts.analysis.name, now_s, kind=kind)
-        )
-        self._parts.metrics.dead_letter(kind)
-        _log.warning("dead letter", position=str(message.position), reason=reason)
-
-    def add(self, work: RunWork, published: Published) -> None:
+    def add(self, lane: Lane, work: RunWork, published: Published) -> None:
         """Take the documents of a run and the readings they settle."""
-        latencies: dict[int, float | None] = {}
+        if not (published.documents or published.settled):
+            return
+        lane.touch(work.run.uid)
+        times = {p.request.seq_num: p.request.published_s for p in published.settled}
         for pending in published.settled:
-            latency_s = self._latency_s(pending)
-            latencies[pending.request.seq_num] = latency_s
-            # Nothing is committed before everything collected here is published: see send().
-            self._offsets.release(pending.request.position)
-            done = isinstance(pending.answer, FrameResult) and pending.dropped is None
-            outcome = "done" if done else "dropped" if pending.dropped is not None else "failed"
-            self._parts.metrics.frame(outcome, latency_s if done else None)
-            if outcome == "failed":
-                reason = getattr(pending.answer, "reason", "")
-                _log.warning(
-                    "frame failed", run_uid=work.run.uid, seq_num=pending.request.seq_num, reason=reason
-                )
+            self._settled(lane, work, pending)
         for name, doc in published.documents:
             of_frame = name == "event" and "in_domain" in doc["data"]
-            latency_s = latencies.get(doc["seq_num"]) if of_frame else None
-            self._outgoing.append(self._message(work.result.uid, (name, doc), latency_s))
+            published_s = times.get(doc["seq_num"]) if of_frame else None
+            lane.unsent.append(Unsent(work.result.uid, encode(name, doc), of_frame, published_s))
 
-    def finish(self, work: RunWork) -> None:
+    def finish(self, lane: Lane, work: RunWork) -> None:
         """Take the end of a result run."""
-        for named in work.finish():
-            self._outgoing.append(self._message(work.result.uid, named, None))
+        lane.touch(work.run.uid)
+        lane.unsent += [Unsent(work.result.uid, encode(*named)) for named in work.finish()]
         self._parts.metrics.run("answered")
         _log.info("run answered", **work.to_log())
 
-    def refused_run(self, run: Run, reason: str) -> None:
+    def refused_run(self, lane: Lane, analysis: Analysis, run: Run, reason: str) -> None:
         """Publish a result run that says why nothing could be said: every reading failed."""
-        analysis = self._parts.analysis
+        lane.touch(run.uid)
         result = ResultRun(run, analysis.stream(), analysis.provenance(), analysis.outputs(), {})
         ledger = Ledger()
         counts = (run.stop or {}).get("num_events") or {}
         count = counts.get(analysis.stream(), 0) if isinstance(counts, Mapping) else 0
-        for seq_num in range(1, min(int(count), _MOST_REFUSED) + 1):
-            ledger.failed(seq_num, reason)
-        for named in (result.start(run), result.stop(run, ledger, reason)):
-            self._outgoing.append(self._message(result.uid, named, None))
+        ledger.failed_range(1, 1 + min(int(count), _MOST_REFUSED), reason)
+        documents: list[NamedDocument] = [result.start(run), result.stop(run, ledger, reason)]
+        lane.unsent += [Unsent(result.uid, encode(*named)) for named in documents]
         self._parts.metrics.run("refused")
 
-    def send(self, *, force: bool = False) -> bool:
-        """Deliver what there is, then let go of the positions it completes; True when something was sent."""
+    def send(self, lanes: Sequence[Lane], *, force: bool = False) -> bool:
+        """Deliver what the lanes have, with state and positions; True when something was delivered.
+
+        Raises
+        ------
+        DeliveryError
+            Not delivered in its deadline, or aborted again and again.
+        """
         now_s = self._parts.clock()
-        ready = self._offsets.committable()
+        busy = [lane for lane in lanes if lane.changed]
         since_s = now_s - self._last_sent_s
-        due = since_s >= self._interval_s if self._outgoing else bool(ready) and since_s >= _COMMIT_INTERVAL_S
-        if not (due or (force and (self._outgoing or ready))):
+        due = since_s >= (self._interval_s if any(lane.unsent for lane in busy) else _COMMIT_INTERVAL_S)
+        if not busy or not (due or force):
             return False
-        self._parts.sink.deliver(self._outgoing, ready)
-        self._offsets.committed(ready)
-        self._outgoing = []
+        changes = [lane.state_changes() for lane in busy]
+        sent = [len(lane.unsent) for lane in busy]
+        outgoing = [self._message(unsent) for lane in busy for unsent in lane.unsent]
+        for lane, changed in zip(busy, changes, strict=True):
+            outgoing += [
+                Outgoing(self._state_topic, key.encode(), value, partition=lane.partition[1])
+                for change in changed
+                for key, value in change.messages
+            ]
+        try:
+            self._parts.sink.deliver(outgoing, {lane.partition: lane.offset for lane in busy})
+        except DeliveryAborted as error:
+            self._aborted(error, now_s)
+            return False
+        self._aborted_since_s = None
         self._last_sent_s = now_s
+        for lane, changed, count in zip(busy, changes, sent, strict=True):
+            self._measure(lane.unsent[:count])
+            lane.stored(changed, count)
         return True
 
-    def _latency_s(self, pending: Pending) -> float | None:
-        published_s = pending.request.published_s
-        return None if published_s is None else self._parts.wall_clock() - published_s
+    def _aborted(self, error: DeliveryAborted, now_s: float) -> None:
+        _log.info("delivery aborted, made anew at the next turn", reason=error.message)
+        self._aborted_since_s = self._aborted_since_s or now_s
+        longest_s = 2 * self._settings.kafka.session_timeout_s + self._settings.delivery.transaction_timeout_s
+        if now_s - self._aborted_since_s > longest_s:
+            raise DeliveryError(f"no delivery succeeded for {longest_s:g} s: {error.message}") from error
 
-    def _message(self, result_uid: str, named: NamedDocument, latency_s: float | None) -> Outgoing:
-        headers = [("produced_s", f"{self._parts.wall_clock():.6f}".encode())]
-        if latency_s is not None:
-            headers.append(("latency_ms", f"{latency_s * 1000:.3f}".encode()))
-        return Outgoing(self._results_topic, result_uid.encode(), encode(*named), tuple(headers))
+    def _settled(self, lane: Lane, work: RunWork, pending: Pending) -> None:
+        answer = pending.answer
+        if pending.dropped is not None:
+            self._parts.metrics.frame("dropped", None)
+        elif isinstance(answer, FrameResult):
+            return  # counted when it is delivered
+        else:
+            self._parts.metrics.frame("failed", None)
+            self._failed(lane, work, pending, getattr(answer, "reason", ""))
+
+    def _failed(self, lane: Lane, work: RunWork, pending: Pending, reason: str) -> None:
+        request = pending.request
+        _log.warning("frame failed", run_uid=work.run.uid, seq_num=request.seq_num, reason=reason)
+        origin = request.origin
+        if origin is not None and work.first_failure_of(pending):
+            message = BadMessage(origin.position, reason, origin.key, origin.raw)
+            lane.dead_letter(message, reason, "frame", Where(work.run.uid, request.stream, request.seq_num))
+
+    def _measure(self, delivered: Sequence[Unsent]) -> None:
+        now_s = self._parts.wall_clock()
+        for unsent in delivered:
+            if unsent.of_frame:
+                known = unsent.published_s is not None
+                self._parts.metrics.frame("done", now_s - (unsent.published_s or 0.0) if known else None)
+
+    def _message(self, unsent: Unsent) -> Outgoing:
+        now_s = self._parts.wall_clock()
+        if unsent.refused is not None:
+            topic, analysis = self._settings.topic("deadletters"), self._parts.analysis.name
+            return dead_letter(
+                topic, unsent.refused, unsent.reason, analysis, now_s, kind=unsent.kind, where=unsent.where
+            )
+        headers = [("produced_s", f"{now_s:.6f}".encode())]
+        if unsent.published_s is not None:
+            headers.append(("latency_ms", f"{(now_s - unsent.published_s) * 1000:.3f}".encode()))
+        return Outgoing(
+            self._settings.topic("results"), unsent.result_uid.encode(), unsent.value, tuple(headers)
+        )

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.analysis import FrameFailure, FrameResult, RunAnalysis
-from streamproc.documents import Position
 from streamproc.frames.assembler import Assembler
 from streamproc.frames.requests import FrameRequest, Inline
 from streamproc.ledger import Ledger
@@ -15,6 +14,9 @@ from streamproc.results import NamedDocument, ResultRun
 from streamproc.runs import Run
 
 __all__ = ["Pending", "Published", "RunWork"]
+
+_MOST_LETTERS = 10_000
+"""Failed messages of one run that are remembered as kept in the dead letters already."""
 
 
 @dataclass(slots=True)
@@ -27,12 +29,20 @@ class Pending:
     in_work: bool = False
     answer: FrameResult | FrameFailure | None = None
     dropped: str | None = None
-    last_wait: str = ""
+    unread: bool = False
+    """Taken over from stored state, and the message with its array has not been read again yet."""
+    lacking: tuple[str, ...] = ()
+    """Readings that are to be taken from that message."""
 
     @property
     def waiting(self) -> bool:
         """True while nobody works on it and it has no answer."""
-        return not self.in_work and self.answer is None and self.dropped is None
+        return not (self.in_work or self.unread) and self.answer is None and self.dropped is None
+
+    @property
+    def inline(self) -> bool:
+        """True when its array is in the message itself."""
+        return isinstance(self.request.locator, Inline)
 
     @property
     def inline_bytes(self) -> int:
@@ -72,9 +82,8 @@ class RunWork:
         self.ledger = Ledger()
         self.pending: dict[int, Pending] = {}
         self.closed: str | None = None
-        self.backlog: Position | None = None
-        """Where readings came from that the assembler has not handed out yet (a long fly scan's)."""
         self._started = False
+        self._lettered: set[int] = set()
 
     def expect(self, request: FrameRequest, deadline_s: float) -> Pending:
         """Take up a reading."""
@@ -131,6 +140,15 @@ class RunWork:
         documents.append(self.result.stop(self.run, self.ledger, self._reason()))
         return documents
 
+    def first_failure_of(self, pending: Pending) -> bool:
+        """Tell whether the message of a failed reading goes to the dead letters now (one letter each)."""
+        origin = pending.request.origin
+        if origin is None or origin.position.offset in self._lettered:
+            return False
+        if len(self._lettered) < _MOST_LETTERS:
+            self._lettered.add(origin.position.offset)
+        return True
+
     def _settle(self, pending: Pending) -> list[NamedDocument]:
         request, answer = pending.request, pending.answer
         if pending.dropped is not None:
@@ -156,3 +174,21 @@ class RunWork:
     def to_log(self) -> dict[str, Any]:
         """Return the facts worth a log line."""
         return {"run_uid": self.run.uid, "result_uid": self.result.uid, **self.ledger.counts}
+
+    def to_state(self) -> dict[str, Any]:
+        """Return what a restart needs beside run, assembler and the waiting readings, as plain values."""
+        return {
+            "result": self.result.to_state(), "started": self._started, "ledger": self.ledger.to_state(),
+            "snapshot": self.analysis.snapshot(), "closed": self.closed, "order": list(self.pending),
+            "lettered": sorted(self._lettered),
+        }  # fmt: skip
+
+    def restore_state(self, state: Mapping[str, Any], readings: Sequence[Pending]) -> None:
+        """Take up what :meth:`to_state` gave, with the readings that wait."""
+        self.result.restore_state(state["result"])
+        self.ledger = Ledger.from_state(state["ledger"])
+        self.analysis.restore(state["snapshot"])
+        self._started, self.closed = state["started"], state["closed"]
+        self._lettered = set(state["lettered"])
+        by_number = {p.request.seq_num: p for p in readings}
+        self.pending = {n: by_number[n] for n in state["order"]}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from streamproc.errors import DeliveryError
 from streamproc.runs import select_run
 from streamproc.transports.ports import Outgoing
 
-__all__ = ["Delivery", "MemorySink", "MemorySource", "documents"]
+__all__ = ["Delivery", "MemorySink", "MemorySource", "MemoryState", "documents"]
 
 
 def documents(
@@ -60,6 +60,8 @@ class MemorySource:
         self._rewind_limit = rewind_limit
         self._revoked: set[TopicPartition] = set()
         self._untold: list[TopicPartition] = []
+        self._begun: set[TopicPartition] = set()
+        self._leaving: Callable[[Sequence[TopicPartition]], None] | None = None
 
     def append(self, *messages: Document | BadMessage) -> None:
         """Add messages at the end."""
@@ -96,6 +98,32 @@ class MemorySource:
     def assigned(self) -> Sequence[TopicPartition]:
         """Return the partitions of all messages."""
         return sorted({m.position.topic_partition for m in self.messages} - self._revoked)
+
+    def gained(self) -> Sequence[tuple[TopicPartition, int | None]]:
+        """Return the partitions that :meth:`begin` was not called for yet; nothing is committed here."""
+        return [(partition, None) for partition in self.assigned() if partition not in self._begun]
+
+    def begin(self, partition: TopicPartition, offset: int | None) -> None:
+        """Read on from ``offset`` of a partition, or from the read position as it is."""
+        self._begun.add(partition)
+        if offset is not None:
+            rest = [m for m in self.messages if m.position.topic_partition != partition]
+            of_it = [m for m in self.messages if m.position.topic_partition == partition]
+            done = [m for m in of_it if m.position.offset < offset]
+            todo = [m for m in of_it if m.position.offset >= offset]
+            others_done = [m for m in rest if self.messages.index(m) < self.position]
+            self.messages = [*done, *others_done, *todo, *(m for m in rest if m not in others_done)]
+            self.position = len(done) + len(others_done)
+
+    def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
+        """Have ``callback`` called by :meth:`hand_over`."""
+        self._leaving = callback
+
+    def hand_over(self, partition: TopicPartition) -> None:
+        """Take a partition away as a rebalance does: what is finished may still be delivered."""
+        if self._leaving is not None:
+            self._leaving([partition])
+        self.revoke(partition)
 
     def revoke(self, partition: TopicPartition) -> None:
         """Take a partition away: its messages are given out no more, :meth:`revoked` tells of it once."""
@@ -147,14 +175,11 @@ class MemorySink:
         Raises
         ------
         DeliveryError
-            When told to fail, or when a consumed offset goes backwards (no transport may allow that).
+            When told to fail.
         """
         call, self.calls = self.calls, self.calls + 1
         if call in self._fail_at:
             raise DeliveryError(f"delivery {call} was told to fail; nothing of it was kept")
-        for where, offset in consumed.items():
-            if offset < self.committed.get(where, 0):
-                raise DeliveryError(f"the consumed offset of {where} went back to {offset}")
         self.deliveries.append(Delivery(tuple(outgoing), dict(consumed)))
 
     @property
@@ -174,3 +199,29 @@ class MemorySink:
     def close(self) -> None:
         """Take nothing more."""
         self.closed = True
+
+
+class MemoryState:
+    """Reads stored state back from what sinks were given.
+
+    Parameters
+    ----------
+    topic : str
+        The state topic.
+    sinks : MemorySink
+        Oldest first.
+    """
+
+    def __init__(self, topic: str, *sinks: MemorySink) -> None:
+        self._topic, self._sinks = topic, sinks
+
+    def load(self, partition: int) -> Mapping[str, bytes]:
+        """Return the newest value per key of a partition."""
+        newest: dict[str, bytes] = {}
+        for message in (m for sink in self._sinks for m in sink.on_topic(self._topic)):
+            if message.partition != partition:
+                continue
+            newest.pop(message.key.decode(), None)
+            if message.value is not None:
+                newest[message.key.decode()] = bytes(message.value)
+        return newest

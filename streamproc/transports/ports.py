@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from streamproc.documents import BadMessage, Document, TopicPartition
 
-__all__ = ["Outgoing", "Sink", "Source"]
+__all__ = ["Outgoing", "Sink", "Source", "StateReader"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,18 @@ class Source(Protocol):
     def assigned(self) -> Sequence[TopicPartition]:
         """Return the partitions that are read now."""
 
+    def gained(self) -> Sequence[tuple[TopicPartition, int | None]]:
+        """Return the partitions assigned since the last call, with the committed position (None: none yet).
+
+        Nothing of them is polled before :meth:`begin`.
+        """
+
+    def begin(self, partition: TopicPartition, offset: int | None) -> None:
+        """Read a gained partition from ``offset`` on; None: where the transport would begin by itself."""
+
+    def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
+        """Have ``callback`` called, during a poll, while partitions may still be committed before they go."""
+
     def revoked(self) -> Sequence[TopicPartition]:
         """Return the partitions taken away since the last call; their unfinished work is dropped."""
 
@@ -62,9 +74,24 @@ class Sink(Protocol):
 
         Raises
         ------
+        DeliveryAborted
+            Nothing of it counts; the caller may try again.
         DeliveryError
             When it did not finish in its deadline, or another instance took over: end the process.
         """
 
     def close(self) -> None:
         """Flush within the deadline and free everything."""
+
+
+class StateReader(Protocol):
+    """Where the stored open-run state of a partition is read back."""
+
+    def load(self, partition: int) -> Mapping[str, bytes]:
+        """Return the newest value per key of a state partition, decided transactions only.
+
+        Raises
+        ------
+        FatalError
+            Not read within its deadline.
+        """

@@ -16,7 +16,7 @@ from streamproc.settings import DeliverySettings, KafkaSettings
 from streamproc.transports.kafka.connect import connect, milliseconds
 from streamproc.transports.ports import Outgoing
 
-__all__ = ["Committer", "KafkaSink", "make_producer"]
+__all__ = ["Committer", "KafkaSink", "bounded", "close_quietly", "make_producer", "publish"]
 
 _log = structlog.get_logger()
 
@@ -90,8 +90,8 @@ class KafkaSink:
         """
         deadline_s = time.monotonic() + self._delivery.flush_timeout_s
         try:
-            for batch in _bounded(outgoing, self._delivery.max_in_flight_bytes):
-                self._publish(batch, deadline_s)
+            for batch in bounded(outgoing, self._delivery.max_in_flight_bytes):
+                publish(self._producer, batch, deadline_s)
         except (KafkaError, ValueError, TypeError, AssertionError) as error:
             raise DeliveryError(
                 f"publishing did not finish within {self._delivery.flush_timeout_s:g} s: {error}; "
@@ -100,30 +100,42 @@ class KafkaSink:
         if consumed and self._source is not None:
             self._source.commit(consumed, max(0.1, deadline_s - time.monotonic()))
 
-    def _publish(self, batch: Sequence[Outgoing], deadline_s: float) -> None:
-        producer = self._producer
-        sent = [
-            producer.send(o.topic, o.value, key=o.key, headers=list(o.headers), partition=o.partition)
-            for o in batch
-        ]
-        # The client's own flush has been seen to wait for ever; its deadline is the last line.
-        producer.flush(timeout=max(0.001, deadline_s - time.monotonic()))
-        for future, message in zip(sent, batch, strict=True):
-            if not future.succeeded():
-                raise DeliveryError(
-                    f"message to topic {message.topic} was not accepted: "
-                    f"{future.exception or 'no answer of the broker in time'}; end and restart"
-                )
-
     def close(self) -> None:
         """Free everything; what was delivered is already at the broker. Never raises."""
-        try:
-            self._producer.close(timeout=1.0)
-        except Exception as error:
-            _log.info("closing the producer failed", reason=str(error))
+        close_quietly(self._producer)
 
 
-def _bounded(outgoing: Iterable[Outgoing], max_bytes: int) -> Iterable[list[Outgoing]]:
+def publish(producer: KafkaProducer, batch: Sequence[Outgoing], deadline_s: float) -> None:
+    """Hand messages to a producer and wait until the broker has them.
+
+    Raises
+    ------
+    DeliveryError
+        Not accepted by ``deadline_s`` (monotonic clock).
+    """
+    sent = [
+        producer.send(o.topic, o.value, key=o.key, headers=list(o.headers), partition=o.partition)
+        for o in batch
+    ]
+    # The client's own flush has been seen to wait for ever; its deadline is the last line.
+    producer.flush(timeout=max(0.001, deadline_s - time.monotonic()))
+    for future, message in zip(sent, batch, strict=True):
+        if not future.succeeded():
+            raise DeliveryError(
+                f"message to topic {message.topic} was not accepted: "
+                f"{future.exception or 'no answer of the broker in time'}; end and restart"
+            )
+
+
+def close_quietly(producer: KafkaProducer) -> None:
+    """Free a producer; never raises."""
+    try:
+        producer.close(timeout=1.0)
+    except Exception as error:
+        _log.info("closing the producer failed", reason=str(error))
+
+
+def bounded(outgoing: Iterable[Outgoing], max_bytes: int) -> Iterable[list[Outgoing]]:
     """Split into batches of at most ``max_bytes`` (a larger single message is a batch by itself)."""
     batch: list[Outgoing] = []
     size = 0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import structlog
@@ -24,11 +25,19 @@ from kafka.errors import (
 from kafka.structs import OffsetAndMetadata
 
 from streamproc.documents import BadMessage, Document, Position, TopicPartition
-from streamproc.errors import ConfigurationError, DeliveryError, DocumentRefused, FatalError
+from streamproc.errors import (
+    ConfigurationError,
+    DeliveryAborted,
+    DeliveryError,
+    DocumentRefused,
+    FatalError,
+    StreamprocError,
+)
 from streamproc.settings import KafkaSettings, RunsSettings
 from streamproc.transports.codec import DecodeLimits, decode
 from streamproc.transports.kafka.connect import connect, milliseconds
 from streamproc.transports.kafka.rewind import Rewinder
+from streamproc.watchdog import Watchdog
 
 __all__ = ["KafkaSource"]
 
@@ -41,6 +50,8 @@ _LOOK_INTERVAL_S = 1.0
 _JOIN_POLL_S = 0.5
 """Least wait of a poll while the group is joined. kafka-python forgets a join that completes between two
 polls and begins another, which makes all others join again; with short polls that need not end."""
+_LEAVE_TIMEOUT_S = 2.0
+"""How long a leaving partition may wait for the loop to be at its poll; then its work is simply dropped."""
 _MOVED = (CommitFailedError, RebalanceInProgressError, IllegalGenerationError, UnknownMemberIdError)
 
 
@@ -62,6 +73,8 @@ class KafkaSource:
         Bounds of :meth:`rewind_to_start`.
     limits : DecodeLimits or None
         Bounds of a message; by default those of :class:`DecodeLimits` with ``kafka.max_message_bytes``.
+    watchdog : Watchdog or None
+        Ends the process when a look for messages hangs; by default one of its own.
 
     Raises
     ------
@@ -76,8 +89,10 @@ class KafkaSource:
         group: str,
         runs: RunsSettings | None = None,
         limits: DecodeLimits | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self._kafka, self._topic, self._group = kafka, topic, group
+        self._watchdog = watchdog or Watchdog()
         self._limits = limits or DecodeLimits(message_bytes=kafka.max_message_bytes)
         self._runs = runs or RunsSettings()
         self._consumer = connect(kafka, self._make_consumer)
@@ -141,7 +156,8 @@ class KafkaSource:
         if self._joining():
             timeout_s = max(timeout_s, _JOIN_POLL_S)
         try:
-            records = self._consumer.poll(timeout_ms=round(timeout_s * 1000))
+            with self._watchdog.limit("looking for messages", self._kafka.poll_timeout_s):
+                records = self._rebalance.polling(lambda: self._consumer.poll(round(timeout_s * 1000)))
         except KafkaError as error:
             self._judge(error)
             return ()
@@ -233,6 +249,9 @@ class KafkaSource:
         DeliveryError
             Not stored within ``timeout_s`` (s), or another instance took over.
         """
+        if self._rebalance.leaving_now:
+            _log.info("positions not committed while partitions leave; the new owner begins at the last ones")
+            return
         self._pending.update(consumed)
         mine = {(p.topic, p.partition) for p in self._consumer.assignment()}
         self._pending = {p: offset for p, offset in self._pending.items() if p in mine}
@@ -267,11 +286,57 @@ class KafkaSource:
     def resume(self) -> None:
         """Fetch again."""
         self._rebalance.paused = False
-        self._consumer.resume(*self._consumer.paused())
+        self._consumer.resume(*(self._consumer.paused() - self._rebalance.waiting))
 
     def assigned(self) -> Sequence[TopicPartition]:
         """Return the partitions that are read now."""
         return sorted((p.topic, p.partition) for p in self._consumer.assignment())
+
+    def gained(self) -> Sequence[tuple[TopicPartition, int | None]]:
+        """Return the partitions assigned since the last call, with the committed position (None: none yet).
+
+        Raises
+        ------
+        FatalError
+            The committed positions cannot be read.
+        """
+        timeout_ms = milliseconds(self._kafka.request_timeout_s)
+        try:
+            return [
+                ((p.topic, p.partition), self._consumer.committed(p, timeout_ms=timeout_ms))
+                for p in self._rebalance.take_gained()
+            ]
+        except KafkaError as error:
+            raise FatalError(f"committed positions of group {self._group}: {error}") from error
+
+    def begin(self, partition: TopicPartition, offset: int | None) -> None:
+        """Read a gained partition from ``offset`` on; None: where ``kafka.from_beginning`` says."""
+        where = KafkaPartition(*partition)
+        if where not in self._consumer.assignment():
+            return
+        if offset is not None:
+            self._consumer.seek(where, offset)
+        self._rebalance.begun(where)
+
+    def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
+        """Have ``callback`` called, during a poll, while partitions may still be committed before they go."""
+        self._rebalance.leaving = callback
+
+    def group_metadata(self) -> Any:
+        """Return who we were in the group when :meth:`revoked` last told what is ours.
+
+        Not who we are now: the client goes on by itself, and a partition that was lost meanwhile must not be
+        committed in the name of a newer membership.
+
+        Raises
+        ------
+        DeliveryAborted
+            We are no member at present; a broker would not fence that.
+        """
+        metadata = self._rebalance.metadata
+        if metadata is None or metadata.generation_id < 0 or not metadata.member_id:
+            raise DeliveryAborted(f"not a member of group {self._group} at present")
+        return metadata
 
     def revoked(self) -> Sequence[TopicPartition]:
         """Return the partitions taken away since the last call; their unfinished work is dropped."""
@@ -305,31 +370,88 @@ class KafkaSource:
 
 
 class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Remembers what was taken away, and keeps new partitions paused while the topic is paused."""
+    """Remembers what came and went; what came stays paused until its stored state is restored.
+
+    kafka-python calls a listener from a thread of its own, also between two polls. So the thread that polls
+    holds a lock except while it polls, and what is finished is delivered under that lock.
+    """
 
     def __init__(self, consumer: KafkaConsumer) -> None:
         self.paused = False
         self.ever_assigned = False
+        self.leaving: Callable[[Sequence[TopicPartition]], None] | None = None
+        self.leaving_now = False
+        self.waiting: set[KafkaPartition] = set()
+        self.metadata: Any = None
         self._consumer = consumer
+        self._loop = threading.Lock()
+        self._loop.acquire()
+        self._books = threading.Lock()
+        self._failure: StreamprocError | None = None
         self._taken: list[TopicPartition] = []
+        self._gained: list[KafkaPartition] = []
+
+    def polling(self, poll: Callable[[], Any]) -> Any:
+        """Do a poll, during which partitions may leave; raise what their delivery raised."""
+        self._loop.release()
+        try:
+            records = poll()
+        finally:
+            self._loop.acquire()
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+        return records
 
     def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
-        """Note the new partitions."""
+        """Note the new partitions and keep them from being read."""
         partitions = list(assigned)
-        if partitions:
-            self.ever_assigned = True
-        if self.paused:
-            self._consumer.pause(*partitions)
+        with self._books:
+            if partitions:
+                self.ever_assigned = True
+                self._consumer.pause(*partitions)
+            self.waiting.update(partitions)
+            self._gained += partitions
 
     def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
-        """Note what goes to another member."""
-        self._taken += [(p.topic, p.partition) for p in revoked]
+        """Have what is finished delivered, and note what goes to another member."""
+        partitions = list(revoked)
+        ours = [(p.topic, p.partition) for p in partitions if p not in self.waiting]
+        if ours and self.leaving is not None and self._loop.acquire(timeout=_LEAVE_TIMEOUT_S):
+            self.leaving_now, self.metadata = True, self._consumer.group_metadata()
+            try:
+                self.leaving(ours)
+            except StreamprocError as error:
+                self._failure = error
+            finally:
+                self.leaving_now = False
+                self._loop.release()
+        self.on_partitions_lost(partitions)
 
     def on_partitions_lost(self, lost: Iterable[KafkaPartition]) -> None:
         """Note what went to another member while we were away."""
-        self.on_partitions_revoked(lost)
+        with self._books:
+            for partition in lost:
+                self._taken.append((partition.topic, partition.partition))
+                self.waiting.discard(partition)
+                self._gained = [p for p in self._gained if p != partition]
 
     def take_revoked(self) -> list[TopicPartition]:
-        """Return and forget what was taken away."""
-        taken, self._taken = self._taken, []
+        """Return and forget what was taken away; from now on we are who we are at this moment."""
+        with self._books:
+            self.metadata = self._consumer.group_metadata()
+            taken, self._taken = self._taken, []
         return taken
+
+    def take_gained(self) -> list[KafkaPartition]:
+        """Return and forget what was assigned."""
+        with self._books:
+            gained, self._gained = self._gained, []
+        return gained
+
+    def begun(self, partition: KafkaPartition) -> None:
+        """Let a partition be read, unless the whole topic is paused."""
+        with self._books:
+            self.waiting.discard(partition)
+            if not self.paused:
+                self._consumer.resume(partition)

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import contextlib
 import random
 import threading
 
@@ -114,26 +113,6 @@ def test_nothing_is_committed_before_its_result_is_delivered(bench):
         assert events_before <= done
 
 
-def test_a_restart_anywhere_ends_with_the_same_documents(bench, tmp_path):
-    from streamproc.results import deduplicate
-
-    pairs = stream_run(FRAMES, tmp_path / "f.h5")
-    expected = bench(documents(pairs), tmp_path).run().results()
-    for fail_at in range(6):
-        first = bench(documents(pairs), tmp_path, sink=MemorySink(fail_at=[fail_at]), batch_size=2)
-        with contextlib.suppress(DeliveryError):
-            first.run()
-        start = first.sink.committed.get(("memory", 0), 0)
-        source = MemorySource(documents(pairs), start_at=start)
-        second = bench([], tmp_path, source=source).run()
-        conflicts = []
-        both = deduplicate(
-            [*first.results(), *second.results()], on_conflict=lambda n, d, c=conflicts: c.append(d["uid"])
-        )
-        assert str(sorted(map(str, both))) == str(sorted(map(str, expected)))
-        assert conflicts == []
-
-
 def test_policy_latest_drops_the_older_and_says_so(bench, toy):
     gate = threading.Event()
     pairs = inline_run([np.full((4, 4), n, np.uint16) for n in range(40)])
@@ -157,7 +136,7 @@ def test_policy_every_pauses_the_source_and_loses_nothing(bench, toy):
     for _ in range(12):
         b.service.step()
     assert b.source.paused
-    assert len(b.service._desk.works["run-inline"].pending) <= 15
+    assert len(b.service._lanes["memory", 0].desk.works["run-inline"].pending) <= 15
     gate.set()
     assert b.run().ledgers()[0]["done"] == 60
 
@@ -169,7 +148,7 @@ def test_a_fly_scan_announced_at_once_stays_folded_up(bench, toy, tmp_path):
     b = bench(documents(pairs), tmp_path, toy=toy(gate=gate), frames={"max_waiting_frames": 10})
     for _ in range(5):
         b.service.step()
-    assert len(b.service._desk.works["run-fly"].pending) <= 10
+    assert len(b.service._lanes["memory", 0].desk.works["run-fly"].pending) <= 10
     gate.set()
     assert b.run().ledgers()[0]["done"] == 300
     assert b.sink.committed == {("memory", 0): len(pairs)}

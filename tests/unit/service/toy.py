@@ -24,7 +24,7 @@ from streamproc.observability.metrics import ServiceMetrics
 from streamproc.runs import RunTracker
 from streamproc.service import Service, ServiceParts
 from streamproc.settings import load_settings
-from streamproc.testing.memory import MemorySink, MemorySource
+from streamproc.testing.memory import MemorySink, MemorySource, MemoryState
 from streamproc.transports.codec import decode
 
 
@@ -112,7 +112,16 @@ class Bench:
     """A service on memory transports with everything at hand."""
 
     def __init__(
-        self, messages, tmp_path=None, *, toy=None, batch_size=100, sink=None, source=None, **overrides
+        self,
+        messages,
+        tmp_path=None,
+        *,
+        toy=None,
+        batch_size=100,
+        sink=None,
+        source=None,
+        before=(),
+        **overrides,
     ):
         base = {
             "frames": {
@@ -133,7 +142,8 @@ class Bench:
             source=self.source,
             sink=self.sink,
             analysis=toy or Toy(),
-            tracker=RunTracker(self.settings.runs.max_open, self.settings.runs.idle_timeout_s),
+            state=MemoryState(self.settings.state_topic("toy"), *before),
+            make_tracker=lambda: RunTracker(self.settings.runs.max_open, self.settings.runs.idle_timeout_s),
             reader=FrameReader(PathPolicy(roots, {}), max_frame_bytes=10**8),
             metrics=self.metrics,
         )

@@ -1,0 +1,282 @@
+"""Lane: all that the documents of one input partition have led to, and how it is stored and restored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from streamproc.analysis import Analysis, FrameFailure
+from streamproc.documents import BadMessage, Document, TopicPartition
+from streamproc.errors import DocumentRefused, FatalError, Where
+from streamproc.frames.requests import FrameRequest
+from streamproc.runs import NeedsRewind, Outcome, Skipped
+from streamproc.service.desk import Desk
+from streamproc.service.outbox import Unsent
+from streamproc.service.records import Record, fill, restore_run, run_records
+from streamproc.service.store import LANE, Changes, LaneStore, by_owner
+from streamproc.service.work import Pending, RunWork
+from streamproc.settings import Settings
+
+if TYPE_CHECKING:
+    from streamproc.service.loop import ServiceParts
+
+__all__ = ["Lane"]
+
+_log = structlog.get_logger()
+
+
+class Lane:
+    """One input partition at work.
+
+    Parameters
+    ----------
+    partition : (str, int)
+        Topic and partition.
+    parts : ServiceParts
+        Source (to look back), clock, metrics, reader.
+    analysis : Analysis
+        The loaded analysis.
+    settings : Settings
+        Bounds and deadlines.
+    elsewhere : callable
+        Tells which other lane a document's run is open in, None for none.
+    """
+
+    def __init__(
+        self,
+        partition: TopicPartition,
+        parts: ServiceParts,
+        analysis: Analysis,
+        settings: Settings,
+        elsewhere: Callable[[Document], TopicPartition | None],
+    ) -> None:
+        self.partition = partition
+        self.unsent: list[Unsent] = []
+        self.dropped = False
+        self.tracker = parts.make_tracker()
+        self.desk = Desk(analysis, settings.frames.dark_stream, settings.frames.max_waiting_frames)
+        self._parts, self._settings, self._elsewhere = parts, settings, elsewhere
+        self._store = LaneStore(settings.kafka.max_message_bytes)
+        self._through = self._resume = 0
+        self._moved = False
+        self._touched: dict[str, None] = {}
+        self._unread: list[Pending] = []
+        self._stored_offset = 0
+
+    # -- positions ----------------------------------------------------------------------------------------
+
+    @property
+    def offset(self) -> int:
+        """Oldest position whose message is still needed; what a restart reads from."""
+        inline = (p.request.position.offset for p in self._pending() if p.inline)
+        return min(inline, default=self._through) if self._through else 0
+
+    @property
+    def changed(self) -> bool:
+        """True when there is something to commit."""
+        return self._moved or bool(self.unsent) or bool(self._touched)
+
+    def _pending(self) -> Iterator[Pending]:
+        return (p for work in self.desk.works.values() for p in work.pending.values())
+
+    # -- documents ----------------------------------------------------------------------------------------
+
+    def take(self, message: Document | BadMessage) -> None:
+        """Take one message of the partition; nothing of it goes further than this lane."""
+        offset = message.position.offset
+        if offset < self._resume:
+            self._read_again(message)
+            return
+        self._through, self._moved = offset + 1, True
+        if self._unread:
+            self._give_up_unread()
+        if isinstance(message, BadMessage):
+            self.dead_letter(message, message.reason, "undecodable")
+            return
+        self._parts.metrics.document(message.name)
+        self._feed(message)
+
+    def _feed(self, document: Document) -> None:
+        try:
+            self.handle(self.tracker.feed(document))
+        except DocumentRefused as error:
+            self.dead_letter(document, error.message, "refused", error.where)
+        except Exception as error:  # one document must not end the service; it is kept with its traceback
+            _log.exception(
+                "document could not be handled", name=document.name, position=str(document.position)
+            )
+            self.dead_letter(document, f"{type(error).__name__}: {error}", "unexpected")
+
+    def handle(self, outcomes: Sequence[Outcome]) -> None:
+        """Act on what the tracker says."""
+        for outcome in outcomes:
+            if isinstance(outcome, Skipped):
+                self._parts.metrics.skipped(outcome.kind)
+            elif isinstance(outcome, NeedsRewind):
+                self._rewind(outcome)
+            else:
+                self._touched[outcome.run.uid] = None
+                self.desk.handle(outcome, self._expect)
+
+    def _rewind(self, lost: NeedsRewind) -> None:
+        """Bring in what came before a document of a run joined in the middle."""
+        other = self._elsewhere(lost.document)
+        if other is not None:
+            raise DocumentRefused(
+                f"{lost.document.name} of a run whose other documents are in partition {other[1]}: give all "
+                "documents of a run one message key, so that they stay in one partition and in order",
+                Where(position=str(lost.document.position)),
+            )
+        earlier = self._parts.source.rewind_to_start(lost.run_uid, lost.document)
+        _log.info("joined a run in the middle", needs=lost.reference, found=len(earlier))
+        for message in earlier:
+            if isinstance(message, Document):
+                try:
+                    self.handle([o for o in self.tracker.feed(message) if not isinstance(o, NeedsRewind)])
+                except DocumentRefused as error:
+                    _log.info("an earlier document was refused", reason=error.message)
+        again = self.tracker.feed(lost.document)
+        if any(isinstance(o, NeedsRewind) for o in again):
+            again = self.tracker.adopt(lost.document)
+        self.handle([o for o in again if not isinstance(o, NeedsRewind)])
+
+    def _expect(self, work: RunWork, document: Document, requests: Sequence[FrameRequest]) -> None:
+        deadline_s = self._parts.clock() + self._settings.frames.wait_s
+        for request in requests:
+            work.expect(request, deadline_s)
+        if self._settings.service.policy == "latest":
+            work.drop_older(self._settings.service.workers)
+
+    def unfold(self) -> bool:
+        """Take more of the readings that a long fly scan announced at once."""
+        unfolded = False
+        for work in self.desk.works.values():
+            room = self._settings.frames.max_waiting_frames - len(work.pending)
+            if work.assembler.waiting and room > 0:
+                deadline_s = self._parts.clock() + self._settings.frames.wait_s
+                for request in work.assembler.take(room):
+                    work.expect(request, deadline_s)
+                self._touched[work.run.uid] = None
+                unfolded = True
+        return unfolded
+
+    def expire(self, now_s: float) -> None:
+        """Close the runs that have been silent for too long."""
+        self.handle(self.tracker.expire(now_s))
+
+    def touch(self, run_uid: str) -> None:
+        """Note that a run's state is another now."""
+        self._touched[run_uid] = None
+
+    def dead_letter(
+        self, message: Document | BadMessage, reason: str, kind: str, where: Where | None = None
+    ) -> None:
+        """Keep a message that cannot be used, with the reason."""
+        self.unsent.append(Unsent.dead_letter(message, reason, kind, where))
+        self._parts.metrics.dead_letter(kind)
+        _log.warning("dead letter", position=str(message.position), reason=reason, kind=kind)
+
+    # -- messages read again after a restart --------------------------------------------------------------
+
+    def _read_again(self, message: Document | BadMessage) -> None:
+        """Take the arrays that waiting readings need from a message whose documents are in the state."""
+        wanting = [p for p in self._unread if p.request.position.offset == message.position.offset]
+        if isinstance(message, Document):
+            wanting = [p for p in wanting if not fill(p, message)]
+        self._fail_unread(wanting, "its message was read again and has no such reading")
+        self._unread = [p for p in self._unread if p.unread and p.answer is None]
+        if message.position.offset + 1 == self._resume:
+            self._give_up_unread()
+
+    def _give_up_unread(self) -> None:
+        self._fail_unread(self._unread, "its message was no longer in the topic after a restart")
+        self._unread = []
+
+    def _fail_unread(self, readings: Sequence[Pending], reason: str) -> None:
+        for pending in readings:
+            pending.unread = False
+            pending.answer = FrameFailure(pending.request.seq_num, reason)
+            self._touched[pending.request.run_uid] = None
+
+    # -- stored state -------------------------------------------------------------------------------------
+
+    def state_changes(self) -> list[Changes]:
+        """Return what has to be stored so that this moment can be restored."""
+        changes = []
+        for uid in self._touched:
+            run = self._run(uid)
+            records = () if run is None else run_records(run, self.tracker, self.desk)
+            changes.append(self._store.changes(uid, records))
+        changes.append(self._store.changes(LANE, self._lane_records()))
+        return changes
+
+    def stored(self, changes: Sequence[Changes], sent: int) -> None:
+        """Note that ``changes`` and the first ``sent`` messages of :attr:`unsent` are delivered."""
+        for change in changes:
+            self._store.accept(change)
+        self.unsent = self.unsent[sent:]
+        self._touched.clear()
+        self._moved = False
+        self._stored_offset = self.offset
+
+    def restore(self, records: Mapping[str, bytes], committed: int | None) -> int | None:
+        """Take up stored records; returns the position to read from, None where nothing is known.
+
+        Parameters
+        ----------
+        records : Mapping
+            Newest value per key.
+        committed : int or None
+            What the group has committed.
+
+        Raises
+        ------
+        FatalError
+            The records cannot be understood.
+        """
+        owners = by_owner(records)
+        try:
+            own = self._store.restore(LANE, owners.pop(LANE, {}))
+            if "position" not in own:
+                return committed
+            position = own["position"]
+            if committed is not None and committed not in (position["offset"], position["before"]):
+                return self._drop_stored(owners, position["offset"], committed)
+            self.tracker.restore_memory(own["memory"])
+            deadline_s = self._parts.clock() + self._settings.frames.wait_s
+            for uid, parts in owners.items():
+                if "" in parts:
+                    restore_run(self._store.restore(uid, parts), self.tracker, self.desk, deadline_s)
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise FatalError(
+                f"open-run state of partition {self.partition[1]} cannot be read ({type(error).__name__}: "
+                f"{error}); was it written by another version? Finish the open runs with that version, or "
+                "delete the state topic: open runs are then read again from their start"
+            ) from error
+        self._through = self._resume = position["through"]
+        self._stored_offset = position["offset"]
+        self._unread = [p for p in self._pending() if p.unread]
+        if position["offset"] >= self._resume:
+            self._give_up_unread()
+        return int(position["offset"])
+
+    def _drop_stored(self, owners: Mapping[str, Any], stored: int, committed: int) -> int:
+        _log.warning(
+            "the group's position was moved; open-run state is dropped and runs are read again",
+            partition=self.partition[1], stored=stored, committed=committed, runs=len(owners),
+        )  # fmt: skip
+        for uid, parts in owners.items():
+            self._store.restore(uid, parts)
+            self._touched[uid] = None
+        return committed
+
+    def _lane_records(self) -> Iterator[Record]:
+        position = {"through": self._through, "offset": self.offset, "before": self._stored_offset}
+        yield Record("position", None, lambda: position)
+        yield Record("memory", self.tracker.memory_version, self.tracker.memory_state)
+
+    def _run(self, uid: str) -> Any:
+        work = self.desk.works.get(uid)
+        return work.run if work is not None else self.tracker.open_runs.get(uid)

@@ -1,0 +1,110 @@
+"""KafkaState: the stored open-run state of a partition, read back when the partition is taken over."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import structlog
+from kafka import KafkaConsumer
+from kafka import TopicPartition as KafkaPartition
+from kafka.errors import KafkaError
+
+from streamproc.errors import FatalError
+from streamproc.settings import DeliverySettings, KafkaSettings
+from streamproc.transports.kafka.connect import connect, milliseconds
+
+__all__ = ["KafkaState"]
+
+_log = structlog.get_logger()
+
+_FETCH_BYTES = 32 * 1024 * 1024
+
+
+class KafkaState:
+    """Reads one partition of the compacted state topic to its end.
+
+    Parameters
+    ----------
+    kafka, delivery
+        Broker; ``delivery.restore_timeout_s`` is the deadline of :meth:`load`.
+    topic : str
+        The state topic.
+    """
+
+    def __init__(self, kafka: KafkaSettings, delivery: DeliverySettings, topic: str) -> None:
+        self._kafka, self._topic = kafka, topic
+        self._timeout_s = delivery.restore_timeout_s
+
+    def load(self, partition: int) -> Mapping[str, bytes]:
+        """Return the newest value per key.
+
+        The end is the one that uncommitted readers see. A former owner's last transaction may still be
+        undecided; it is waited for, because its positions and its state count or do not count together.
+
+        Raises
+        ------
+        FatalError
+            Not read within ``delivery.restore_timeout_s``.
+        ConfigurationError
+            No right to read the topic.
+        """
+        deadline_s = time.monotonic() + self._timeout_s
+        where = KafkaPartition(self._topic, partition)
+        try:
+            end = self._end(where)
+            return self._read(where, end, deadline_s)
+        except KafkaError as error:
+            raise FatalError(f"reading state topic {self._topic}/{partition}: {error}") from error
+
+    def _end(self, where: KafkaPartition) -> int:
+        consumer = connect(self._kafka, lambda options: self._consumer(options, "read_uncommitted"))
+        try:
+            ends = consumer.end_offsets([where], milliseconds(self._timeout_s))
+        finally:
+            consumer.close(autocommit=False, timeout_ms=1000)
+        return int(ends[where])
+
+    def _read(self, where: KafkaPartition, end: int, deadline_s: float) -> dict[str, bytes]:
+        consumer = connect(self._kafka, lambda options: self._consumer(options, "read_committed"))
+        newest: dict[str, bytes] = {}
+        try:
+            consumer.assign([where])
+            consumer.seek_to_beginning(where)
+            while consumer.position(where, timeout_ms=milliseconds(self._timeout_s)) < end:
+                if time.monotonic() > deadline_s:
+                    raise FatalError(
+                        f"state topic {where.topic}/{where.partition} not read to {end} within "
+                        f"{self._timeout_s:g} s (delivery.restore_timeout_s): a transaction is undecided, or "
+                        "the broker is slow"
+                    )
+                for batch in consumer.poll(timeout_ms=200).values():
+                    for record in batch:
+                        _take(newest, record)
+        finally:
+            consumer.close(autocommit=False, timeout_ms=1000)
+        return newest
+
+    def _consumer(self, options: dict[str, Any], isolation: str) -> KafkaConsumer:
+        return KafkaConsumer(
+            **options,
+            group_id=None,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level=isolation,
+            allow_auto_create_topics=False,
+            max_poll_records=5000,
+            fetch_max_wait_ms=20,
+            max_partition_fetch_bytes=_FETCH_BYTES,
+            receive_message_max_bytes=2 * self._kafka.max_message_bytes + 2 * _FETCH_BYTES,
+            retry_backoff_ms=20,
+        )
+
+
+def _take(newest: dict[str, bytes], record: Any) -> None:
+    """Keep a record; the order of keys is that of their newest records."""
+    key = record.key.decode() if record.key else ""
+    newest.pop(key, None)
+    if record.value is not None:
+        newest[key] = record.value
