@@ -45,16 +45,16 @@ class Source(Protocol):
         """Return the partitions that are read now."""
 
     def gained(self) -> Sequence[tuple[TopicPartition, int | None]]:
-        """Return the partitions assigned since the last call, with the committed position (None: none yet).
-
-        Nothing of them is polled before :meth:`begin`.
-        """
+        """Return the partitions assigned since the last call, with the committed position (None: none yet)."""
 
     def begin(self, partition: TopicPartition, offset: int | None) -> None:
         """Read a gained partition from ``offset`` on; None: where the transport would begin by itself."""
 
     def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
-        """Have ``callback`` called, during a poll, while partitions may still be committed before they go."""
+        """Have ``callback`` called, during a poll, while partitions may still be committed before they go.
+
+        From then on nothing of a gained partition is polled before :meth:`begin`.
+        """
 
     def revoked(self) -> Sequence[TopicPartition]:
         """Return the partitions taken away since the last call; their unfinished work is dropped."""

@@ -323,7 +323,8 @@ def test_a_dead_letter_keeps_the_bytes_and_says_why_and_where(beamline, opened):
         "partition": b"2",
         "offset": b"7",
         "analysis": b"phase-map",
-        "first_s": b"12.500",
+        "kind": b"refused",
+        "first_s": b"99.000",
         "last_s": b"99.000",
     }
 

@@ -319,7 +319,10 @@ class KafkaSource:
         self._rebalance.begun(where)
 
     def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
-        """Have ``callback`` called, during a poll, while partitions may still be committed before they go."""
+        """Have ``callback`` called, during a poll, while partitions may still be committed before they go.
+
+        From then on a gained partition is not read before :meth:`begin`.
+        """
         self._rebalance.leaving = callback
 
     def group_metadata(self) -> Any:
@@ -407,10 +410,12 @@ class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
         """Note the new partitions and keep them from being read."""
         partitions = list(assigned)
         with self._books:
-            if partitions:
-                self.ever_assigned = True
-                self._consumer.pause(*partitions)
-            self.waiting.update(partitions)
+            self.ever_assigned = self.ever_assigned or bool(partitions)
+            held = partitions if self.paused or self.leaving is not None else []
+            if held:
+                self._consumer.pause(*held)
+            if self.leaving is not None:
+                self.waiting.update(partitions)
             self._gained += partitions
 
     def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
