@@ -127,7 +127,7 @@ time.sleep(100)
 def test_stop_removes_processes_and_temporary_folder():
     with Broker() as broker:
         (process,) = broker.processes
-        folder = broker._folder
+        folder = broker.nodes[0].folder.parent
         assert folder.is_dir()
     assert not alive(process.pid) and not folder.exists()
 

@@ -2,5 +2,7 @@
 
 from streamproc.transports.broker.jars import ensure_jars, kafka_version
 from streamproc.transports.broker.process import Broker
+from streamproc.transports.broker.users import SERVICE, toml_table
+from streamproc.transports.kafka.users import Right, service_rights
 
-__all__ = ["Broker", "ensure_jars", "kafka_version"]
+__all__ = ["SERVICE", "Broker", "Right", "ensure_jars", "kafka_version", "service_rights", "toml_table"]

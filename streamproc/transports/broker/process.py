@@ -4,60 +4,62 @@ from __future__ import annotations
 
 import atexit
 import base64
-import contextlib
-import ctypes
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings
+from streamproc.transports.broker.folders import TemporaryFolder, choose_ports, is_free, remove_abandoned
 from streamproc.transports.broker.jars import ensure_jars
 from streamproc.transports.broker.java import find_java
-from streamproc.transports.broker.properties import Node, node_properties, render
+from streamproc.transports.broker.node import NodeProcess, Starter
+from streamproc.transports.broker.properties import ADMIN, Certificates, Node, node_properties, render
+from streamproc.transports.broker.users import SERVICE, Users
 from streamproc.transports.kafka.connect import brokers_seen
 
 __all__ = ["Broker"]
 
-_LOG_TAIL_LINES = 15
 _STOP_TIMEOUT_S = 8.0
 _POLL_S = 0.05
-_PR_SET_PDEATHSIG = 1
+_LOOK_TIMEOUT_S = 2.0
 
 
 class Broker:
-    """A single-machine Apache Kafka (KRaft), a context manager.
+    """Apache Kafka (KRaft) on this machine, a context manager.
 
-    The nodes end with this process, however it ends (on Linux the kernel sees to it when :meth:`start` runs
-    in the main thread; else at exit).
+    The nodes end with this process, however it ends (on Linux the kernel sees to it; else at exit).
 
     Parameters
     ----------
     folder : Path or None
-        Where topics are kept; None: a temporary folder that :meth:`stop` removes.
+        Where topics are kept; None: a temporary folder that :meth:`stop` removes, or else the next start of
+        any broker.
     port : int
         Port of the first node; 0: any free one.
     nodes : int
-        Number of nodes.
+        Number of nodes; three keep every message three times and go on when one is lost.
     heap_mb : int
-        Java heap of each node (MB).
+        Largest Java heap of each node (MB).
     host : str
         Address to listen on.
     properties : Mapping or None
         Laid over the properties of every node.
+    tls : bool
+        Clients' connections are encrypted and want a log-in (SASL_SSL, SCRAM-SHA-512), and users have only
+        the rights they were given; :attr:`users` gives them.
+    certificate_days : float
+        How long the certificate that clients see is valid (days), counted from the start; negative: expired.
     start_timeout_s : float
-        Deadline for the first answer (s).
+        Deadline for the first answer (s), also of :meth:`restart_node`.
     tell : callable or None
         Gets a line now and then while jars are fetched; by default they go to stderr.
     """
@@ -71,26 +73,46 @@ class Broker:
         heap_mb: int = 512,
         host: str = "127.0.0.1",
         properties: Mapping[str, str] | None = None,
-        start_timeout_s: float = 60.0,
+        tls: bool = False,
+        certificate_days: float = 365.0,
+        start_timeout_s: float = 120.0,
         tell: Callable[[str], None] | None = None,
     ) -> None:
         self._kept, self._port, self._count = folder, port, nodes
         self._heap_mb, self._host, self._extra = heap_mb, host, dict(properties or {})
+        self._tls, self._certificate_days = tls, certificate_days
         self._start_timeout_s = start_timeout_s
         self._tell = tell or (lambda line: print(line, file=sys.stderr, flush=True))
-        self._folder: Path | None = None
-        self._nodes: list[Node] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._temporary: TemporaryFolder | None = None
+        self._starter: Starter | None = None
+        self._nodes: list[NodeProcess] = []
+        self._users: Users | None = None
 
     @property
     def bootstrap(self) -> str:
         """Addresses for clients, ``HOST:PORT`` joined by commas."""
-        return ",".join(node.address for node in self._nodes)
+        return ",".join(node.address for node in self.nodes)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes; their places in this list are what the methods about one node take."""
+        return [node.node for node in self._nodes]
 
     @property
     def processes(self) -> list[subprocess.Popen[bytes]]:
-        """The node processes, for tests that kill or freeze one."""
-        return list(self._processes)
+        """The process of each node, for tests."""
+        return [node.process for node in self._nodes if node.process is not None]
+
+    @property
+    def users(self) -> Users:
+        """Users and their rights, of a broker with ``tls``."""
+        if self._users is None:
+            raise ConfigurationError("a broker without tls has no users")
+        return self._users
+
+    def kafka_table(self, user: str = SERVICE) -> dict[str, str]:
+        """Return the ``[kafka]`` settings with which ``user`` reaches this broker, password included."""
+        return self.users.table_with_password(user) if self._tls else {"bootstrap": self.bootstrap}
 
     def __enter__(self) -> Self:
         return self.start()
@@ -109,38 +131,44 @@ class Broker:
             No Java, no jars, port in use, or no answer within the deadline (with the end of the log).
         """
         java, jars = find_java(), ensure_jars(self._tell)
-        self._folder = self._kept or Path(tempfile.mkdtemp(prefix="streamproc-kafka-"))
-        self._nodes = self._plan(self._folder)
+        remove_abandoned()
         atexit.register(self.stop)
         try:
-            command = self._command(java, jars)
+            self._temporary = TemporaryFolder() if self._kept is None else None
+            folder = self._temporary.path if self._temporary else self._kept
+            assert folder is not None
+            self._starter = Starter()
+            nodes, command = self._plan(folder), self._command(java, jars)
+            self._nodes = [NodeProcess(node, command, self._starter) for node in nodes]
+            self._prepare(folder, nodes)
             for node in self._nodes:
-                self._prepare(command, node)
-            self._processes = [self._spawn(command, node) for node in self._nodes]
+                node.start()
             self._wait()
+            if self._users is not None:
+                for user in (ADMIN, SERVICE):
+                    self._users.add(user)
         except BaseException:
             self.stop()
             raise
         return self
 
     def stop(self) -> None:
-        """End all nodes: SIGTERM, after some seconds SIGKILL; remove the folder if it was temporary."""
+        """End all nodes, also frozen ones: SIGTERM, after some seconds SIGKILL; remove a temporary folder."""
         atexit.unregister(self.stop)
-        # Nothing that was put into a temporary folder needs a clean shutdown.
-        first = signal.SIGTERM if self._kept else signal.SIGKILL
-        for process in self._processes:
-            _signal(process, first)
+        for node in self._nodes:
+            # Nothing that was put into a temporary folder needs a clean shutdown.
+            if self._kept is None:
+                node.signal(signal.SIGKILL)
+            else:
+                node.ask_to_end()
         deadline_s = time.monotonic() + _STOP_TIMEOUT_S
-        for process in self._processes:
-            try:
-                process.wait(max(0.0, deadline_s - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                _signal(process, signal.SIGKILL)
-                process.wait()
-        self._processes = []
-        if self._folder is not None and self._kept is None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder = None
+        for node in self._nodes:
+            node.await_end(max(0.0, deadline_s - time.monotonic()))
+        if self._starter is not None:
+            self._starter.end()
+        if self._temporary is not None:
+            self._temporary.remove()
+        self._nodes, self._starter, self._temporary, self._users = [], None, None, None
 
     def check(self) -> None:
         """Raise when a node has ended on its own.
@@ -150,22 +178,48 @@ class Broker:
         ConfigurationError
             With the end of that node's log.
         """
-        for process, node in zip(self._processes, self._nodes, strict=True):
-            if process.poll() is not None:
-                raise ConfigurationError(
-                    f"the broker ended with code {process.returncode}; the end of its log:\n{_tail(node)}"
-                )
+        for node in self._nodes:
+            node.check()
+
+    def kill_node(self, index: int) -> None:
+        """End a node at once (SIGKILL), frozen or not; :meth:`restart_node` brings it back."""
+        self._nodes[index].kill()
+
+    def freeze_node(self, index: int) -> None:
+        """Stop a node where it is (SIGSTOP): its connections stay open and nothing answers."""
+        self._nodes[index].freeze()
+
+    def thaw_node(self, index: int) -> None:
+        """Let a frozen node go on (SIGCONT)."""
+        self._nodes[index].thaw()
+
+    def restart_node(self, index: int) -> None:
+        """Start a node again on its folder and port (one that runs is killed first).
+
+        Returns when all nodes that are neither killed nor frozen answer and know each other.
+
+        Raises
+        ------
+        ConfigurationError
+            It does not start, or not within the deadline.
+        """
+        node = self._nodes[index]
+        node.kill()
+        node.start()
+        self._wait()
 
     def _plan(self, folder: Path) -> list[Node]:
-        if self._port and not _is_free(self._host, self._port):
+        if self._port and not is_free(self._host, self._port):
             raise ConfigurationError(
                 f"port {self._port} of {self._host} is in use: another broker? Give --port, or use it with "
                 f"--bootstrap {self._host}:{self._port}"
             )
-        free = _free_ports(self._host, 2 * self._count)
-        ports = [self._port or free[0], *free[2::2]]
+        ports = choose_ports(self._host, 3 * self._count)
+        clients = [self._port or ports[0], *ports[1 : self._count]]
+        controllers, inner = ports[self._count : 2 * self._count], ports[2 * self._count :]
+        folder = folder.resolve()
         return [
-            Node(i + 1, self._host, ports[i], free[2 * i + 1], folder / f"node-{i + 1}")
+            Node(i + 1, self._host, clients[i], controllers[i], inner[i], folder / f"node-{i + 1}")
             for i in range(self._count)
         ]
 
@@ -182,100 +236,55 @@ class Broker:
             os.pathsep.join(map(str, jars)),
         ]
 
-    def _prepare(self, command: list[str], node: Node) -> None:
-        """Write the properties; format the storage of a folder that is new."""
+    def _prepare(self, folder: Path, nodes: list[Node]) -> None:
+        """Write certificates and properties; format the storage of a folder that is new."""
+        folder = folder.resolve()
         try:
-            node.folder.mkdir(parents=True, exist_ok=True)
-            properties = node.folder / "server.properties"
-            properties.write_text(render(node_properties(node, self._nodes, self._extra)))
+            certificates = self._certify(folder) if self._tls else None
+            for node in nodes:
+                node.folder.mkdir(parents=True, exist_ok=True)
+                properties = node_properties(node, nodes, certificates, self._extra)
+                (node.folder / "server.properties").write_text(render(properties))
+            self._users = Users(folder, nodes, certificates) if certificates is not None else None
         except OSError as error:
-            raise ConfigurationError(f"broker folder {node.folder}: {error}") from error
-        if (node.folder / "data" / "meta.properties").exists():
-            return
-        tool = [
-            *command,
-            "kafka.tools.StorageTool",
-            "format",
-            "-t",
-            self._cluster_id(),
-            "-c",
-            str(properties),
-        ]
+            raise ConfigurationError(f"broker folder {folder}: {error}") from error
+        cluster = _cluster_id(folder)
+        with ThreadPoolExecutor(len(nodes)) as pool:
+            for made in [pool.submit(node.format, cluster, self._start_timeout_s) for node in self._nodes]:
+                made.result()
+
+    def _certify(self, folder: Path) -> Certificates:
         try:
-            done = subprocess.run(tool, capture_output=True, text=True, timeout=self._start_timeout_s)
-        except (OSError, subprocess.SubprocessError) as error:
-            raise ConfigurationError(f"broker storage {node.folder} not formatted: {error}") from error
-        if done.returncode:
-            raise ConfigurationError(f"broker storage {node.folder} not formatted: {done.stderr[-2000:]}")
-
-    def _cluster_id(self) -> str:
-        """Return the cluster's id, the same for all nodes and all starts of a folder."""
-        assert self._folder is not None
-        name = uuid.uuid5(uuid.NAMESPACE_URL, str(self._folder.resolve()))
-        # The first bit off: an id that begins with "-" would be taken for an option.
-        return base64.urlsafe_b64encode(bytes([name.bytes[0] & 0x7F]) + name.bytes[1:]).decode().rstrip("=")
-
-    def _spawn(self, command: list[str], node: Node) -> subprocess.Popen[bytes]:
-        with (node.folder / "broker.log").open("ab") as log:
-            return subprocess.Popen(
-                [*command, "kafka.Kafka", str(node.folder / "server.properties")],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                preexec_fn=_die_with_parent(),
-            )
+            from streamproc.transports.broker.certificates import make_certificates
+        except ImportError as error:
+            raise ConfigurationError(
+                f"certificates cannot be made ({error}): pip install 'streamproc[broker]'"
+            ) from error
+        return make_certificates(folder / "certificates", [self._host], self._certificate_days)
 
     def _wait(self) -> None:
         deadline_s = time.monotonic() + self._start_timeout_s
         while time.monotonic() < deadline_s:
             self.check()
-            if all(not _is_free(n.host, n.port) for n in self._nodes) and (
-                len(brokers_seen(KafkaSettings(bootstrap=self.bootstrap), 2.0)) == self._count
-            ):
+            running = [node.node for node in self._nodes if node.runs]
+            numbers = {node.number for node in running}
+            if all(numbers <= self._seen_by(node) for node in running):
                 return
             time.sleep(_POLL_S)
         raise ConfigurationError(
             f"the broker did not answer within {self._start_timeout_s:g} s; the end of its log:\n"
-            + "\n".join(_tail(node) for node in self._nodes)
+            + "\n".join(node.log_tail() for node in self._nodes)
         )
 
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Return what the child does first on Linux: ask the kernel to be killed with its parent.
-
-    The kernel takes the thread that started the child for its parent, so this is for the main thread only.
-    The library is loaded here and not in the child, where locks may be held by threads that no longer exist.
-    """
-    if sys.platform != "linux" or threading.current_thread() is not threading.main_thread():
-        return None
-    prctl = ctypes.CDLL(None).prctl
-    return lambda: prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    def _seen_by(self, node: Node) -> frozenset[int]:
+        if is_free(node.host, node.port):
+            return frozenset()
+        own = KafkaSettings(bootstrap=node.address) if self._users is None else self._users.inner([node])
+        return brokers_seen(own, _LOOK_TIMEOUT_S)
 
 
-def _signal(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if process.poll() is None:
-            os.killpg(process.pid, number)
-
-
-def _is_free(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(1.0)
-        return probe.connect_ex((host, port)) != 0
-
-
-def _free_ports(host: str, count: int) -> list[int]:
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind((host, 0))
-        return [probe.getsockname()[1] for probe in probes]
-
-
-def _tail(node: Node) -> str:
-    try:
-        lines = (node.folder / "broker.log").read_text(errors="replace").splitlines()
-    except OSError as error:
-        return f"({error})"
-    return "\n".join(lines[-_LOG_TAIL_LINES:])
+def _cluster_id(folder: Path) -> str:
+    """Return the cluster's id, the same for all nodes and all starts of a folder."""
+    name = uuid.uuid5(uuid.NAMESPACE_URL, str(folder))
+    # The first bit off: an id that begins with "-" would be taken for an option.
+    return base64.urlsafe_b64encode(bytes([name.bytes[0] & 0x7F]) + name.bytes[1:]).decode().rstrip("=")

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from streamproc.transports.broker.certificates import NODE_NAME, Certificates
-
-__all__ = ["ADMIN", "Node", "node_properties", "render"]
+__all__ = ["ADMIN", "NODE_NAME", "Certificates", "Node", "node_properties", "render"]
 
 ADMIN = "admin"
 """The user that may do everything on a broker with log-in."""
+NODE_NAME = "streamproc-node"
+"""Common name of the certificate that nodes show to each other."""
 
 _MESSAGE_BYTES = 128 * 1024 * 1024
 _REQUEST_BYTES = 200 * 1024 * 1024
@@ -50,6 +50,25 @@ class Node:
     def inner_address(self) -> str:
         """HOST:PORT for the nodes among themselves."""
         return f"{self.host}:{self.inner_port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Certificates:
+    """PEM files of a broker.
+
+    Attributes
+    ----------
+    authority : Path
+        What clients trust (``kafka.ssl_cafile``).
+    server : Path
+        Key and certificate that clients see.
+    node : Path
+        Key and certificate that nodes show to each other.
+    """
+
+    authority: Path
+    server: Path
+    node: Path
 
 
 def node_properties(
@@ -117,9 +136,7 @@ def _open_listeners(node: Node) -> dict[str, str]:
 
 def _secure_listeners(node: Node, certificates: Certificates) -> dict[str, str]:
     """Clients log in with a password; nodes know each other by a certificate that only they have."""
-    client, inner, controller = (
-        f"listener.name.{name}." for name in ("sasl_ssl", "inner", "controller")
-    )
+    client, inner, controller = (f"listener.name.{name}." for name in ("sasl_ssl", "inner", "controller"))
     scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"
     return {
         "listeners": f"SASL_SSL://{node.address},INNER://{node.inner_address},"

@@ -136,7 +136,7 @@ def test_a_named_java_that_does_not_run_or_is_too_old_is_told(monkeypatch, tmp_p
 
 
 def test_three_nodes_replicate_and_one_does_not(tmp_path):
-    nodes = [Node(i, "127.0.0.1", 9000 + i, 9100 + i, tmp_path / str(i)) for i in (1, 2, 3)]
+    nodes = [Node(i, "127.0.0.1", 9000 + i, 9100 + i, 9200 + i, tmp_path / str(i)) for i in (1, 2, 3)]
     three, one = node_properties(nodes[0], nodes), node_properties(nodes[0], nodes[:1])
     assert three["offsets.topic.replication.factor"] == "3" and three["min.insync.replicas"] == "2"
     assert one["offsets.topic.replication.factor"] == "1" and one["group.initial.rebalance.delay.ms"] == "0"

@@ -1,0 +1,126 @@
+"""Who may log in to a broker with encryption: passwords, and the settings that clients paste."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from streamproc.errors import ConfigurationError
+from streamproc.settings import KafkaSettings
+from streamproc.transports.broker.folders import write_private
+from streamproc.transports.broker.properties import Certificates, Node
+from streamproc.transports.kafka.users import (
+    Right,
+    allow,
+    has_user,
+    put_user,
+    rights_of,
+    until_known,
+    withdraw,
+)
+
+__all__ = ["SERVICE", "Users", "toml_table"]
+
+SERVICE = "streamproc"
+"""The user that a service logs in as; what it may do is said by :func:`service_rights`."""
+
+_PASSWORD_BYTES = 24
+
+
+class Users:
+    """The users of a broker with log-in, each with a settings file that only the folder's owner can read.
+
+    Parameters
+    ----------
+    folder : Path
+        The broker's; users' files are in its folder ``clients``.
+    nodes : sequence of Node
+        All nodes; users and rights are known to each when a call returns.
+    certificates : Certificates
+        The nodes' own certificate is what administers.
+    """
+
+    def __init__(self, folder: Path, nodes: Sequence[Node], certificates: Certificates) -> None:
+        self._folder, self._nodes, self._certificates = folder / "clients", list(nodes), certificates
+        self._folder.mkdir(exist_ok=True)
+
+    def inner(self, nodes: Iterable[Node]) -> KafkaSettings:
+        """Return how the broker itself reaches ``nodes``: with the certificate that only nodes have."""
+        return KafkaSettings(
+            bootstrap=",".join(node.inner_address for node in nodes),
+            security_protocol="SSL",
+            ssl_cafile=self._certificates.authority,
+            ssl_certfile=self._certificates.node,
+            ssl_keyfile=self._certificates.node,
+        )
+
+    def file(self, user: str) -> Path:
+        """Return the settings file of a user."""
+        return self._folder / f"{user}.toml"
+
+    def add(self, user: str, password: str | None = None) -> None:
+        """Make a user known to all nodes; the password is the one given, else the one it has, else random."""
+        password = password or self._password(user) or secrets.token_urlsafe(_PASSWORD_BYTES)
+        put_user(self.inner(self._nodes), user, password)
+        for node in self._nodes:
+            until_known(partial(has_user, self.inner([node]), user), f"user {user!r}")
+        text = "# What this user needs to log in, password included: keep it readable by yourself only.\n"
+        write_private(self.file(user), text + toml_table(self.table(user) | {"password": password}))
+
+    def table(self, user: str) -> dict[str, str]:
+        """Return the ``[kafka]`` table of a user, without the password."""
+        return {
+            "bootstrap": ",".join(node.address for node in self._nodes),
+            "security_protocol": "SASL_SSL",
+            "sasl_mechanism": "SCRAM-SHA-512",
+            "username": user,
+            "ssl_cafile": str(self._certificates.authority),
+        }
+
+    def table_with_password(self, user: str) -> dict[str, str]:
+        """Return the ``[kafka]`` table of a user.
+
+        Raises
+        ------
+        ConfigurationError
+            There is no such user.
+        """
+        if (password := self._password(user)) is None:
+            raise ConfigurationError(f"the broker has no user {user!r}")
+        return self.table(user) | {"password": password}
+
+    def allow(self, user: str, rights: Iterable[Right]) -> None:
+        """Give rights to a user; all nodes know them when this returns."""
+        wanted = frozenset(rights)
+        allow(self.inner(self._nodes), user, wanted)
+        for node in self._nodes:
+            inner = self.inner([node])
+            until_known(lambda inner=inner: wanted <= rights_of(inner, user), f"rights of {user!r}")  # type: ignore[misc]
+
+    def withdraw(self, user: str, rights: Iterable[Right]) -> None:
+        """Take rights away from a user; all nodes know it when this returns."""
+        gone = frozenset(rights)
+        withdraw(self.inner(self._nodes), user, gone)
+        for node in self._nodes:
+            inner = self.inner([node])
+            until_known(lambda inner=inner: not gone & rights_of(inner, user), f"rights of {user!r}")  # type: ignore[misc]
+
+    def _password(self, user: str) -> str | None:
+        try:
+            return str(tomllib.loads(self.file(user).read_text())["kafka"]["password"])
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(
+                f"{self.file(user)}: not the settings of a user ({error}); remove it for a new password"
+            ) from error
+
+
+def toml_table(kafka: Mapping[str, str]) -> str:
+    """Return a ``[kafka]`` table as TOML."""
+    # What JSON makes of text is a basic string of TOML as well.
+    return "[kafka]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in kafka.items())
