@@ -141,5 +141,6 @@ def test_three_nodes_replicate_and_one_does_not(tmp_path):
     assert three["offsets.topic.replication.factor"] == "3" and three["min.insync.replicas"] == "2"
     assert one["offsets.topic.replication.factor"] == "1" and one["group.initial.rebalance.delay.ms"] == "0"
     assert three["controller.quorum.voters"].count("@") == 3
-    assert node_properties(nodes[0], nodes[:1], {"num.io.threads": "9"})["num.io.threads"] == "9"
+    assert three["unclean.leader.election.enable"] == "false"
+    assert node_properties(nodes[0], nodes[:1], extra={"num.io.threads": "9"})["num.io.threads"] == "9"
     assert "message.max.bytes=134217728\n" in render(one)
