@@ -16,7 +16,14 @@ from streamproc.observability.metrics import ServiceMetrics
 from streamproc.runs import RunTracker
 from streamproc.service import Service, ServiceParts
 from streamproc.settings import Settings, load_settings, merge_tables
-from streamproc.transports.kafka import KafkaSink, KafkaSource, KafkaState, TransactionalSink, check_topics
+from streamproc.transports.kafka import (
+    KafkaSink,
+    KafkaSource,
+    KafkaState,
+    TransactionalSink,
+    check_topics,
+    ensure_topics,
+)
 from streamproc.transports.ports import Sink
 from streamproc.validation import DocumentValidator
 from streamproc.watchdog import Watchdog
@@ -94,7 +101,11 @@ def _sink(settings: Settings, group: str, source: KafkaSource, watchdog: Watchdo
 
 def _require_topics(settings: Settings, analysis: str) -> None:
     """A topic that is missing or cannot take our messages is said at once, not at the first result."""
-    faults = [f"topic {r.name} {problem}" for r in check_topics(settings, analysis) for problem in r.problems]
+    reports = check_topics(settings, analysis)
+    if [r.role for r in reports if not r.partitions] == ["state"]:
+        # The service's own, and new to whoever comes from a version that had none.
+        reports = ensure_topics(settings, analysis=analysis)
+    faults = [f"topic {r.name} {problem}" for r in reports for problem in r.problems]
     if faults:
         raise ConfigurationError("; ".join(faults))
 
