@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from kafka import KafkaAdminClient
 from kafka.errors import (
-    AuthorizationError,
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
     KafkaError,
     KafkaTimeoutError,
     SaslAuthenticationFailedError,
+    TopicAuthorizationFailedError,
     TransactionalIdAuthorizationFailedError,
 )
 
@@ -38,6 +38,16 @@ __all__ = [
 Client = TypeVar("Client")
 
 _LEAST_TRY_S = 1.0
+_REMEDIES: Final[dict[type[KafkaError], str]] = {
+    SaslAuthenticationFailedError: "check kafka.username, kafka.password and kafka.sasl_mechanism",
+    TransactionalIdAuthorizationFailedError: "have Write on that transactional id allowed, set "
+    'kafka.transactional_id to one that is, or set service.delivery = "at-least-once"',
+    GroupAuthorizationFailedError: "have Read on that group allowed, or set kafka.group_id to one that is",
+    ClusterAuthorizationFailedError: "have it allowed on the cluster (IdempotentWrite, to publish), or set "
+    'service.delivery = "at-least-once"',
+    TopicAuthorizationFailedError: "have it allowed on that topic, or set the topic's name in [kafka], or "
+    "kafka.username, to one that is",
+}
 
 
 def milliseconds(seconds: float) -> int:
@@ -174,36 +184,30 @@ def denied(error: BaseException, kafka: KafkaSettings, doing: str) -> Configurat
     ConfigurationError or None
         None when the error is about something else.
     """
-    seen: BaseException | None = error
-    while seen is not None and not isinstance(seen, AuthorizationError | SaslAuthenticationFailedError):
-        seen = seen.__cause__
-    if seen is None:
+    kind = next((k for cause in _causes(error) for k in _REMEDIES if _is(cause, k)), None)
+    if kind is None:
         return None
-    if isinstance(seen, SaslAuthenticationFailedError):
+    if kind is SaslAuthenticationFailedError:
         return ConfigurationError(
-            f"Kafka broker at {kafka.bootstrap} refuses the log-in of {who(kafka)}: {seen}; "
-            "check kafka.username, kafka.password and kafka.sasl_mechanism"
+            f"Kafka broker at {kafka.bootstrap} refuses the log-in of {who(kafka)}: {error}; "
+            f"{_REMEDIES[kind]}"
         )
     return ConfigurationError(
         f"{who(kafka)} may not {doing} at the Kafka broker {kafka.bootstrap} "
-        f"({type(seen).__name__.removesuffix('Error')}): {_remedy(seen)}"
+        f"({kind.__name__.removesuffix('Error')}): {_REMEDIES[kind]}"
     )
 
 
-def _remedy(error: BaseException) -> str:
-    if isinstance(error, TransactionalIdAuthorizationFailedError):
-        return (
-            "have Write on that transactional id allowed, set kafka.transactional_id to one that is, "
-            'or set service.delivery = "at-least-once"'
-        )
-    if isinstance(error, GroupAuthorizationFailedError):
-        return "have Read on that group allowed, or set kafka.group_id to one that is"
-    if isinstance(error, ClusterAuthorizationFailedError):
-        return (
-            "have IdempotentWrite on the cluster allowed (or what the sentence names), "
-            'or set service.delivery = "at-least-once"'
-        )
-    return "have it allowed there, or set kafka.username, or the topic's name in [kafka], to what is"
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__
+
+
+def _is(error: BaseException, kind: type[KafkaError]) -> bool:
+    # kafka-python's producer wraps what the broker refused into another error and keeps its name only.
+    return isinstance(error, kind) or (isinstance(error, KafkaError) and kind.__name__ in str(error))
 
 
 class _Listener(logging.Handler):

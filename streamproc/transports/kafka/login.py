@@ -190,30 +190,37 @@ def _certificate_fault(address: str, kafka: KafkaSettings, error: ssl.SSLCertVer
 def _refuse_other_side(address: str, kafka: KafkaSettings, deadline_s: float) -> None:
     """Say so when only one side encrypts: each just hangs up on the other."""
     ours = kafka.security_protocol
-    if ours.endswith("SSL"):
-        if _answers(address, None, deadline_s):
-            raise ConfigurationError(
-                f"the Kafka broker at {address} does not encrypt, kafka.security_protocol is {ours}: set it "
-                f"to {ours.replace('SSL', 'PLAINTEXT')}, or kafka.bootstrap to the encrypted port"
-            )
-    else:
-        anyone = ssl.create_default_context()
-        anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
-        if _answers(address, anyone, deadline_s):
-            raise ConfigurationError(
-                f"the Kafka broker at {address} wants an encrypted connection, kafka.security_protocol is "
-                f"{ours}: set it to SASL_SSL or SSL, and kafka.ssl_cafile"
-            )
+    encrypts = not ours.endswith("SSL")
+    if (theirs := _spoken(address, encrypts, deadline_s)) is None:
+        return
+    fault = "wants an encrypted connection" if encrypts else "does not encrypt"
+    others = ", and kafka.ssl_cafile" if encrypts else ", or kafka.bootstrap to the encrypted port"
+    if theirs.startswith("SASL") and not ours.startswith("SASL"):
+        others += ", kafka.sasl_mechanism, kafka.username and kafka.password"
+    raise ConfigurationError(
+        f"the Kafka broker at {address} {fault}, kafka.security_protocol is {ours}: set it to "
+        f"{theirs}{others}"
+    )
 
 
-def _answers(address: str, context: ssl.SSLContext | None, deadline_s: float) -> bool:
+def _spoken(address: str, encrypted: bool, deadline_s: float) -> str | None:
+    """Return the security protocol a broker speaks, with encryption or without; None: it does not."""
+    context, plain = None, "PLAINTEXT"
+    if encrypted:
+        context, plain = ssl.create_default_context(), "SSL"
+        # Nothing is sent on this connection but the question.
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         with _open(address, context, deadline_s) as line:
-            if context is None:
-                _Conversation(line, deadline_s).ask(SaslHandshakeRequest(version=1, mechanism="PLAIN"))
-            return True
-    except (OSError, KafkaError):
-        return False
+            try:
+                answer = _Conversation(line, deadline_s).ask(
+                    SaslHandshakeRequest(version=1, mechanism="PLAIN")
+                )
+            except (OSError, KafkaError):
+                return plain if encrypted else None
+            return plain if answer.error_code == _NO_LOGIN_HERE else f"SASL_{plain}"
+    except OSError:
+        return None
 
 
 def _left_s(deadline_s: float) -> float:

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import (
+    KafkaError,
+    NoError,
+    TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
+    for_code,
+)
 
 from streamproc.errors import ConfigurationError
 from streamproc.settings import Settings
-from streamproc.transports.kafka.connect import connect
+from streamproc.transports.kafka.connect import connect, denied, who
 
 __all__ = ["TopicReport", "check_topics", "ensure_topics"]
 
@@ -21,6 +27,13 @@ Role = Literal["raw", "results", "deadletters", "state"]
 _HEADROOM_BYTES = 2 * 1024 * 1024
 _SEGMENT_BYTES = 16 * 1024 * 1024
 _MINUTE_MS, _DAY_MS = 60 * 1000, 24 * 3600 * 1000
+_NEEDED: Final[Mapping[Role, tuple[str, ...]]] = {
+    "raw": ("read",),
+    "results": ("write",),
+    "deadletters": ("write",),
+    "state": ("read", "write"),
+}
+"""What a service does with each."""
 _LETTERS = {
     "cleanup.policy": "compact,delete",
     "retention.ms": str(30 * _DAY_MS),
@@ -34,6 +47,20 @@ _STATE = {
     # The segment that is written to is never compacted; without this a quiet topic would keep it for a week.
     "segment.ms": str(10 * _MINUTE_MS),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class _Topic:
+    """What the broker says of a topic; ``allowed``: what we may do with it, None where it does not say."""
+
+    partitions: int
+    hidden: bool
+    allowed: frozenset[str] | None
+    config: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def exists(self) -> bool:
+        return self.hidden or self.partitions > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,20 +116,22 @@ def ensure_topics(
     raw_name = settings.topic("raw")
     admin = connect(settings.kafka, lambda options: KafkaAdminClient(**options))
     try:
-        counts = _partition_counts(admin, names)
-        missing = [name for name in names if create and not counts[name]]
-        raw = counts[raw_name] or partitions
-        counts |= {name: 1 if names[name] == "deadletters" else raw for name in missing}
+        found = _look(admin, names)
+        missing = [name for name, topic in found.items() if create and not topic.exists]
         if missing:
-            _create(admin, settings, names, {name: counts[name] for name in missing})
-        configs = _configs(admin, [name for name in names if counts[name]])
+            raw = found[raw_name].partitions or partitions
+            wanted = {name: 1 if names[name] == "deadletters" else raw for name in missing}
+            _create(admin, settings, names, wanted)
+            found = _look(admin, names)
         return [
-            TopicReport(role, name, counts[name], name in missing, problems)
+            TopicReport(role, name, found[name].partitions, name in missing, problems)
             for name, role in names.items()
-            for problems in [_problems(settings, role, counts[name], counts[raw_name], configs.get(name, {}))]
+            for problems in [_problems(settings, role, found[name], found[raw_name].partitions)]
         ]
     except KafkaError as error:
-        raise ConfigurationError(f"topics at {settings.kafka.bootstrap}: {error}") from error
+        raise denied(error, settings.kafka, "look at the topics") or ConfigurationError(
+            f"topics at {settings.kafka.bootstrap}: {error}"
+        ) from error
     finally:
         admin.close()
 
@@ -128,13 +157,20 @@ def _names(settings: Settings, analyses: Iterable[str]) -> dict[str, Role]:
     return names | {settings.state_topic(analysis): "state" for analysis in analyses}
 
 
-def _partition_counts(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
-    present = set(admin.list_topics())
-    # Only existing ones are described: asking for a missing topic could create it.
-    ours = [name for name in names if name in present]
-    described = admin.describe_topics(ours) if ours else []
-    counts = {topic["name"]: len(topic["partitions"]) for topic in described}
-    return {name: counts.get(name, 0) for name in names}
+def _look(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, _Topic]:
+    # Asked by name: a list of all topics leaves out those that we may not see.
+    answers = {topic["name"]: topic for topic in admin.describe_topics(list(names))}
+    found = {
+        name: _Topic(
+            partitions=len(answer["partitions"]),
+            hidden=answer["error_code"] == TopicAuthorizationFailedError.errno,
+            allowed=None if (may := answer.get("authorized_operations")) is None else frozenset(may),
+        )
+        for name in names
+        for answer in [answers[name]]
+    }
+    configs = _configs(admin, [name for name, topic in found.items() if topic.partitions])
+    return {name: replace(topic, config=configs.get(name, {})) for name, topic in found.items()}
 
 
 def _create(
@@ -149,11 +185,16 @@ def _create(
         )
         for name, count in counts.items()
     ]
-    try:
-        admin.create_topics(topics, wait_for_metadata=True)
-    except TopicAlreadyExistsError:
-        # Another process was quicker; what it made is reported like any other topic.
-        admin.wait_for_topics(list(counts))
+    answer = admin.create_topics(topics, raise_errors=False)
+    for topic in answer["topics"]:
+        error, name = for_code(topic["error_code"]), topic["name"]
+        # Another process may be quicker; what it made is reported like any other topic.
+        if error not in (NoError, TopicAlreadyExistsError):
+            raise denied(error(), settings.kafka, f"create topic {name}") or ConfigurationError(
+                f"topic {name} not created at {settings.kafka.bootstrap}: "
+                f"{topic['error_message'] or error.__name__}"
+            )
+    admin.wait_for_topics(list(counts))
 
 
 def _topic_configs(settings: Settings, role: Role) -> dict[str, str]:
@@ -179,23 +220,35 @@ def _configs(admin: KafkaAdminClient, names: list[str]) -> dict[str, dict[str, s
     return {name: {key: str(entry["value"]) for key, entry in by_topic[name].items()} for name in names}
 
 
-def _problems(
-    settings: Settings, role: Role, count: int, raw: int, config: Mapping[str, str]
-) -> tuple[str, ...]:
-    if not count:
+def _problems(settings: Settings, role: Role, topic: _Topic, raw: int) -> tuple[str, ...]:
+    kafka = settings.kafka
+    if topic.hidden:
+        needed = " and ".join(right.capitalize() for right in _NEEDED[role])
+        return (f"{who(kafka)} may not see it: have {needed} on it allowed, or set {_elsewhere(role)}",)
+    if not topic.exists:
         return ("does not exist: make it with `streamproc topics create`",)
     problems = []
-    largest, needed = int(config.get("max.message.bytes", 2**62)), settings.kafka.max_message_bytes
-    if largest < needed:
+    for right in _NEEDED[role]:
+        if topic.allowed is not None and right.upper() not in topic.allowed:
+            problems.append(
+                f"{who(kafka)} may not {right} it: have {right.capitalize()} on it allowed, or set "
+                f"{_elsewhere(role)}"
+            )
+    largest, needed_bytes = int(topic.config.get("max.message.bytes", 2**62)), kafka.max_message_bytes
+    if largest < needed_bytes:
         problems.append(
-            f"max.message.bytes is {largest}, kafka.max_message_bytes {needed}: raise the first or lower "
-            "the second"
+            f"max.message.bytes is {largest}, kafka.max_message_bytes {needed_bytes}: raise the first or "
+            "lower the second"
         )
-    if "cleanup.policy" in config:
-        problems += _policy_problems(role, config["cleanup.policy"].split(","))
-    if role in ("results", "state") and raw and count != raw:
-        problems.append(f"has {count} partitions, the raw topic {raw}: give both the same number")
+    if "cleanup.policy" in topic.config:
+        problems += _policy_problems(role, topic.config["cleanup.policy"].split(","))
+    if role in ("results", "state") and raw and topic.partitions != raw:
+        problems.append(f"has {topic.partitions} partitions, the raw topic {raw}: give both the same number")
     return tuple(problems)
+
+
+def _elsewhere(role: Role) -> str:
+    return f"kafka.{role}_topic or kafka.username"
 
 
 def _policy_problems(role: Role, policy: Sequence[str]) -> list[str]:
