@@ -19,6 +19,7 @@ _COMMANDS = {
     "check": ("streamproc.cli.check", "check_command", "Try one analysis with the conformance checks."),
     "config": ("streamproc.cli.config", "config_group", "Show, explain and check the settings."),
     "demo": ("streamproc.cli.demo", "demo_command", "Watch a simulated experiment being understood."),
+    "dlq": ("streamproc.cli.dlq", "dlq_group", "Look at dead letters, try them again, settle them."),
     "doctor": ("streamproc.cli.doctor", "doctor_command", "Say what is missing before a service can run."),
     "models": ("streamproc.cli.models", "models_group", "List, show and check models."),
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),

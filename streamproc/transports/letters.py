@@ -132,7 +132,8 @@ class LetterBook:
             The raw topic.
         """
         wanted = name if "/" in name else f"{topic}/{name}"
-        return [letter for (_, own), letter in self._letters.items() if own == wanted]
+        found = (self._letters.get((partition, wanted)) for partition in self._next)
+        return [letter for letter in found if letter is not None]
 
     def sharing(self, letter: Letter) -> list[Letter]:
         """Return the other open letters that the mark of this one would settle too (older letters only)."""

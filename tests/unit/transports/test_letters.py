@@ -29,7 +29,7 @@ class Topic:
     def refuse(
         self, offset, reason="bad", now_s=100.0, analysis="phase-map", *, raw=b"raw", key=b"run", **more
     ):
-        message = BadMessage(Position(RAW, 0, offset), reason, key, raw, None, more.pop("headers", ()))
+        message = BadMessage(Position(RAW, 0, offset), reason, key, raw, None)
         out = dead_letter(DEAD, message, reason, analysis, now_s, **more)
         self.put(out.key, out.value, out.headers)
 
@@ -74,12 +74,6 @@ def test_letters_of_one_message_are_joined(topic):
     assert (letter.reason, letter.size, letter.place.offset) == ("third", 3, 3)
     assert set(letter.analyses) == {"phase-map", "other"}
     assert (letter.run_uid, letter.seq_nums) == ("abc", (2, 3))
-
-
-def test_a_reinjected_message_that_is_refused_again_is_the_same_letter(topic):
-    topic.refuse(5, now_s=1.0)
-    topic.refuse(99, "again", 2.0, headers=((ORIGIN, f"{RAW}/0@5".encode()),))
-    assert (only(topic).name, only(topic).count, only(topic).reason) == (f"{RAW}/0@5", 2, "again")
 
 
 def test_a_settled_letter_is_listed_only_on_request(topic):
