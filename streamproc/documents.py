@@ -48,6 +48,8 @@ class Document:
         Unix time the producer gave the message (s), used for latency figures only, never in results.
     headers : tuple of (str, bytes)
         The message's headers (``latency_ms`` of our results); empty for sources without them.
+    letter : bytes or None
+        Key of the dead letter that this message was before it was reinjected; set by who takes it.
     """
 
     name: str
@@ -57,6 +59,7 @@ class Document:
     raw: bytes = field(default=b"", repr=False)
     published_s: float | None = None
     headers: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    letter: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +72,4 @@ class BadMessage:
     raw: bytes = field(default=b"", repr=False)
     published_s: float | None = None
     headers: tuple[tuple[str, bytes], ...] = field(default=(), repr=False)
+    letter: bytes | None = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 from streamproc.runs.seen import SeqNums
@@ -17,17 +17,6 @@ _MOST_REASONS = 100
 """Distinct reasons kept; what comes after is counted as other."""
 
 
-@dataclass(slots=True)
-class _Reason:
-    count: int = 0
-    first: list[int] = field(default_factory=list)
-
-    def add(self, first: int, stop: int) -> None:
-        self.count += stop - first
-        room = _FIRST - len(self.first)
-        self.first.extend(range(first, min(stop, first + room)))
-
-
 class Ledger:
     """What became of every reading of one stream.
 
@@ -39,8 +28,8 @@ class Ledger:
         self._expected = SeqNums()
         self._settled = SeqNums()
         self._done = 0
-        self._failed: dict[str, _Reason] = {}
-        self._dropped: dict[str, _Reason] = {}
+        self._failed: dict[str, SeqNums] = {}
+        self._dropped: dict[str, SeqNums] = {}
 
     def expect(self, seq_num: int) -> None:
         """Note that a reading exists."""
@@ -64,14 +53,36 @@ class Ledger:
         for interval in self._settle(seq_num, seq_num + 1):
             _note(self._dropped, interval, reason)
 
+    def retry(self, first: int, stop: int) -> list[tuple[int, int]]:
+        """Take failures of ``first`` to ``stop`` (half-open) back; they are expected again. Returns which."""
+        taken = [cut for numbers in self._failed.values() for cut in numbers.remove(first, stop)]
+        for start, end in taken:
+            self._settled.remove(start, end)
+        self._failed = {reason: numbers for reason, numbers in self._failed.items() if len(numbers)}
+        return sorted(taken)
+
+    @property
+    def answered(self) -> SeqNums:
+        """The readings that are done."""
+        done = SeqNums(self._settled)
+        for numbers in (*self._failed.values(), *self._dropped.values()):
+            for start, stop in numbers:
+                done.remove(start, stop)
+        return done
+
+    @property
+    def failures(self) -> SeqNums:
+        """The readings that failed, whatever the reason."""
+        return SeqNums(interval for numbers in self._failed.values() for interval in numbers)
+
     @property
     def counts(self) -> dict[str, int]:
         """``expected``, ``done``, ``failed``, ``dropped``."""
         return {
             "expected": len(self._expected),
             "done": self._done,
-            "failed": sum(r.count for r in self._failed.values()),
-            "dropped": sum(r.count for r in self._dropped.values()),
+            "failed": sum(map(len, self._failed.values())),
+            "dropped": sum(map(len, self._dropped.values())),
         }
 
     def summary(self) -> dict[str, Any]:
@@ -88,8 +99,8 @@ class Ledger:
             "expected": self._expected.to_state(),
             "settled": self._settled.to_state(),
             "done": self._done,
-            "failed": {k: [r.count, r.first] for k, r in self._failed.items()},
-            "dropped": {k: [r.count, r.first] for k, r in self._dropped.items()},
+            "failed": {reason: numbers.to_state() for reason, numbers in self._failed.items()},
+            "dropped": {reason: numbers.to_state() for reason, numbers in self._dropped.items()},
         }
 
     @classmethod
@@ -99,8 +110,8 @@ class Ledger:
         ledger._expected = SeqNums(state["expected"])
         ledger._settled = SeqNums(state["settled"])
         ledger._done = int(state["done"])
-        ledger._failed = {k: _Reason(int(n), list(first)) for k, (n, first) in state["failed"].items()}
-        ledger._dropped = {k: _Reason(int(n), list(first)) for k, (n, first) in state["dropped"].items()}
+        ledger._failed = {reason: SeqNums(numbers) for reason, numbers in state["failed"].items()}
+        ledger._dropped = {reason: SeqNums(numbers) for reason, numbers in state["dropped"].items()}
         return ledger
 
     def _settle(self, first: int, stop: int) -> list[tuple[int, int]]:
@@ -111,14 +122,19 @@ class Ledger:
         return fresh
 
 
-def _note(reasons: dict[str, _Reason], interval: tuple[int, int], reason: str) -> None:
+def _note(reasons: dict[str, SeqNums], interval: tuple[int, int], reason: str) -> None:
     """Count under the reason; a reason that names a file differs each time, so their number is bounded."""
     if reason not in reasons and len(reasons) >= _MOST_REASONS:
         reason = "other reasons (see the service's log)"
-    reasons.setdefault(reason, _Reason()).add(*interval)
+    reasons.setdefault(reason, SeqNums()).add(*interval)
 
 
-def _reasons(reasons: Mapping[str, _Reason]) -> list[dict[str, Any]]:
+def _reasons(reasons: Mapping[str, SeqNums]) -> list[dict[str, Any]]:
     return [
-        {"reason": text, "count": r.count, "first_seq_nums": list(r.first)} for text, r in reasons.items()
+        {"reason": text, "count": len(numbers), "first_seq_nums": _first(numbers)}
+        for text, numbers in reasons.items()
     ]
+
+
+def _first(numbers: SeqNums) -> list[int]:
+    return list(islice((n for start, stop in numbers for n in range(start, stop)), _FIRST))

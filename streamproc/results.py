@@ -59,6 +59,11 @@ def document_uid(result_uid: str, *what: str) -> str:
     return _uid(result_uid, *what)
 
 
+def supplement_uid(result_uid: str, position: str) -> str:
+    """Return the uid of the run with late results that a message at ``position`` made possible."""
+    return _uid(result_uid, "supplement", position)
+
+
 def expand_outputs(outputs: Sequence[Output], source: str) -> dict[str, dict[str, Any]]:
     """Return the event-model data keys of an analysis's outputs, with units and dtype."""
     keys: dict[str, dict[str, Any]] = {}
@@ -133,6 +138,8 @@ class ResultRun:
         As the analysis declares them.
     key : str
         The data key that is analysed; empty when none was chosen.
+    uid : str, optional
+        Another uid than that of the result run (a supplementary run's).
     """
 
     def __init__(
@@ -143,9 +150,11 @@ class ResultRun:
         outputs: Sequence[Output],
         run_outputs: Mapping[str, Sequence[Output]],
         key: str = "",
+        *,
+        uid: str | None = None,
     ) -> None:
         self._stream, self._key = stream, key
-        self.uid = result_run_uid(run.uid, provenance)
+        self.uid = uid or result_run_uid(run.uid, provenance)
         self.provenance = provenance
         self._raw_uid = run.uid
         self._source = _safe_key(provenance.analysis.replace("-", "_"))

@@ -102,9 +102,19 @@ class FileNumbers:
             self._bases[uid] = start if self._goes_on(resource, start) else 0
             if len(self._bases) > self._size:
                 del self._bases[next(iter(self._bases))]
-        self._last = (uid, resource["uri"], int(indices["stop"]))
+        self._note(uid, resource["uri"], int(indices["stop"]))
         base = self._bases.get(uid, 0)
         return start - base if start >= base else start
+
+    def _note(self, uid: str, uri: str, stop: int) -> None:
+        """Note where the numbering is; a stream_datum that is taken once more does not set it back."""
+        last = self._last
+        if (
+            last is None
+            or (uid == last[0] and stop > last[2])
+            or (uid != last[0] and uid == [*self._bases][-1])
+        ):
+            self._last = (uid, uri, stop)
 
     def _goes_on(self, resource: Mapping[str, Any], start: int) -> bool:
         if self._last is None or start == 0 or start != self._last[2]:

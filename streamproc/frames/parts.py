@@ -190,17 +190,26 @@ def unpack_locator(kind: str, values: Sequence[Any]) -> Locator:
 
 def origin_of(document: Document) -> Origin:
     """Return the message of a document."""
-    return Origin(document.position, document.key, document.raw)
+    return Origin(document.position, document.key, document.raw, document.letter)
 
 
 def pack_origin(origin: Origin | None) -> list[Any] | None:
     """Return an origin as plain values."""
-    return None if origin is None else [pack_position(origin.position), origin.key, origin.raw]
+    return (
+        None
+        if origin is None
+        else [
+            pack_position(origin.position),
+            origin.key,
+            origin.raw,
+            origin.letter,
+        ]
+    )
 
 
 def unpack_origin(state: Sequence[Any] | None) -> Origin | None:
     """Take up what :func:`pack_origin` gave."""
-    return None if state is None else Origin(unpack_position(state[0]), state[1], state[2])
+    return None if state is None else Origin(unpack_position(state[0]), *state[1:])
 
 
 def earliest(one: Position, other: Position) -> Position:

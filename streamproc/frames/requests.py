@@ -44,6 +44,8 @@ class Origin:
     position: Position
     key: bytes | None
     raw: bytes = field(repr=False)
+    letter: bytes | None = None
+    """Key of the dead letter that it was, when it was reinjected."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -355,11 +355,11 @@ class RunTracker:
         self._owners.restore(state["past"])
         self._holding.restore(state)
 
-    def knows(self, document: Document) -> bool:
-        """Tell whether a document belongs to a run that is open here."""
+    def run_of(self, document: Document) -> Run | None:
+        """Return the open run that a document belongs to; None when it is not open here."""
         reference = reference_of(document.name, document.doc)
-        uid = reference.run_uid or self._owners.find(reference.needs)
-        return uid is not None and uid in self._open
+        entry = self._open.get(reference.run_uid or self._owners.find(reference.needs) or "")
+        return None if entry is None else entry.run
 
     def to_state(self) -> dict[str, Any]:
         """Return all that is needed to go on elsewhere, as plain msgpack-able values (idle times as ages)."""

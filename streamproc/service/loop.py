@@ -154,7 +154,7 @@ class Service:
 
     def _works(self) -> Iterator[tuple[Lane, RunWork]]:
         for lane in list(self._lanes.values()):
-            for work in list(lane.desk.works.values()):
+            for work in list(lane.works()):
                 yield lane, work
 
     # -- partitions -----------------------------------------------------------------------------------
@@ -174,7 +174,7 @@ class Service:
     def _open_elsewhere(self, document: Document) -> TopicPartition | None:
         own = document.position.topic_partition
         others = (lane for p, lane in self._lanes.items() if p != own)
-        return next((lane.partition for lane in others if lane.tracker.knows(document)), None)
+        return next((lane.partition for lane in others if lane.tracker.run_of(document)), None)
 
     def _finish_before_leaving(self, partitions: Sequence[TopicPartition]) -> None:
         """Deliver what is finished in partitions that another instance is about to get; drop the rest."""
@@ -190,8 +190,8 @@ class Service:
             lane = self._lanes.pop(partition, None)
             if lane is not None:
                 lane.dropped = True
-                for uid in lane.desk.works:
-                    self._parts.reader.release(uid)
+                for work in lane.works():
+                    self._parts.reader.release(work.run.uid)
                 _log.info(
                     "partition left to its new owner", partition=partition[1], open_runs=len(lane.desk.works)
                 )
@@ -200,7 +200,7 @@ class Service:
         """Put a new analysis to work, between two documents."""
         if self._next_analysis is not None:
             self._analysis, self._next_analysis = self._next_analysis, None
-            kept = [uid for lane in self._lanes.values() for uid in lane.desk.swap(self._analysis)]
+            kept = [uid for lane in self._lanes.values() for uid in lane.swap(self._analysis)]
             _log.info("analysis swapped", runs_that_keep_the_old=len(kept))
 
     # -- reading --------------------------------------------------------------------------------------
@@ -285,7 +285,7 @@ class Service:
         return self._outbox.send(list(self._lanes.values()))
 
     def _publish_lane(self, lane: Lane) -> None:
-        for work in list(lane.desk.works.values()):
+        for work in list(lane.works()):
             self._outbox.add(lane, work, work.publishable())
             if work.finished:
                 self._finish(lane, work)
@@ -296,7 +296,7 @@ class Service:
         self._outbox.finish(lane, work)
         for note in (*work.run.notes, *self._parts.reader.notes(work.run.uid)):
             _log.info("note", run_uid=work.run.uid, note=note)
-        lane.desk.forget(work.run.uid)
+        lane.finished(work)
         self._parts.reader.release(work.run.uid)
 
     def _balance(self) -> None:

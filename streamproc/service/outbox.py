@@ -17,7 +17,7 @@ from streamproc.runs import Run
 from streamproc.service.work import Pending, Published, RunWork
 from streamproc.settings import Settings
 from streamproc.transports.codec import encode
-from streamproc.transports.deadletters import dead_letter
+from streamproc.transports.deadletters import dead_letter, settled_letter
 from streamproc.transports.ports import Outgoing
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ class Unsent:
     of_frame: bool = False
     published_s: float | None = None
     """Of a frame's event: Unix time its raw event was produced, where known."""
+    settles: bytes | None = None
+    """Key of a dead letter that is answered now."""
     refused: Document | BadMessage | None = None
     reason: str = ""
     kind: str = ""
@@ -153,8 +155,8 @@ class Outbox:
         answer = pending.answer
         if pending.dropped is not None:
             self._parts.metrics.frame("dropped", None)
-        elif isinstance(answer, FrameResult):
-            return  # counted when it is delivered
+        elif isinstance(answer, FrameResult):  # it is counted when it is delivered
+            self._answered_late(lane, work, pending)
         else:
             self._parts.metrics.frame("failed", None)
             self._failed(lane, work, pending, getattr(answer, "reason", ""))
@@ -164,8 +166,14 @@ class Outbox:
         _log.warning("frame failed", run_uid=work.run.uid, seq_num=request.seq_num, reason=reason)
         origin = request.origin
         if origin is not None and work.first_failure_of(pending):
-            message = BadMessage(origin.position, reason, origin.key, origin.raw)
+            message = BadMessage(origin.position, reason, origin.key, origin.raw, letter=origin.letter)
             lane.dead_letter(message, reason, "frame", Where(work.run.uid, request.stream, request.seq_num))
+
+    def _answered_late(self, lane: Lane, work: RunWork, pending: Pending) -> None:
+        """Settle the dead letter of a reinjected message with the last of its readings, if none failed."""
+        origin = pending.request.origin
+        if origin is not None and origin.letter is not None and not work.owes(origin):
+            lane.unsent.append(Unsent(settles=origin.letter))
 
     def _measure(self, delivered: Sequence[Unsent]) -> None:
         now_s = self._parts.wall_clock()
@@ -176,8 +184,10 @@ class Outbox:
 
     def _message(self, unsent: Unsent) -> Outgoing:
         now_s = self._parts.wall_clock()
+        topic, analysis = self._settings.topic("deadletters"), self._parts.analysis.name
+        if unsent.settles is not None:
+            return settled_letter(topic, unsent.settles)
         if unsent.refused is not None:
-            topic, analysis = self._settings.topic("deadletters"), self._parts.analysis.name
             return dead_letter(
                 topic, unsent.refused, unsent.reason, analysis, now_s, kind=unsent.kind, where=unsent.where
             )

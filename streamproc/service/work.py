@@ -8,7 +8,7 @@ from typing import Any
 
 from streamproc.analysis import FrameFailure, FrameResult, RunAnalysis
 from streamproc.frames.assembler import Assembler
-from streamproc.frames.requests import FrameRequest, Inline
+from streamproc.frames.requests import FrameRequest, Inline, Origin
 from streamproc.ledger import Ledger
 from streamproc.results import NamedDocument, ResultRun
 from streamproc.runs import Run
@@ -149,6 +149,12 @@ class RunWork:
             self._lettered.add(origin.position.offset)
         return True
 
+    def owes(self, origin: Origin) -> bool:
+        """Tell whether a message has readings that wait still, or one that failed."""
+        waiting = (p.request.origin for p in self.pending.values())
+        offset = origin.position.offset
+        return offset in self._lettered or any(o and o.position.offset == offset for o in waiting)
+
     def _settle(self, pending: Pending) -> list[NamedDocument]:
         request, answer = pending.request, pending.answer
         if pending.dropped is not None:
@@ -162,9 +168,12 @@ class RunWork:
             documents.extend(self.result.event(answer, request.time_s, request.readings, request.timestamps))
         else:
             self.ledger.failed(request.seq_num, answer.reason)
-        for said in self.analysis.update([answer]):
-            documents.extend(self.result.run_event(said.stream, said.values))
-        return documents
+        return documents + self._said_of(answer)
+
+    def _said_of(self, answer: FrameResult | FrameFailure) -> list[NamedDocument]:
+        """Hand an answer to the per-run half and compose what it says."""
+        said = self.analysis.update([answer])
+        return [named for one in said for named in self.result.run_event(one.stream, one.values)]
 
     def _reason(self) -> str:
         notes = [f"raw run: {self.closed}"] if self.closed not in (None, "stop") else []

@@ -51,10 +51,7 @@ def dead_letter(
     where : Where, optional
         Run, stream and seq_num concerned.
     """
-    position = str(message.position)
-    original = dict(message.headers).get(ORIGIN)
-    if original is not None:
-        position = original.decode(errors="replace")
+    position = str(message.position) if message.letter is None else message.letter.decode(errors="replace")
     place, _, offset = position.rpartition("@")
     name, _, partition = place.rpartition("/")
     where = where or Where()

@@ -70,7 +70,7 @@ def test_interrupted_after_any_delivery_nothing_is_lost_or_said_twice(bench, tmp
                 pass
         assert said(b, *sinks) == expected
         left = MemoryState(b.settings.state_topic("toy"), *sinks).load(0)
-        assert left.keys() == {"%lane/position", "%lane/memory"}
+        assert left.keys() == {"%lane/position", "%lane/memory", "%lane/failed"}
 
 
 def test_interrupted_between_any_two_turns_nothing_is_lost_or_said_twice(bench, tmp_path):
