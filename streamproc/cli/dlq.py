@@ -246,8 +246,8 @@ def _raw_partitions(settings: Settings) -> int:
     (raw,) = [report for report in check_topics(settings) if report.role == "raw"]
     if not raw.partitions:
         raise ConfigurationError(
-            f"topic {raw.name} does not exist at {settings.kafka.bootstrap}; check --beamline and "
-            "kafka.raw_topic"
+            f"topic {raw.name} does not exist at {settings.kafka.bootstrap} (or may not be seen); "
+            "check --beamline and kafka.raw_topic"
         )
     return raw.partitions
 

@@ -102,6 +102,9 @@ def _batches(items: Iterable[tuple[Item, int]], max_bytes: int) -> Iterator[list
             batch, held = [], 0
         batch.append(item)
         held += size
+        if held >= max_bytes:
+            yield batch
+            batch, held = [], 0
     if batch:
         yield batch
 
