@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -266,6 +267,7 @@ def _is_copy(entry: Any) -> bool:
 
 def _latency_ms(document: Document) -> float | None:
     try:
-        return next((float(v) for k, v in document.headers if k == "latency_ms"), None)
+        latency_ms = next((float(v) for k, v in document.headers if k == "latency_ms"), math.nan)
     except ValueError:
         return None
+    return latency_ms if math.isfinite(latency_ms) else None

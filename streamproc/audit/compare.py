@@ -69,12 +69,26 @@ class Audit:
         for message in messages:
             self.book.feed(message)
 
-    def raw(self, messages: Messages) -> None:
-        """Take the raw topic."""
+    def raw(self, messages: Messages, *, whole: bool | None = None) -> None:
+        """Take the raw topic.
+
+        Parameters
+        ----------
+        messages : iterable of Document or BadMessage
+            The topic.
+        whole : bool, optional
+            As ``whole_raw``, where it is known only now.
+        """
+        self._whole_raw = self._whole_raw if whole is None else whole
         self.raw_book = RawBook(self.book, self.findings, self._only)
         for message in messages:
             self.raw_book.feed(message)
         self.raw_book.finish()
+
+    def has_start(self, run_uid: str) -> bool:
+        """Tell whether a raw run was read from its start."""
+        known = self.raw_book.runs.get(run_uid) if self.raw_book is not None else None
+        return known is not None and known.whole
 
     def letters(self, letters: Iterable[Letter]) -> None:
         """Take the dead letters that are not settled."""

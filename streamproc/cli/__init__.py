@@ -15,6 +15,7 @@ from streamproc.errors import StreamprocError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "audit": ("streamproc.cli.audit", "audit_command", "Compare raw and result documents, one by one."),
     "broker": ("streamproc.cli.broker", "broker_command", "Run Apache Kafka on this machine."),
     "check": ("streamproc.cli.check", "check_command", "Try one analysis with the conformance checks."),
     "config": ("streamproc.cli.config", "config_group", "Show, explain and check the settings."),
@@ -24,6 +25,7 @@ _COMMANDS = {
     "models": ("streamproc.cli.models", "models_group", "List, show and check models."),
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),
     "run": ("streamproc.cli.run", "run_command", "Analyse live runs: the service."),
+    "status": ("streamproc.cli.status", "status_command", "Say how far the analyses of a run are."),
     "topics": ("streamproc.cli.topics", "topics_group", "Create and check the Kafka topics."),
     "train": ("streamproc.cli.train", "train_command", "Train a model."),
     "watch": ("streamproc.cli.watch", "watch_command", "Watch the results of any results topic."),
