@@ -29,10 +29,8 @@ FRAMES = [np.full((6, 8), n, np.uint16) for n in range(1, 8)]
 class Topics:
     """The raw documents of some runs, and what the service published about them."""
 
-    def __init__(self, raw, tmp_path=None, **options):
+    def __init__(self, raw, bench):
         self.raw = list(raw)
-        bench = _toy.Bench(self.raw, tmp_path, **options).run()
-        self.settings = bench.settings
         self.messages = [
             (*decode(m.value), tuple(m.headers)) for m in bench.sink.on_topic(bench.settings.topic("results"))
         ]
@@ -73,9 +71,20 @@ def topics(tmp_path):
 
     def make(raw=None, **options):
         raw = documents(inline_run(FRAMES, metadata=METADATA)) if raw is None else raw
-        return Topics(raw, tmp_path, **options)
+        return Topics(raw, _toy.Bench(list(raw), tmp_path, **options).run())
 
     return make
+
+
+@pytest.fixture
+def bench():
+    return _toy.Bench
+
+
+@pytest.fixture
+def topics_of():
+    """Make the topics of raw documents and the service that has answered them."""
+    return Topics
 
 
 @pytest.fixture

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import time
 
 import pytest
 
-from streamproc.documents import Position
+from streamproc.documents import Document, Position
 from streamproc.results import document_uid
+from streamproc.testing.makers import datum_run, inline_run, stream_run
+from streamproc.testing.memory import MemorySource
+from streamproc.transports.codec import decode, encode
 from streamproc.transports.letters import Letter
 
 SUPPLEMENT = "5cb81e40-0000-5000-8000-000000000001"
@@ -110,6 +114,58 @@ def test_a_supplement_of_nothing_is_a_fault(failed):
     supplement(failed, [3])
     failed.messages[-4][1]["supplements"] = "no-such-run"
     assert kinds(failed.audit()) == {("no-first-run", None)}
+
+
+class Fault:
+    """Breaks some frames until it is mended."""
+
+    def __init__(self, *numbers):
+        self.numbers = set(numbers)
+
+    def __call__(self, frame):
+        return frame.seq_num in self.numbers
+
+
+def as_read(pairs, first=0, headers=()):
+    raws = [encode(*pair) for pair in pairs]
+    return [
+        Document(*decode(raw), Position("memory", 0, first + i), b"k", raw, None, headers)
+        for i, raw in enumerate(raws)
+    ]
+
+
+def reinjected(letter, offset):
+    headers = (("streamproc-reinjected", b"toy"), ("streamproc-origin", letter.key))
+    return as_read([decode(bytes(letter.value))], offset, headers)[0]
+
+
+@pytest.mark.parametrize("over", [True, False], ids=["ended", "open"])
+@pytest.mark.parametrize("form", ["inline", "stream", "datum"])
+def test_what_the_service_answers_late_stands_the_comparison(
+    bench, topics_of, toy, frames, metadata, tmp_path, form, over
+):
+    pairs = {
+        "inline": lambda: inline_run(frames, metadata=metadata),
+        "stream": lambda: stream_run(frames, tmp_path / "f.h5", metadata=metadata),
+        "datum": lambda: datum_run(frames, tmp_path, metadata=metadata),
+    }[form]()
+    messages, fault = as_read(pairs), Fault(3, 5)
+    b = bench([], tmp_path, source=MemorySource(messages[: None if over else -1]), toy=toy(fault=fault))
+    end_s = time.monotonic() + 30
+    while len(b.dead()) < 2 or (over and not b.ledgers()):
+        b.service.step()
+        assert time.monotonic() < end_s
+    fault.numbers = {5}
+    more = [reinjected(letter, 500 + n) for n, letter in enumerate(b.dead())]
+    more += [] if over else as_read(pairs[-1:], 510)
+    b.source.append(*more)
+    b.run()
+    raw = [*messages[: None if over else -1], *more]
+    report = topics_of(raw, b).audit()
+    assert not report.differs
+    (row,) = report.runs
+    assert (row.expected, row.done, row.failed, row.late) == ((7, 5, 1, 1) if over else (7, 6, 1, 0))
+    assert len(row.supplements) == over
 
 
 def letter(**more):
