@@ -41,17 +41,27 @@ def run_command(
     STREAMPROC_KAFKA__BOOTSTRAP=broker:9092; `streamproc config schema` explains them all.
 
     SIGTERM and Ctrl-C end the service cleanly: frames in work are finished, published and committed.
+    SIGHUP, or a new file in a model folder, puts a new model to work between two documents, if it passes
+    its checks; otherwise the old one stays and the log says why.
     Exit codes: 0 clean end, 1 something could not be trusted, 2 something you must provide is missing or
     wrong, 3 a publication did not finish in its deadline. After 1 and 3 a restart goes on where it ended.
     """
-    from streamproc.cli.wiring import build_service, settings_of
+    from streamproc.cli.reloading import Reloader
+    from streamproc.cli.wiring import build_service, load_analysis, settings_of
 
     settings = settings_of(config, bootstrap, beamline)
     if once:
         service_settings = settings.service.model_copy(update={"one_pass": True})
         settings = settings.model_copy(update={"service": service_settings})
     configure_logs(settings.observability)
-    service, metrics = build_service(analysis, settings)
+    service, metrics, loaded = build_service(analysis, settings)
+    reloader = Reloader(
+        lambda: settings_of(config, bootstrap, beamline),
+        lambda again: load_analysis(analysis, again),
+        loaded,
+        service.reload,
+        metrics.reload,
+    )
 
     def end(number: int, frame: Any) -> None:
         _log.info("ending", signal=signal.Signals(number).name)
@@ -60,6 +70,7 @@ def run_command(
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
+        signal.signal(signal.SIGHUP, lambda number, frame: reloader.ask())
     status = None
     watch = settings.observability
     if watch.http_port is not None:
@@ -67,10 +78,12 @@ def run_command(
             watch.http_host, watch.http_port, metrics.text, service.health, service.readiness
         )
         _log.info("status server", host=watch.http_host, port=status.port)
+    reloader.start()
     _log.info("ready", analysis=analysis, topic=settings.topic("raw"), results=settings.topic("results"))
     try:
         service.run()
     finally:
+        reloader.close()
         if status is not None:
             status.close()
     _log.info("ended")

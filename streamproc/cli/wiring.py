@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from streamproc.analysis import Analysis, LoadContext
+from streamproc.cli.reloading import load_within
 from streamproc.errors import ConfigurationError
 from streamproc.frames.paths import PathPolicy
 from streamproc.frames.readers import FrameReader
@@ -58,7 +59,7 @@ def frame_reader(settings: Settings) -> FrameReader:
     return FrameReader(policy, max_frame_bytes=frames.max_frame_bytes)
 
 
-def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetrics]:
+def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetrics, Analysis]:
     """Build the service of one analysis on the configured broker.
 
     Raises
@@ -66,7 +67,7 @@ def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetric
     ConfigurationError
         Anything the user must provide is missing or wrong: geometry, model, broker, topics.
     """
-    analysis = load_analysis(name, settings)
+    analysis = load_within(lambda: load_analysis(name, settings), settings.inference.load_timeout_s)
     for root in settings.frames.roots:
         if not root.is_dir():
             raise ConfigurationError(f"frames.roots: {root} is no folder")
@@ -87,7 +88,7 @@ def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetric
         reader=frame_reader(settings),
         metrics=metrics,
     )
-    return Service(parts, settings), metrics
+    return Service(parts, settings), metrics, analysis
 
 
 def _sink(settings: Settings, group: str, source: KafkaSource, watchdog: Watchdog) -> Sink:

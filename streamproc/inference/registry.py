@@ -9,7 +9,10 @@ from pathlib import Path
 from streamproc.errors import ConfigurationError
 from streamproc.settings import InferenceSettings
 
-__all__ = ["ModelFile", "find_model", "list_models"]
+__all__ = ["ModelFile", "find_model", "list_models", "model_files"]
+
+
+_FILES = ("model.onnx", "golden.npz")
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,11 @@ class ModelFile:
 
 def _roots(settings: InferenceSettings) -> list[Path]:
     return [*settings.model_roots, Path(str(resources.files("streamproc.models")))]
+
+
+def model_files(settings: InferenceSettings) -> list[Path]:
+    """Return the model and golden-vector files in all folders, as they are now; to see when one changes."""
+    return [path for root in _roots(settings) for name in _FILES for path in sorted(root.glob(f"*/*/{name}"))]
 
 
 def list_models(settings: InferenceSettings) -> list[ModelFile]:

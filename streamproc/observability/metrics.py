@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 __all__ = ["ServiceMetrics"]
 
+_MOST_LEDGERS = 1000
 _LATENCY_BUCKETS_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -34,6 +37,14 @@ class ServiceMetrics:
         self._dead = counter("dead_letters", "messages sent to the dead-letter topic", "reason")
         self._frames = counter("frames", "readings settled, by outcome", "outcome")
         self._runs = counter("runs", "runs, by what became of them", "outcome")
+        self._reloads = counter("reloads", "attempts to put another model to work, by outcome", "outcome")
+        self._ledger = Gauge(
+            "streamproc_ledger_readings",
+            "the ledger of each open run and of the newest finished ones",
+            [*labels, "run_uid", "outcome"],
+            registry=self.registry,
+        )
+        self._ledgers: dict[str, tuple[str, ...]] = {}
         self._lag = gauge("lag_messages", "messages waiting in the topic")
         self._waiting = gauge("frames_waiting", "readings waiting or in work")
         self._waiting_bytes = gauge("frames_waiting_bytes", "bytes of frames held in memory")
@@ -64,6 +75,21 @@ class ServiceMetrics:
         self._frames.labels(self._analysis, outcome).inc()
         if latency_s is not None:
             self._latency.labels(self._analysis).observe(max(latency_s, 0.0))
+
+    def reload(self, outcome: str) -> None:
+        """Count an attempt to reload (``accepted``, ``refused``, ``unchanged``)."""
+        self._reloads.labels(self._analysis, outcome).inc()
+
+    def ledger(self, run_uid: str, counts: Mapping[str, int]) -> None:
+        """Set the ledger of a run; the one that changed longest ago is dropped beyond a thousand."""
+        self._ledgers.pop(run_uid, None)
+        self._ledgers[run_uid] = tuple(counts)
+        for outcome, count in counts.items():
+            self._ledger.labels(self._analysis, run_uid, outcome).set(count)
+        if len(self._ledgers) > _MOST_LEDGERS:
+            oldest = next(iter(self._ledgers))
+            for outcome in self._ledgers.pop(oldest):
+                self._ledger.remove(self._analysis, oldest, outcome)
 
     def run(self, outcome: str) -> None:
         """Count a run (``answered``, ``refused``, ``idle``, ``not_for_us``)."""

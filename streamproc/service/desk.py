@@ -71,12 +71,12 @@ class Desk:
 
         A run goes on with the new one when that gives the same quantities; otherwise its stream could not.
         """
-        old, self._analysis = self._analysis, analysis
-        same = (old.outputs(), old.run_outputs()) == (analysis.outputs(), analysis.run_outputs())
+        self._analysis = analysis
+        quantities = self._quantities()
         kept = []
         for uid, work in self.works.items():
             try:
-                if not same:
+                if work.quantities != quantities:
                     raise RunRefused("the new model gives other quantities")
                 fresh = analysis.begin(work.run)
                 fresh.restore(work.analysis.snapshot())
@@ -94,7 +94,7 @@ class Desk:
         return {
             "assembler": None if assembler is None else assembler.to_state(),
             "refusal": self._refusals.get(run_uid),
-            "work": None if work is None else {**work.to_state(), "outputs": self._outputs()},
+            "work": None if work is None else work.to_state(),
         }
 
     def restore(self, run: Run, state: Mapping[str, Any], readings: Sequence[Pending]) -> None:
@@ -107,19 +107,19 @@ class Desk:
         stored = state["work"]
         if stored is None:
             return
-        analysis = self._continue(run, stored["outputs"])
+        analysis = self._continue(run, stored["quantities"])
         outputs, run_outputs = self._analysis.outputs(), self._analysis.run_outputs()
         result = ResultRun(run, assembler.stream, analysis.provenance, outputs, run_outputs)
-        work = self.works[run.uid] = RunWork(run, assembler, analysis, result)
+        work = self.works[run.uid] = RunWork(run, assembler, analysis, result, stored["quantities"])
         work.restore_state(stored, readings)
 
-    def _outputs(self) -> str:
+    def _quantities(self) -> str:
         """Return the declared quantities as text, to see whether they have changed."""
         return repr((tuple(self._analysis.outputs()), sorted(self._analysis.run_outputs().items())))
 
-    def _continue(self, run: Run, outputs: str) -> RunAnalysis:
+    def _continue(self, run: Run, quantities: str) -> RunAnalysis:
         try:
-            if outputs != self._outputs():
+            if quantities != self._quantities():
                 raise RunRefused("the service was restarted with a model or version of other quantities")
             return self._analysis.begin(run)
         except RunRefused as error:
@@ -163,7 +163,7 @@ class Desk:
         assembler.choose(key)
         outputs, run_outputs = self._analysis.outputs(), self._analysis.run_outputs()
         result = ResultRun(run, stream, analysis.provenance, outputs, run_outputs, key)
-        work = self.works[run.uid] = RunWork(run, assembler, analysis, result)
+        work = self.works[run.uid] = RunWork(run, assembler, analysis, result, self._quantities())
         _log.info("run begins", run_uid=run.uid, result_uid=work.result.uid, key=key)
         return work
 

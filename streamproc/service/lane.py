@@ -24,6 +24,7 @@ from streamproc.service.store import LANE, Changes, LaneStore, by_owner
 from streamproc.service.work import Pending, RunWork
 from streamproc.settings import Settings
 from streamproc.transports.deadletters import ORIGIN, REINJECTED
+from streamproc.validation import DOCUMENT_NAMES
 
 if TYPE_CHECKING:
     from streamproc.service.loop import ServiceParts
@@ -115,7 +116,8 @@ class Lane:
             letter = None if again is None else dict(message.headers).get(ORIGIN)
             self.dead_letter(replace(message, letter=letter), message.reason, "undecodable")
         else:
-            self._parts.metrics.document(message.name)
+            known = message.name in DOCUMENT_NAMES
+            self._parts.metrics.document(message.name if known else "other")
             self._contained(message, self._feed if again is None else self._reinjected)
 
     def _feed(self, document: Document) -> None:

@@ -85,6 +85,7 @@ class Outbox:
         times = {p.request.seq_num: p.request.published_s for p in published.settled}
         for pending in published.settled:
             self._settled(lane, work, pending)
+        self._parts.metrics.ledger(work.run.uid, work.ledger.counts)
         for name, doc in published.documents:
             of_frame = name == "event" and "in_domain" in doc["data"]
             published_s = times.get(doc["seq_num"]) if of_frame else None
@@ -94,6 +95,7 @@ class Outbox:
         """Take the end of a result run."""
         lane.touch(work.run.uid)
         lane.unsent += [Unsent(work.result.uid, encode(*named)) for named in work.finish()]
+        self._parts.metrics.ledger(work.run.uid, work.ledger.counts)
         self._parts.metrics.run("answered")
         _log.info("run answered", **work.to_log())
 

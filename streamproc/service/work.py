@@ -72,9 +72,14 @@ class RunWork:
         The analysis at work on this run.
     result : ResultRun
         Composes the result documents.
+    quantities : str
+        What the result run's streams hold, as text.
     """
 
-    def __init__(self, run: Run, assembler: Assembler, analysis: RunAnalysis, result: ResultRun) -> None:
+    def __init__(
+        self, run: Run, assembler: Assembler, analysis: RunAnalysis, result: ResultRun, quantities: str = ""
+    ) -> None:
+        self.quantities = quantities
         self.run = run
         self.assembler = assembler
         self.analysis = analysis
@@ -189,7 +194,7 @@ class RunWork:
         return {
             "result": self.result.to_state(), "started": self._started, "ledger": self.ledger.to_state(),
             "snapshot": self.analysis.snapshot(), "closed": self.closed, "order": list(self.pending),
-            "lettered": sorted(self._lettered),
+            "lettered": sorted(self._lettered), "quantities": self.quantities,
         }  # fmt: skip
 
     def restore_state(self, state: Mapping[str, Any], readings: Sequence[Pending]) -> None:

@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import random
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from event_model import DocumentNames, schema_validators
 
+from streamproc.analysis import Output
 from streamproc.documents import BadMessage, Position
 from streamproc.errors import DeliveryError, FatalError
 from streamproc.testing.makers import datum_run, fly_run, inline_run, page_run, stream_run, with_darks
@@ -250,3 +252,64 @@ def test_metrics_count_what_happened(bench, toy):
     assert 'streamproc_frames_total{analysis="toy",outcome="done"} 6.0' in text
     assert 'streamproc_frames_total{analysis="toy",outcome="failed"} 1.0' in text
     assert 'streamproc_documents_total{analysis="toy",name="event"} 7.0' in text
+
+
+class OtherToy:
+    """The toy analysis under another model name, optionally with one more quantity."""
+
+    def __new__(cls, toy, model, more=False):
+        made = toy()
+        begin = made.begin
+
+        def begin_other(run):
+            running = begin(run)
+            one = running._one
+            running._one = lambda frame: replace(one(frame), model_id=model)
+            return running
+
+        made.begin = begin_other
+        if more:
+            outputs = made.outputs()
+            made.outputs = lambda: (*outputs, Output("extra", "number"))
+        return made
+
+
+def models(results):
+    return [d["data"]["model"] for n, d in results if n == "event" and "model" in d["data"]]
+
+
+def test_a_model_is_swapped_between_two_frames_and_each_event_says_which_made_it(bench, toy):
+    messages = documents(inline_run(FRAMES))
+    b = bench([], source=MemorySource(messages[:5]))
+    while len(models(b.results())) < 3:
+        b.service.step()
+    b.service.reload(OtherToy(toy, "toy:2"))
+    b.source.append(*messages[5:])
+    b.run()
+    assert models(b.results()) == ["toy:1"] * 3 + ["toy:2"] * 4
+    assert means(b.results()) == {n: float(n) for n in range(1, 8)}
+    assert [d["data"]["sum"] for n, d in b.results() if n == "event" and "sum" in d["data"]] == [28.0]
+
+
+def test_an_open_run_keeps_a_model_whose_quantities_the_new_one_does_not_give(bench, toy):
+    messages = documents(inline_run(FRAMES))
+    b = bench([], source=MemorySource(messages[:5]))
+    while len(models(b.results())) < 3:
+        b.service.step()
+    b.service.reload(OtherToy(toy, "toy:2", more=True))
+    b.source.append(*messages[5:])
+    b.run()
+    assert models(b.results()) == ["toy:1"] * 7
+    assert b.ledgers()[0]["done"] == 7
+
+
+def test_a_restart_with_other_quantities_fails_the_rest_of_an_open_run_by_name(bench, toy):
+    messages = documents(inline_run(FRAMES))
+    first = bench([], source=MemorySource(messages[:5]))
+    while len(models(first.results())) < 3:
+        first.service.step()
+    other = OtherToy(toy, "toy:2", more=True)
+    second = bench([], source=MemorySource(messages), toy=other, before=[first.sink]).run()
+    ledger = second.ledgers()[0]
+    assert (ledger["expected"], ledger["done"], ledger["failed"]) == (7, 3, 4)
+    assert "other quantities" in ledger["failed_reasons"][0]["reason"]
