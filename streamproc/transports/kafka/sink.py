@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 from streamproc.documents import TopicPartition
 from streamproc.errors import DeliveryError
 from streamproc.settings import DeliverySettings, KafkaSettings
-from streamproc.transports.kafka.connect import connect, milliseconds
+from streamproc.transports.kafka.connect import connect, denied, milliseconds
 from streamproc.transports.ports import Outgoing
 
 __all__ = ["Committer", "KafkaSink", "bounded", "close_quietly", "make_producer", "publish"]
@@ -77,7 +77,7 @@ class KafkaSink:
     def __init__(
         self, kafka: KafkaSettings, delivery: DeliverySettings, source: Committer | None = None
     ) -> None:
-        self._delivery, self._source = delivery, source
+        self._kafka, self._delivery, self._source = kafka, delivery, source
         self._producer = make_producer(kafka, delivery)
 
     def deliver(self, outgoing: Sequence[Outgoing], consumed: Mapping[TopicPartition, int]) -> None:
@@ -92,7 +92,12 @@ class KafkaSink:
         try:
             for batch in bounded(outgoing, self._delivery.max_in_flight_bytes):
                 publish(self._producer, batch, deadline_s)
-        except (KafkaError, ValueError, TypeError, AssertionError) as error:
+        except (KafkaError, DeliveryError, ValueError, TypeError, AssertionError) as error:
+            refused = denied(error, self._kafka, "publish results")
+            if refused is not None:
+                raise refused from error
+            if isinstance(error, DeliveryError):
+                raise
             raise DeliveryError(
                 f"publishing did not finish within {self._delivery.flush_timeout_s:g} s: {error}; "
                 "end and restart: what was not committed is done again"
@@ -124,7 +129,7 @@ def publish(producer: KafkaProducer, batch: Sequence[Outgoing], deadline_s: floa
             raise DeliveryError(
                 f"message to topic {message.topic} was not accepted: "
                 f"{future.exception or 'no answer of the broker in time'}; end and restart"
-            )
+            ) from future.exception
 
 
 def close_quietly(producer: KafkaProducer) -> None:

@@ -17,6 +17,7 @@ from kafka.errors import (
     AuthorizationError,
     CommitFailedError,
     FencedInstanceIdError,
+    GroupAuthorizationFailedError,
     IllegalGenerationError,
     KafkaError,
     RebalanceInProgressError,
@@ -35,7 +36,7 @@ from streamproc.errors import (
 )
 from streamproc.settings import KafkaSettings, RunsSettings
 from streamproc.transports.codec import DecodeLimits, decode
-from streamproc.transports.kafka.connect import connect, milliseconds
+from streamproc.transports.kafka.connect import connect, denied, milliseconds
 from streamproc.transports.kafka.rewind import Rewinder
 from streamproc.watchdog import Watchdog
 
@@ -134,7 +135,7 @@ class KafkaSource:
         try:
             known = self._consumer.partitions_for_topic(self._topic)
         except AuthorizationError as error:
-            raise ConfigurationError(f"no right to read topic {self._topic}: {error}") from error
+            raise self._denied(error) from error
         if not known:
             raise ConfigurationError(
                 f"topic {self._topic} does not exist at {self._kafka.bootstrap} (or may not be read); "
@@ -171,11 +172,14 @@ class KafkaSource:
         rejoin: bool = self._consumer._coordinator.need_rejoin()
         return rejoin or self._consumer.group_metadata().state is not MemberState.STABLE
 
+    def _denied(self, error: KafkaError) -> ConfigurationError:
+        group = isinstance(error, GroupAuthorizationFailedError)
+        doing = f"use consumer group {self._group}" if group else f"read topic {self._topic}"
+        return denied(error, self._kafka, doing) or ConfigurationError(f"may not {doing}: {error}")
+
     def _judge(self, error: KafkaError) -> None:
         if isinstance(error, AuthorizationError):
-            raise ConfigurationError(
-                f"no right to read topic {self._topic} in group {self._group}: {error}"
-            ) from error
+            raise self._denied(error) from error
         if isinstance(error, FencedInstanceIdError):
             raise DeliveryError(
                 f"another instance with kafka.group_instance_id {self._kafka.group_instance_id!r} took over"
@@ -265,6 +269,8 @@ class KafkaSource:
             self._keep_pending(error, timeout_s)
         except KafkaError as error:
             self._pending, self._pending_since_s = {}, None
+            if isinstance(error, AuthorizationError):
+                raise self._denied(error) from error
             raise DeliveryError(
                 f"offsets of group {self._group} not committed within {timeout_s:g} s: {error}; "
                 "end and restart: what was not committed is read again"
@@ -307,6 +313,8 @@ class KafkaSource:
                 for p in self._rebalance.take_gained()
             ]
         except KafkaError as error:
+            if isinstance(error, AuthorizationError):
+                raise self._denied(error) from error
             raise FatalError(f"committed positions of group {self._group}: {error}") from error
 
     def begin(self, partition: TopicPartition, offset: int | None) -> None:

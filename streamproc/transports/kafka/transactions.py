@@ -73,7 +73,8 @@ class TransactionalSink:
         source: Member,
         watchdog: Watchdog,
     ) -> None:
-        self._delivery, self._source, self._watchdog = delivery, source, watchdog
+        self._kafka, self._delivery = kafka, delivery
+        self._source, self._watchdog = source, watchdog
         self._id = transactional_id
         self._producer = make_producer(
             kafka,
@@ -110,7 +111,12 @@ class TransactionalSink:
         except _REARRANGED as error:
             self._abort(error)
             raise DeliveryAborted(f"{type(error).__name__}: {error}") from error
-        except (KafkaError, *_MISUSE) as error:
+        except (KafkaError, DeliveryError, *_MISUSE) as error:
+            refused = denied(error, self._kafka, "publish results and commit positions in a transaction")
+            if refused is not None:
+                raise refused from error
+            if isinstance(error, DeliveryError):
+                raise
             raise DeliveryError(
                 f"transaction of {self._id!r} failed: {type(error).__name__}: {error}; end and restart: "
                 "nothing of it counts, and what was not committed is done again"
