@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
@@ -24,6 +25,8 @@ __all__ = ["TopicReport", "check_topics", "ensure_topics"]
 
 Role = Literal["raw", "results", "deadletters", "state"]
 
+_LEARNT_WITHIN_S = 10.0
+_LOOK_INTERVAL_S = 0.1
 _HEADROOM_BYTES = 2 * 1024 * 1024
 _SEGMENT_BYTES = 16 * 1024 * 1024
 _MINUTE_MS, _DAY_MS = 60 * 1000, 24 * 3600 * 1000
@@ -122,7 +125,7 @@ def ensure_topics(
             raw = found[raw_name].partitions or partitions
             wanted = {name: 1 if names[name] == "deadletters" else raw for name in missing}
             _create(admin, settings, names, wanted)
-            found = _look(admin, names)
+            found = _look_for(admin, names, missing)
         return [
             TopicReport(role, name, found[name].partitions, name in missing, problems)
             for name, role in names.items()
@@ -171,6 +174,16 @@ def _look(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, _Topic]:
     }
     configs = _configs(admin, [name for name, topic in found.items() if topic.partitions])
     return {name: replace(topic, config=configs.get(name, {})) for name, topic in found.items()}
+
+
+def _look_for(admin: KafkaAdminClient, names: Iterable[str], made: Iterable[str]) -> dict[str, _Topic]:
+    """Look until the node that answers knows what was just made; each node learns of it by itself."""
+    deadline_s = time.monotonic() + _LEARNT_WITHIN_S
+    while True:
+        found = _look(admin, names)
+        if all(found[name].exists for name in made) or time.monotonic() > deadline_s:
+            return found
+        time.sleep(_LOOK_INTERVAL_S)
 
 
 def _create(
