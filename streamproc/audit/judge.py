@@ -179,7 +179,10 @@ def _tell_lost(case: _Case, row: RunAudit, among: SeqNums, count: int | None = N
     expected = "an event or a place in the ledger"
     if count == len(among):
         for start, stop in among:
-            case.tell("lost", expected, "neither", stream="primary", seq_num=start, last_seq_num=stop - 1)
+            known = (case.first.unanswered.get(n) for n in dict.fromkeys((start, stop - 1)))
+            at = tuple(position for position in known if position is not None)
+            numbers = {"seq_num": start, "last_seq_num": stop - 1}
+            case.tell("lost", expected, "neither", stream="primary", positions=at, **numbers)
     else:
         got = f"neither for {count} of the {len(among)} readings {_ranges(among)}"
         case.tell("lost", expected, got, stream="primary")

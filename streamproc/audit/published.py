@@ -45,6 +45,8 @@ class PublishedRun:
         Distinct events by stream.
     answers : dict
         Events of ``primary`` by seq_num, as long as they are not compared with the raw run.
+    unanswered : dict
+        Where in the raw topic the first readings without an event are, by seq_num.
     in_domain, models, latencies_ms
         How many answers may be believed; answers by model; latencies from the headers (ms).
     newest : (int, float) or None
@@ -74,6 +76,7 @@ class PublishedRun:
     doubled: SeqNums = field(default_factory=SeqNums)
     events: Counter[str] = field(default_factory=Counter)
     answers: dict[int, Answer] = field(default_factory=dict)
+    unanswered: dict[int, str] = field(default_factory=dict)
     in_domain: int = 0
     models: Counter[str] = field(default_factory=Counter)
     latencies_ms: array[float] = field(default_factory=lambda: array("d"))

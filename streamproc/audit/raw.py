@@ -31,6 +31,7 @@ from streamproc.validation import DocumentValidator
 
 __all__ = ["RawBook", "RawRun", "RawStream"]
 
+_MOST_UNANSWERED = 1000
 _MANY = 10_000_000
 """Runs remembered; an audit forgets none, because a late document must not open its run again."""
 
@@ -227,6 +228,9 @@ class RawBook:
         for published in self._answers.get(work.known.uid, ()):
             if (published.stream, published.key) == pair:
                 answer = published.answers.pop(request.seq_num, None)
-                copies = work.copies.get(request.stream, {}) if work.known.whole else {}
-                for finding in unlike(published, answer, request, copies) if answer is not None else ():
-                    self._findings.add(finding)
+                if answer is not None:
+                    copies = work.copies.get(request.stream, {}) if work.known.whole else {}
+                    for finding in unlike(published, answer, request, copies):
+                        self._findings.add(finding)
+                elif len(published.unanswered) < _MOST_UNANSWERED:
+                    published.unanswered[request.seq_num] = str(request.position)

@@ -184,7 +184,8 @@ def report_lines(report: AuditReport) -> Iterator[str]:
 
 def _table(report: AuditReport) -> Iterator[str]:
     runs = sorted(report.runs, key=lambda run: run.verdict != "differs")
-    rows = [_row(run) for run in runs[:_MOST_RUNS]]
+    shown = _uid_chars([run.run_uid for run in runs])
+    rows = [_row(run, shown) for run in runs[:_MOST_RUNS]]
     head = ["run", "scan", "analysis", *_COLUMNS, "verdict"]
     widths = [max(len(row[i]) for row in [head, *rows]) for i in range(len(head))]
     for row in [head, *rows]:
@@ -197,8 +198,14 @@ def _table(report: AuditReport) -> Iterator[str]:
         yield f"and {len(runs) - _MOST_RUNS} more runs (--json lists them)"
 
 
-def _row(run: RunAudit) -> list[str]:
-    uid = run.run_uid if len(run.run_uid) <= 12 else run.run_uid[:8]
+def _uid_chars(uids: list[str]) -> int:
+    """Return how many characters of the uids tell the runs apart, at least 8."""
+    longest = max(map(len, uids))
+    return next((n for n in range(8, longest) if len({u[:n] for u in uids}) == len(set(uids))), longest)
+
+
+def _row(run: RunAudit, shown: int) -> list[str]:
+    uid = run.run_uid[:shown]
     scan = "" if run.scan_id is None else str(run.scan_id)[:12]
     return [uid, scan, run.analysis or "-", *(str(getattr(run, name)) for name in _COLUMNS), run.verdict]
 

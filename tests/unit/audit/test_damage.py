@@ -209,6 +209,14 @@ def test_a_finding_says_where_both_messages_lie(topics):
         assert part in str(finding)
 
 
+def test_a_lost_reading_is_found_in_the_raw_topic_by_its_position(topics):
+    made = topics()
+    drop_event(made)
+    lost = next(f for f in made.audit().findings.kept if f.kind == "lost")
+    assert lost.positions == ("memory/0@5",)
+    assert made.raw[5].doc["seq_num"] == 4
+
+
 def test_another_content_under_one_uid_is_not_taken_for_a_mere_repeat(topics):
     made = topics()
     double_event_with_another_value(made)

@@ -39,6 +39,12 @@ def test_the_table_has_a_line_for_each_run_and_the_verdict_comes_last():
     assert lines[-1].startswith("no difference in 2 run(s), 9 reading(s): 2 failed and 0 dropped")
 
 
+def test_uids_are_shown_as_far_as_it_takes_to_tell_the_runs_apart():
+    said = text([RunAudit("0a1b2c3d-4e5f-1", "", "toy"), RunAudit("0a1b2c3d-4e5f-2", "", "toy")])
+    assert "0a1b2c3d-4e5f-1 " in said
+    assert "0a1b2c3d-4e5f-2 " in said
+
+
 def test_runs_that_differ_and_faults_come_first():
     runs = [RunAudit("good", "", "toy"), RunAudit("bad", "", "toy", lost=1)]
     findings = [
