@@ -11,15 +11,13 @@ import structlog
 from streamproc.analysis import Analysis, FrameFailure
 from streamproc.documents import BadMessage, Document, TopicPartition
 from streamproc.errors import DocumentRefused, FatalError, Where
-from streamproc.frames.parts import origin_of
 from streamproc.frames.requests import FrameRequest
-from streamproc.runs import NeedsRewind, Outcome, Run, RunUpdated, Skipped
-from streamproc.runs.pages import unpack_document
-from streamproc.runs.select import reference_of
+from streamproc.runs import NeedsRewind, Outcome, Skipped
 from streamproc.service.desk import Desk
-from streamproc.service.late import FailedRuns, Supplement, own_numbers, supplement
+from streamproc.service.late import FailedRuns, Supplement
 from streamproc.service.outbox import Unsent
 from streamproc.service.records import Record, fill, restore_run, run_records
+from streamproc.service.reinjected import Reinjected
 from streamproc.service.store import LANE, Changes, LaneStore, by_owner
 from streamproc.service.work import Pending, RunWork
 from streamproc.settings import Settings
@@ -72,8 +70,7 @@ class Lane:
         self._touched: dict[str, None] = {}
         self._unread: list[Pending] = []
         self._stored_offset = 0
-        self._failed = FailedRuns()
-        self._supplements: list[Supplement] = []
+        self._reinjected = Reinjected(self, parts, settings)
         self._again: set[int] = set()
 
     # -- positions ----------------------------------------------------------------------------------------
@@ -83,7 +80,7 @@ class Lane:
         """Oldest position whose message is still needed; what a restart reads from."""
         pending = (p for work in self.desk.works.values() for p in work.pending.values())
         inline = (p.request.position.offset for p in pending if p.inline)
-        needed = (*inline, *(s.document.position.offset for s in self._supplements))
+        needed = (*inline, *(s.document.position.offset for s in self._reinjected.supplements))
         return min(needed, default=self._through) if self._through else 0
 
     @property
@@ -94,7 +91,7 @@ class Lane:
     def works(self) -> Iterator[RunWork]:
         """Yield everything under analysis: open runs, and late readings of runs that have ended."""
         yield from self.desk.works.values()
-        yield from self._supplements
+        yield from self._reinjected.supplements
 
     # -- documents ----------------------------------------------------------------------------------------
 
@@ -103,7 +100,7 @@ class Lane:
         offset = message.position.offset
         if offset < self._resume:
             if offset in self._again and isinstance(message, Document):
-                self._contained(message, self._reinjected)
+                self._contained(message, self._take_reinjected)
             self._read_again(message)
             return
         self._through, self._moved = offset + 1, True
@@ -118,10 +115,13 @@ class Lane:
         else:
             known = message.name in DOCUMENT_NAMES
             self._parts.metrics.document(message.name if known else "other")
-            self._contained(message, self._feed if again is None else self._reinjected)
+            self._contained(message, self._feed if again is None else self._take_reinjected)
 
     def _feed(self, document: Document) -> None:
         self.handle(self.tracker.feed(document))
+
+    def _take_reinjected(self, document: Document) -> None:
+        self._reinjected.take(document, self._analysis)
 
     def _contained(self, document: Document, take: Callable[[Document], None]) -> None:
         """Take a document; one that cannot be used becomes a dead letter."""
@@ -204,97 +204,14 @@ class Lane:
         self._parts.metrics.dead_letter(kind)
         _log.warning("dead letter", position=str(message.position), reason=reason, kind=kind)
 
-    # -- reinjected dead letters --------------------------------------------------------------------------
-
-    def _reinjected(self, message: Document) -> None:
-        """Answer a dead letter that came again: in its run if that is open, else in a supplementary run."""
-        document = replace(message, letter=dict(message.headers).get(ORIGIN))
-        try:
-            run = self.tracker.run_of(document)
-            if run is not None:
-                self._retry(run, document)
-            else:
-                self._supplement(document)
-        except DocumentRefused as error:
-            self.dead_letter(document, error.message, "refused", error.where)
-
-    def _retry(self, run: Run, document: Document) -> None:
-        outcomes = self.tracker.feed(document)
-        if any(not isinstance(o, Skipped) for o in outcomes):
-            self.handle(outcomes)
-        else:
-            self._read_failed(run, document)
-        waits = any(p.request.position == document.position for w in self.works() for p in w.pending.values())
-        if not waits and document.letter is not None:
-            self.unsent.append(Unsent(settles=document.letter))
-
-    def _read_failed(self, run: Run, document: Document) -> None:
-        """Take failed readings of a message that was taken before once more."""
-        work = self.desk.works.get(run.uid)
-        numbers = own_numbers(document)
-        taken = [cut for a, b in numbers for cut in work.ledger.retry(a, b)] if work is not None else []
-        if work is None or not taken:
-            raise DocumentRefused(
-                f"no reading of this {document.name} has failed so far",
-                Where(run.uid, position=str(document.position)),
-            )
-        for start, stop in taken:
-            work.assembler.retake(start, stop)
-        self.handle([RunUpdated(run, part) for part in unpack_document(document)])
-        if any(list(work.assembler.complete.gaps(*cut)) for cut in taken):
-            self._bring_other_half(run, document, taken)
-
-    def _bring_other_half(self, run: Run, document: Document, taken: Sequence[tuple[int, int]]) -> None:
-        """Look back for what else a retaken reading needs and is no longer kept: datum, stream_datum."""
-        found = self._parts.source.rewind_to_start(run.uid, document)
-        parts = [part for d in found if isinstance(d, Document) for part in unpack_document(d)]
-        for part in parts:
-            if part.name == "datum":
-                run.datums[part.doc["datum_id"]] = part.doc
-            elif part.name == "resource":
-                run.resources.setdefault(part.doc["uid"], part.doc)
-        halves = [part for part in parts if part.name == "stream_datum"]
-        needed = [p for p in halves if any(own_numbers(p).overlap(*cut) for cut in taken)]
-        self.handle([RunUpdated(run, part) for part in (*needed, *unpack_document(document))])
-
-    def _supplement(self, document: Document) -> None:
-        earlier = [d for d in self._look_back(document) if isinstance(d, Document)]
-        frames = self._settings.frames
-        made, requests = supplement(
-            document, earlier, self._analysis, self._failed, self._parts.make_tracker, frames.dark_stream
-        )
-        deadline_s = self._parts.clock() + frames.wait_s
-        for request in requests:
-            made.expect(replace(request, origin=origin_of(document)), deadline_s)
-        self._supplements.append(made)
-        _log.info(
-            "late readings", run_uid=made.run.uid, supplementary_uid=made.result.uid, count=len(requests)
-        )
-
-    def _look_back(self, document: Document) -> Sequence[Document | BadMessage]:
-        """Return the documents of a finished run, looked for from here and from where the letter was."""
-        run_uid = reference_of(document.name, document.doc).run_uid
-        found = self._parts.source.rewind_to_start(run_uid, document)
-        if found or document.letter is None:
-            return found
-        _, _, offset = document.letter.decode(errors="replace").rpartition("@")
-        if not offset.isdigit():
-            return found
-        original = replace(document, position=replace(document.position, offset=int(offset)))
-        return self._parts.source.rewind_to_start(run_uid, original)
+    # -- ends and swaps -----------------------------------------------------------------------------------
 
     def finished(self, work: RunWork) -> None:
         """Let go of a run that was answered; what failed of it may be answered later."""
-        if isinstance(work, Supplement):
-            self._supplements.remove(work)
-            self._again.discard(work.document.position.offset)
-            for start, stop in work.ledger.answered:
-                for seq_num in range(start, stop):
-                    self._failed.answered(work.run.uid, seq_num)
-            self._moved = True
-        else:
-            self._failed.note(work.run.uid, work.result.uid, work.ledger.failures)
+        self._reinjected.finished(work)
+        if not isinstance(work, Supplement):
             self.desk.forget(work.run.uid)
+        self._moved = True
 
     def swap(self, analysis: Analysis) -> list[str]:
         """Go on with another analysis; returns the open runs that keep the one they began with."""
@@ -382,7 +299,7 @@ class Lane:
         self._stored_offset = position["offset"]
         self._unread = [p for work in self.desk.works.values() for p in work.pending.values() if p.unread]
         self._again = set(position["again"])
-        self._failed = FailedRuns(own["failed"])
+        self._reinjected.failed = FailedRuns(own["failed"])
         if position["offset"] >= self._resume:
             self._give_up_unread()
         return int(position["offset"])
@@ -400,10 +317,10 @@ class Lane:
     def _lane_records(self) -> Iterator[Record]:
         position = {
             "through": self._through, "offset": self.offset, "before": self._stored_offset,
-            "again": [s.document.position.offset for s in self._supplements],
+            "again": [s.document.position.offset for s in self._reinjected.supplements],
         }  # fmt: skip
         yield Record("position", None, lambda: position)
-        yield Record("failed", self._failed.version, self._failed.to_state)
+        yield Record("failed", self._reinjected.failed.version, self._reinjected.failed.to_state)
         yield Record("memory", self.tracker.memory_version, self.tracker.memory_state)
 
     def _run(self, uid: str) -> Any:
