@@ -296,3 +296,10 @@ def test_a_broker_that_does_not_answer_and_a_topic_that_is_not_there_are_exit_co
         ended = command(*arguments, "--bootstrap", kafka, "--beamline", "nobody")
         assert ended.exit_code == 2
         assert "nobody.bluesky" in ended.error
+
+
+def test_a_topic_that_cannot_be_read_to_its_end_in_time_is_exit_code_2_and_says_how_far_it_came(original):
+    ended = original.command("audit", "--all", "--timeout", "0.0001")
+    assert ended.exit_code == 2
+    assert "not read to its end within 0.0001 s (0 of " in ended.error
+    assert ended.output == ""
