@@ -114,7 +114,6 @@ class Reinjecting:
         return plain(f"{what} to {place} for {analysis}, {key}, {size_text(size)}{note}")
 
 
-@dataclass(frozen=True, slots=True)
 class Purge:
     """Letters that are to be settled.
 
@@ -128,19 +127,20 @@ class Purge:
         Which.
     """
 
-    settings: Settings
-    book: LetterBook
-    letters: Sequence[Letter]
+    def __init__(self, settings: Settings, book: LetterBook, letters: Sequence[Letter]) -> None:
+        self._settings, self._book, self._letters = settings, book, letters
+        self._places = {letter.place for letter in letters}
+        self._left: dict[tuple[int, bytes], list[str]] = {}
 
     def refused(self) -> Iterator[Told]:
         """Yield the letters that cannot be settled."""
-        for letter in self.letters:
+        for letter in self._letters:
             if reason := self._refusal(letter):
                 yield Told(letter, False, f"not settled: {reason}")
 
     def possible(self) -> list[Letter]:
         """Return the letters that can be settled."""
-        return [letter for letter in self.letters if self._refusal(letter) is None]
+        return [letter for letter in self._letters if self._refusal(letter) is None]
 
     def would(self) -> Iterator[Told]:
         """Yield what :meth:`write` would do."""
@@ -148,9 +148,9 @@ class Purge:
 
     def write(self) -> Iterator[Told]:
         """Write the marks and yield what became of each letter."""
-        topic = self.settings.topic("deadletters")
+        topic = self._settings.topic("deadletters")
         marks = ((x, _mark(topic, x)) for x in self.possible())
-        with Poster(self.settings) as poster:
+        with Poster(self._settings) as poster:
             for posted in poster.post(marks):
                 if posted.error is not None:
                     text = f"not settled: the broker refuses the mark: {posted.error}"
@@ -160,13 +160,13 @@ class Purge:
 
     def would_free(self, settled: Collection[Letter]) -> Iterator[str]:
         """Yield a sentence per partition that :meth:`free` would free."""
-        for partition, offset in sorted(self.book.free_offsets(settled).items()):
+        for partition, offset in sorted(self._book.free_offsets(settled).items()):
             yield f"partition {partition} would be freed below offset {offset}"
 
     def free(self, settled: Collection[Letter]) -> Iterator[str]:
         """Free the partitions up to their oldest open letter and yield a sentence for each."""
-        offsets = self.book.free_offsets(settled)
-        error = free_partitions(self.settings, offsets) if offsets else None
+        offsets = self._book.free_offsets(settled)
+        error = free_partitions(self._settings, offsets) if offsets else None
         if error is not None:
             yield plain(f"the broker frees nothing now ({error}); it does by age, and where it compacts")
             return
@@ -178,13 +178,20 @@ class Purge:
             return "it is settled already"
         if letter.key is None:
             return "it has no key that a mark could name; it goes by age"
-        chosen = {other.place for other in self.letters}
-        left = [other.name for other in self.book.sharing(letter) if other.place not in chosen]
+        left = self._not_chosen(letter, letter.key)
         if left:
             return (
                 f"its mark would settle {len(left)} older letters with the same key as well, e.g. {left[0]}"
             )
         return None
+
+    def _not_chosen(self, letter: Letter, key: bytes) -> list[str]:
+        """Return the letters that share the key and are not to be settled; asked once for each key."""
+        place = (letter.place.partition, key)
+        if place not in self._left:
+            sharing = self._book.sharing(letter)
+            self._left[place] = [other.name for other in sharing if other.place not in self._places]
+        return self._left[place]
 
 
 def _mark(topic: str, letter: Letter) -> Outgoing:
