@@ -2,7 +2,17 @@
 
 from streamproc.transports.broker.jars import ensure_jars, kafka_version
 from streamproc.transports.broker.process import Broker
-from streamproc.transports.broker.users import SERVICE, toml_table
+from streamproc.transports.broker.properties import ADMIN
+from streamproc.transports.broker.users import SERVICE, toml_settings
 from streamproc.transports.kafka.users import Right, service_rights
 
-__all__ = ["SERVICE", "Broker", "Right", "ensure_jars", "kafka_version", "service_rights", "toml_table"]
+__all__ = [
+    "ADMIN",
+    "SERVICE",
+    "Broker",
+    "Right",
+    "ensure_jars",
+    "kafka_version",
+    "service_rights",
+    "toml_settings",
+]

@@ -51,7 +51,7 @@ def make_certificates(folder: Path, hosts: Iterable[str], days: float) -> Certif
     files = Certificates(folder / "ca.pem", folder / "server.pem", folder / "node.pem")
     folder.mkdir(parents=True, exist_ok=True)
     authority = _authority(files.authority, folder / "ca.key")
-    names = list(dict.fromkeys([*hosts, "127.0.0.1", "localhost"]))
+    names = list(dict.fromkeys(hosts))
     _issue(files.server, authority, "streamproc broker", names, days)
     _issue(files.node, authority, NODE_NAME, names, _NODE_DAYS)
     return files

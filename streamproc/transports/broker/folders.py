@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import random
@@ -9,6 +10,7 @@ import shutil
 import signal
 import socket
 import tempfile
+import uuid
 from pathlib import Path
 from typing import IO
 
@@ -19,7 +21,7 @@ try:
 except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
-__all__ = ["TemporaryFolder", "choose_ports", "is_free", "remove_abandoned", "write_private"]
+__all__ = ["TemporaryFolder", "choose_ports", "cluster_id", "is_free", "remove_abandoned", "write_private"]
 
 _PREFIX = "streamproc-kafka-"
 _OWNED = "owner.lock"
@@ -120,3 +122,10 @@ def choose_ports(host: str, count: int) -> list[int]:
             else:
                 chosen.append(port)
     raise ConfigurationError(f"no free port for the broker on {host}: {cause}")
+
+
+def cluster_id(folder: Path) -> str:
+    """Return the id of a folder's cluster, the same for all nodes and all starts of a folder."""
+    name = uuid.uuid5(uuid.NAMESPACE_URL, str(folder))
+    # The first bit off: an id that begins with "-" would be taken for an option.
+    return base64.urlsafe_b64encode(bytes([name.bytes[0] & 0x7F]) + name.bytes[1:]).decode().rstrip("=")

