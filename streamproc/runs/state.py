@@ -27,6 +27,8 @@ def pack(value: Any) -> Any:
         if isinstance(value, int) and not -(2**63) <= value < 2**64:  # JSON archives have such numbers
             return {_ARRAY: "int", "data": str(value)}
         return value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, complex):
+        return {_ARRAY: "complex", "data": [value.real, value.imag]}
     if isinstance(value, Mapping):
         if _ARRAY in value:  # a document's own key of that name must not turn into an array later
             return {_ARRAY: None, "items": [[key, pack(item)] for key, item in value.items()]}
@@ -49,6 +51,8 @@ def unpack(value: Any) -> Any:
             return {key: unpack(item) for key, item in value["items"]}
         if value.get(_ARRAY) == "int":
             return int(value["data"])
+        if value.get(_ARRAY) == "complex":
+            return complex(*value["data"])
         if _ARRAY in value:
             dtype = np.lib.format.descr_to_dtype(_unpack_descr(value[_ARRAY]))
             if dtype.hasobject:

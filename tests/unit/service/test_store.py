@@ -9,6 +9,7 @@ from streamproc.errors import FatalError
 from streamproc.runs.state import pack, unpack
 from streamproc.service.records import Record
 from streamproc.service.store import LANE, LaneStore, by_owner
+from streamproc.transports.codec import decode, encode
 from streamproc.transports.plain import Shelf, from_bytes, restore_shelved, to_bytes
 
 
@@ -86,3 +87,12 @@ def test_shelved_pieces_come_back_in_their_places():
     assert back == {"a": [b"x" * 5000, b"small", {"b": b"y" * 5000}], "c": "text", "d": None}
     with pytest.raises(KeyError):
         restore_shelved(from_bytes(raw), {})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [1 + 2j, np.complex64(2j), 2**64 - 1, -(2**63), b"x", [None, True, 1.5], np.float32(1.5), np.bool_(True)],
+)
+def test_whatever_a_message_may_hold_can_be_stored(value):
+    _, doc = decode(encode("start", {"uid": "u", "time": 1.0, "odd": value}))
+    assert unpack(from_bytes(to_bytes(pack(doc)))) == doc
