@@ -28,7 +28,7 @@ _MOST_FINDINGS = 40
 @click.option("--all", "every", is_flag=True, help="Every run in the topics.")
 @click.option("--analysis", metavar="NAME", help="Only this analysis: each run with frames must have it.")
 @click.option(
-    "--since", metavar="SECONDS|TIME", help="With --all: what came in the last SECONDS, or since TIME."
+    "--since", metavar="WHEN", help="With --all: what came since: 30m, 2h, 3d, or 2026-01-31[T12:00[+01:00]]."
 )
 @click.option(
     "--grace",

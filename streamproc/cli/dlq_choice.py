@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import functools
-import re
-import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
+from streamproc.cli.reading import parse_since, progress
 from streamproc.cli.wiring import settings_of
 from streamproc.errors import ConfigurationError
 from streamproc.settings import Settings
@@ -27,12 +24,9 @@ __all__ = [
     "connection_options",
     "filter_options",
     "open_book",
-    "parse_since",
 ]
 
 _KINDS = ("undecodable", "refused", "unexpected", "frame", "unknown")
-_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
-_AGE = re.compile(r"([0-9]{1,9})([smhdw]?)")
 
 
 def connection_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -67,8 +61,7 @@ def filter_options(command: Callable[..., Any]) -> Callable[..., Any]:
         run_uid: str | None, analysis: str | None, kind: str | None, reason: str | None, since: str | None,
         **rest: Any,
     ) -> Any:  # fmt: skip
-        since_s = None if since is None else parse_since(since)
-        return command(wanted=LetterFilter(run_uid, analysis, kind, reason, since_s), **rest)
+        return command(wanted=LetterFilter(run_uid, analysis, kind, reason, parse_since(since)), **rest)
 
     return _with(
         with_filter,
@@ -106,44 +99,10 @@ def _with(command: Callable[..., Any], *options: Callable[..., Any]) -> Callable
     return command
 
 
-def parse_since(text: str, now_s: float | None = None) -> float:
-    """Return the Unix time (s) of an age or a date.
-
-    Parameters
-    ----------
-    text : str
-        ``90s``, ``30m``, ``2h``, ``3d``, ``1w`` or seconds; or ISO 8601, local where it has no zone.
-    now_s : float or None
-        Unix time (s) that ages count from; None: the clock's.
-
-    Raises
-    ------
-    click.UsageError
-        Neither of them.
-    """
-    age = _AGE.fullmatch(text)
-    if age:
-        return (time.time() if now_s is None else now_s) - int(age[1]) * _UNITS_S[age[2]]
-    try:
-        return datetime.fromisoformat(text).timestamp()
-    except (ValueError, OverflowError, OSError) as error:
-        raise click.UsageError(
-            f"--since {text!r}: expected an age such as 30m, 2h or 3d, or a date such as 2026-01-31T12:00"
-        ) from error
-
-
 def open_book(settings: Settings, timeout_s: float) -> LetterBook:
-    """Read the letters; on a terminal say how far it is."""
-    if not sys.stderr.isatty():
-        return read_letters(settings, timeout_s)
-    try:
-        return read_letters(settings, timeout_s, _tell_progress)
-    finally:
-        click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def _tell_progress(done: int, total: int) -> None:
-    click.echo(f"\rreading dead letters: {done} of {total}", err=True, nl=False)
+    """Read the letters; when it takes long, say how far it is."""
+    with progress(settings.topic("deadletters")) as tell:
+        return read_letters(settings, timeout_s, tell)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from streamproc.transports.codec import decode
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.letters import Letter, LetterBook
 
-__all__ = ["Found", "Topics", "parse_since"]
+__all__ = ["Found", "Topics", "parse_since", "progress"]
 
 Which = Literal["raw", "results", "deadletters"]
 
@@ -30,6 +31,9 @@ _STARTS = (b"\x92\xa5start", b"\x92\xd9\x05start")
 
 _CLOCKS_S = 300.0
 """How far the clocks of an acquisition machine and of a broker's clients may be apart (s)."""
+
+_AGE = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,9})?)([smhdw]?)")
+_UNITS_S = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 
 _TERMINAL_S, _FILE_S = 0.2, 10.0
 """How often progress is told (s)."""
@@ -72,13 +76,13 @@ class Topics:
         """Open one topic; a missing dead-letter topic counts as empty."""
         topic = self.settings.topic(which)
         with (
-            _progress(topic) as progress,
+            progress(topic) as tell,
             TopicReader(
                 self.settings.kafka,
                 topic,
                 since_s=since_s,
                 timeout_s=self._timeout_s,
-                progress=progress,
+                progress=tell,
                 missing_ok=which == "deadletters",
             ) as reader,
         ):
@@ -136,8 +140,15 @@ class Topics:
                     yield Document(name, doc, message.position, published_s=message.timestamp_s)
 
 
-def parse_since(text: str | None) -> float | None:
-    """Return the Unix time (s) of ``SECONDS`` ago or of an ISO date and time (local where it has no zone).
+def parse_since(text: str | None, now_s: float | None = None) -> float | None:
+    """Return the Unix time (s) of an age or a date; None of None.
+
+    Parameters
+    ----------
+    text : str or None
+        ``30m``, ``2h``, ``3d``, ``1w`` or seconds; or ISO 8601, local where it has no zone.
+    now_s : float or None
+        Unix time (s) that ages count from; None: the clock's.
 
     Raises
     ------
@@ -146,20 +157,19 @@ def parse_since(text: str | None) -> float | None:
     """
     if text is None:
         return None
-    try:
-        return time.time() - float(text)
-    except ValueError:
-        pass
+    if age := _AGE.fullmatch(text):
+        return (time.time() if now_s is None else now_s) - float(age[1]) * _UNITS_S[age[2]]
     try:
         return datetime.fromisoformat(text).timestamp()
-    except ValueError:
+    except (ValueError, OverflowError, OSError):
         raise ConfigurationError(
-            f"--since {text!r}: expected seconds (3600: the last hour) or a time like 2026-01-31T18:00"
+            f"--since {text!r}: expected an age such as 30m, 2h, 3d or seconds, or a time such as "
+            "2026-01-31T18:00"
         ) from None
 
 
 @contextmanager
-def _progress(topic: str) -> Iterator[Callable[[int, int], None]]:
+def progress(topic: str) -> Iterator[Callable[[int, int], None]]:
     """Tell on stderr how far the reading of a topic is, when it takes long enough to wonder."""
     terminal = sys.stderr.isatty()
     every_s = _TERMINAL_S if terminal else _FILE_S

@@ -9,7 +9,9 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 
+import numpy as np
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType
@@ -19,7 +21,7 @@ from streamproc.documents import BadMessage, Position
 from streamproc.errors import DeliveryError, Where
 from streamproc.settings import Settings
 from streamproc.testing.hostile import hostile_messages
-from streamproc.testing.makers import inline_run
+from streamproc.testing.makers import inline_run, stream_run
 from streamproc.transports.broker import Broker
 from streamproc.transports.broker.users import toml_settings
 from streamproc.transports.codec import decode, encode
@@ -30,6 +32,7 @@ from streamproc.transports.kafka.letters import Poster
 from streamproc.transports.kafka.users import Right
 
 pytestmark = pytest.mark.broker
+TOY = str(Path(__file__).with_name("toy_consumer.py"))
 
 
 class Desk:
@@ -112,13 +115,14 @@ def desk(beamline, capsys):
     return lambda **options: Desk(beamline(**options), capsys)
 
 
-def run_service(settings, tmp_path):
+def run_service(settings, tmp_path, analysis="phase-map"):
     config = tmp_path / "beamline.toml"
     config.write_text(
         f'beamline = "{settings.beamline}"\n[kafka]\nbootstrap = "{settings.kafka.bootstrap}"\n'
-        'session_timeout_s = 6.0\n[frames]\nwait_s = 0.5\n[analysis.phase-map]\naxis_key = "two_theta"\n'
+        f"session_timeout_s = 6.0\n[frames]\nwait_s = 0.5\nroots = [{json.dumps(str(tmp_path))}]\n"
+        '[analysis.phase-map]\naxis_key = "two_theta"\n'
     )
-    argv = [sys.executable, "-m", "streamproc", "run", "phase-map", "--config", str(config), "--once"]
+    argv = [sys.executable, "-m", "streamproc", "run", analysis, "--config", str(config), "--once"]
     ended = subprocess.run(argv, capture_output=True, text=True, timeout=240)
     assert ended.returncode == 0, ended.stderr[-3000:]
 
@@ -163,6 +167,35 @@ def test_what_the_service_refused_of_the_hostile_corpus_is_listed_shown_exported
     assert work.listed() == []
     assert work.listed("--settled") == []  # freed: nothing before them was open
     assert not canary.exists()
+
+
+def test_readings_whose_file_was_missing_are_answered_after_all_and_settled(desk, tmp_path):
+    work, path, away = desk(), tmp_path / "run.h5", tmp_path / "away.h5"
+    pairs = stream_run([np.full((4, 4), n + 1.0) for n in range(3)], path, uid="late")
+    path.rename(away)
+    producer = work.publish()
+    for pair in pairs:
+        producer.send(work.raw, encode(*pair), key=b"late").get(30)
+    producer.close()
+    run_service(work.settings, tmp_path, TOY)
+    failed = work.listed("--kind", "frame", "--run", "late", "--analysis", "toy")
+    assert [x["seq_nums"] for x in failed] == [[1], [2], [3]] and len(work.listed()) == 3
+
+    work("reinject", failed[0]["key"])
+    run_service(work.settings, tmp_path, TOY)
+    again = {x["key"]: x["count"] for x in work.listed()}
+    assert again == {failed[0]["key"]: 2, failed[1]["key"]: 1, failed[2]["key"]: 1}
+
+    away.rename(path)
+    work("reinject", "--kind", "frame")
+    run_service(work.settings, tmp_path, TOY)
+    assert work.listed() == []
+    assert sorted(x["key"] for x in work.listed("--settled")) == sorted(again)
+    documents = [decode(r.value) for r in work.read(work.settings.topic("results"))]
+    first, *later = [doc for name, doc in documents if name == "start"]
+    assert later and {doc["supplements"] for doc in later} == {first["uid"]}
+    means = {d["seq_num"]: d["data"]["mean"] for n, d in documents if n == "event" and "mean" in d["data"]}
+    assert means == {1: 1.0, 2: 2.0, 3: 3.0}
 
 
 def test_letters_are_joined_settled_and_never_seen_before_their_transaction_is_committed(desk):

@@ -76,7 +76,7 @@ def test_since_takes_seconds_ago_or_a_time():
     assert parse_since(None) is None
     assert parse_since("3600") == pytest.approx(time.time() - 3600, abs=5)
     assert parse_since("2026-01-31T18:00:00+00:00") == 1769882400.0
-    with pytest.raises(ConfigurationError, match="expected seconds"):
+    with pytest.raises(ConfigurationError, match="expected an age"):
         parse_since("yesterday")
 
 

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from streamproc.cli import main
-from streamproc.cli.dlq_choice import Choice, parse_since
+from streamproc.cli.dlq_choice import Choice
 from streamproc.cli.dlq_files import check_free, file_name, write_files
 from streamproc.cli.dlq_text import facts, page, plain, report, size_text, table, totals
+from streamproc.cli.reading import parse_since
 from streamproc.documents import Position
 from streamproc.errors import ConfigurationError
 from streamproc.testing.hostile import hostile_messages, wire
@@ -83,9 +84,9 @@ def test_a_date_without_a_zone_is_local():
     assert parse_since("2026-01-31T12:00") == datetime(2026, 1, 31, 12).astimezone(UTC).timestamp()
 
 
-@pytest.mark.parametrize("text", ["", "soon", "5 h", "-2h", "2y", "99999-01-01", "12:00"])
+@pytest.mark.parametrize("text", ["", "soon", "5 h", "-2h", "2y", "99999-01-01", "12:00", "nan", "1e9"])
 def test_a_since_that_is_neither_is_refused(text):
-    with pytest.raises(click.UsageError, match="an age such as"):
+    with pytest.raises(ConfigurationError, match="an age such as"):
         parse_since(text)
 
 
