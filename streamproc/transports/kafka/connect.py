@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from kafka import KafkaAdminClient
 from kafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -27,17 +26,18 @@ from streamproc.transports.kafka.login import find_open_address
 
 __all__ = [
     "broker_addresses",
-    "brokers_seen",
     "client_options",
     "connect",
     "denied",
     "milliseconds",
+    "patiently",
     "who",
 ]
 
 Client = TypeVar("Client")
 
 _LEAST_TRY_S = 1.0
+_PAUSE_S = 0.1
 _REMEDIES: Final[dict[type[KafkaError], str]] = {
     SaslAuthenticationFailedError: "check kafka.username, kafka.password and kafka.sasl_mechanism",
     TransactionalIdAuthorizationFailedError: "have Write on that transactional id allowed, set "
@@ -157,6 +157,33 @@ def connect(kafka: KafkaSettings, make: Callable[[dict[str, Any]], Client]) -> C
     )
 
 
+def patiently(call: Callable[[], Client], timeout_s: float) -> Client:
+    """Return what ``call`` returns; it is called again while it fails for a reason that passes.
+
+    The node that a client was just talking to may die at any instant; the others take over after seconds.
+
+    Parameters
+    ----------
+    call : callable
+        Anything that may be done twice.
+    timeout_s : float
+        After this time (s) its failure is raised.
+
+    Raises
+    ------
+    KafkaError
+        One that does not pass, or did not in time.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while True:
+        try:
+            return call()
+        except KafkaError as error:
+            if not error.retriable or time.monotonic() + _PAUSE_S >= deadline_s:
+                raise
+        time.sleep(_PAUSE_S)
+
+
 def who(kafka: KafkaSettings) -> str:
     """Return whom the broker knows us as, for a sentence."""
     if kafka.username is not None and kafka.security_protocol.startswith("SASL"):
@@ -241,29 +268,3 @@ def _client_log() -> Iterator[list[str]]:
         logger.removeHandler(listener)
         logger.setLevel(level)
         logger.propagate = propagate
-
-
-def brokers_seen(kafka: KafkaSettings, timeout_s: float) -> frozenset[int]:
-    """Return the numbers of the brokers that are up, as the one asked sees it; empty without an answer.
-
-    Parameters
-    ----------
-    kafka : KafkaSettings
-        Whom to ask.
-    timeout_s : float
-        How long to wait for an answer (s).
-    """
-    try:
-        admin = connect(
-            kafka.model_copy(update={"connect_timeout_s": timeout_s, "request_timeout_s": timeout_s}),
-            lambda options: KafkaAdminClient(**options),
-        )
-    except ConfigurationError:
-        return frozenset()
-    with _client_log():
-        try:
-            return frozenset(broker["broker_id"] for broker in admin.describe_cluster()["brokers"])
-        except KafkaError:
-            return frozenset()
-        finally:
-            admin.close()

@@ -36,7 +36,7 @@ from streamproc.errors import (
 )
 from streamproc.settings import KafkaSettings, RunsSettings
 from streamproc.transports.codec import DecodeLimits, decode
-from streamproc.transports.kafka.connect import connect, denied, milliseconds
+from streamproc.transports.kafka.connect import connect, denied, milliseconds, patiently
 from streamproc.transports.kafka.rewind import Rewinder
 from streamproc.watchdog import Watchdog
 
@@ -133,9 +133,13 @@ class KafkaSource:
 
     def _require_topic(self) -> None:
         try:
-            known = self._consumer.partitions_for_topic(self._topic)
+            known = patiently(
+                lambda: self._consumer.partitions_for_topic(self._topic), self._kafka.connect_timeout_s
+            )
         except AuthorizationError as error:
             raise self._denied(error) from error
+        except KafkaError as error:
+            raise DeliveryError(f"topic {self._topic} at {self._kafka.bootstrap}: {error}") from error
         if not known:
             raise ConfigurationError(
                 f"topic {self._topic} does not exist at {self._kafka.bootstrap} (or may not be read); "
@@ -306,16 +310,20 @@ class KafkaSource:
         FatalError
             The committed positions cannot be read.
         """
-        timeout_ms = milliseconds(self._kafka.request_timeout_s)
+        gained, timeout_s = self._rebalance.take_gained(), self._kafka.request_timeout_s
         try:
-            return [
-                ((p.topic, p.partition), self._consumer.committed(p, timeout_ms=timeout_ms))
-                for p in self._rebalance.take_gained()
-            ]
+            return [((p.topic, p.partition), self._committed(p, timeout_s)) for p in gained]
         except KafkaError as error:
             if isinstance(error, AuthorizationError):
                 raise self._denied(error) from error
             raise FatalError(f"committed positions of group {self._group}: {error}") from error
+
+    def _committed(self, partition: KafkaPartition, timeout_s: float) -> int | None:
+        def ask() -> int | None:
+            offset: int | None = self._consumer.committed(partition, timeout_ms=milliseconds(timeout_s))
+            return offset
+
+        return patiently(ask, timeout_s)
 
     def begin(self, partition: TopicPartition, offset: int | None) -> None:
         """Read a gained partition from ``offset`` on; None: where ``kafka.from_beginning`` says."""

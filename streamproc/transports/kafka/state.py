@@ -13,7 +13,7 @@ from kafka.errors import KafkaError
 
 from streamproc.errors import FatalError
 from streamproc.settings import DeliverySettings, KafkaSettings
-from streamproc.transports.kafka.connect import connect, milliseconds
+from streamproc.transports.kafka.connect import connect, milliseconds, patiently
 
 __all__ = ["KafkaState"]
 
@@ -53,8 +53,7 @@ class KafkaState:
         deadline_s = time.monotonic() + self._timeout_s
         where = KafkaPartition(self._topic, partition)
         try:
-            end = self._end(where)
-            return self._read(where, end, deadline_s)
+            return patiently(lambda: self._read(where, self._end(where), deadline_s), self._timeout_s)
         except KafkaError as error:
             raise FatalError(f"reading state topic {self._topic}/{partition}: {error}") from error
 

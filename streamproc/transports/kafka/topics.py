@@ -19,7 +19,7 @@ from kafka.errors import (
 
 from streamproc.errors import ConfigurationError
 from streamproc.settings import Settings
-from streamproc.transports.kafka.connect import connect, denied, who
+from streamproc.transports.kafka.connect import connect, denied, patiently, who
 
 __all__ = ["TopicReport", "check_topics", "ensure_topics"]
 
@@ -119,7 +119,7 @@ def ensure_topics(
     raw_name = settings.topic("raw")
     admin = connect(settings.kafka, lambda options: KafkaAdminClient(**options))
     try:
-        found = _look(admin, names)
+        found = patiently(lambda: _look(admin, names), settings.kafka.connect_timeout_s)
         missing = [name for name, topic in found.items() if create and not topic.exists]
         if missing:
             raw = found[raw_name].partitions or partitions
