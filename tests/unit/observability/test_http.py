@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
+import threading
 import urllib.error
 import urllib.request
 
@@ -44,3 +47,26 @@ def test_two_services_in_one_process_count_apart():
     one, two = ServiceMetrics("toy"), ServiceMetrics("toy")
     one.frame("done")
     assert b'outcome="done"' not in two.text()
+
+
+def test_one_who_does_not_wait_for_the_answer_is_no_failure(capsys):
+    asked, gone, told = threading.Event(), threading.Event(), []
+
+    def metrics():
+        told.append(threading.current_thread())
+        asked.set()
+        gone.wait(30)
+        return b"x" * 10_000_000
+
+    server = StatusServer("127.0.0.1", 0, metrics, lambda: (True, {}), lambda: (True, {}))
+    try:
+        with socket.create_connection(("127.0.0.1", server.port)) as client:
+            client.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+            assert asked.wait(30)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        gone.set()
+        assert get(server, "/healthz")[0] == 200
+        told[0].join(30)
+        assert capsys.readouterr().err == ""
+    finally:
+        server.close()
