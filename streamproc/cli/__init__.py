@@ -27,6 +27,7 @@ _COMMANDS = {
     "run": ("streamproc.cli.run", "run_command", "Analyse live runs: the service."),
     "status": ("streamproc.cli.status", "status_command", "Say how far the analyses of a run are."),
     "topics": ("streamproc.cli.topics", "topics_group", "Create and check the Kafka topics."),
+    "torture": ("streamproc.cli.torture", "torture_command", "Break things and count every frame."),
     "train": ("streamproc.cli.train", "train_command", "Train a model."),
     "watch": ("streamproc.cli.watch", "watch_command", "Watch the results of any results topic."),
 }
