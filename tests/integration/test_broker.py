@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -109,19 +110,28 @@ def _commits(sink, raw, offset):
     return True
 
 
-def test_the_broker_ends_with_the_process_that_started_it(tmp_path):
-    code = """
-import os, sys, time
+@pytest.mark.parametrize("where", ["main", "thread"])
+def test_the_broker_ends_with_the_process_that_started_it(where):
+    """Also a node that a thread started, which has ended since; the next broker removes the folder."""
+    code = f"""
+import threading, time
 from streamproc.transports.broker import Broker
 broker = Broker().start()
-print(broker.processes[0].pid, broker.bootstrap, flush=True)
+if {where == "thread"}:
+    thread = threading.Thread(target=broker.restart_node, args=(0,))
+    thread.start()
+    thread.join()
+print(broker.processes[0].pid, broker.nodes[0].folder.parent, flush=True)
 time.sleep(100)
 """
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
-        pid = int(process.stdout.readline().split()[0])
-        assert alive(pid)
+        pid, _, folder = process.stdout.readline().strip().partition(" ")
+        assert alive(int(pid)) and Path(folder).is_dir()
         process.kill()
-    until(lambda: not alive(pid), 5)
+    until(lambda: not alive(int(pid)), 20)
+    assert Path(folder).is_dir()
+    with Broker() as another:
+        assert not Path(folder).exists() and another.nodes[0].folder.is_dir()
 
 
 def test_stop_removes_processes_and_temporary_folder():

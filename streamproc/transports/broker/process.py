@@ -27,7 +27,7 @@ from streamproc.transports.broker.java import find_java, java_command
 from streamproc.transports.broker.node import NodeProcess, Starter
 from streamproc.transports.broker.properties import ADMIN, Certificates, Node, node_properties, render
 from streamproc.transports.broker.users import SERVICE, Users
-from streamproc.transports.kafka.connect import brokers_seen
+from streamproc.transports.kafka.nodes import brokers_seen
 
 __all__ = ["Broker"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,15 +13,8 @@ from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings
 from streamproc.transports.broker.folders import write_private
 from streamproc.transports.broker.properties import Certificates, Node
-from streamproc.transports.kafka.users import (
-    Right,
-    allow,
-    has_user,
-    put_user,
-    rights_of,
-    until_known,
-    withdraw,
-)
+from streamproc.transports.kafka.nodes import lets_in, rights_of, until_known
+from streamproc.transports.kafka.users import Right, allow, put_user, withdraw
 
 __all__ = ["SERVICE", "Users", "toml_settings"]
 
@@ -39,7 +32,7 @@ class Users:
     folder : Path
         The broker's; users' files are in its folder ``clients``.
     nodes : sequence of Node
-        All nodes; users and rights are known to each when a call returns.
+        All nodes; what a method changes is known to each when it returns, so all have to run.
     certificates : Certificates
         The nodes' own certificate is what administers.
     """
@@ -67,7 +60,8 @@ class Users:
         password = password or self._password(user) or secrets.token_urlsafe(_PASSWORD_BYTES)
         put_user(self.inner(self._nodes), user, password)
         for node in self._nodes:
-            until_known(partial(has_user, self.inner([node]), user), f"user {user!r}")
+            own = KafkaSettings(**(self.table(user) | {"password": password, "bootstrap": node.address}))
+            until_known(partial(lets_in, own), f"user {user!r}")
         self._write(user, password, None)
 
     def name_beamline(self, user: str, beamline: str) -> None:
@@ -100,17 +94,23 @@ class Users:
         """Give rights to a user; all nodes know them when this returns."""
         wanted = frozenset(rights)
         allow(self.inner(self._nodes), user, wanted)
-        for node in self._nodes:
-            inner = self.inner([node])
-            until_known(lambda inner=inner: wanted <= rights_of(inner, user), f"rights of {user!r}")  # type: ignore[misc]
+        self._until_all(user, lambda known: wanted <= known)
 
     def withdraw(self, user: str, rights: Iterable[Right]) -> None:
         """Take rights away from a user; all nodes know it when this returns."""
         gone = frozenset(rights)
         withdraw(self.inner(self._nodes), user, gone)
+        self._until_all(user, lambda known: not gone & known)
+
+    def _until_all(self, user: str, right: Callable[[frozenset[Right]], bool]) -> None:
         for node in self._nodes:
             inner = self.inner([node])
-            until_known(lambda inner=inner: not gone & rights_of(inner, user), f"rights of {user!r}")  # type: ignore[misc]
+
+            def known(inner: KafkaSettings = inner) -> bool:
+                rights = rights_of(inner, user)
+                return rights is not None and right(rights)
+
+            until_known(known, f"rights of user {user!r}")
 
     def _write(self, user: str, password: str, beamline: str | None) -> None:
         text = "# What this user needs to log in, password included: keep it readable by yourself only.\n"

@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from kafka import KafkaAdminClient
 from kafka.errors import (
     ClusterAuthorizationFailedError,
     GroupAuthorizationFailedError,
@@ -27,7 +26,6 @@ from streamproc.transports.kafka.login import find_open_address
 
 __all__ = [
     "broker_addresses",
-    "brokers_seen",
     "client_options",
     "connect",
     "denied",
@@ -270,29 +268,3 @@ def _client_log() -> Iterator[list[str]]:
         logger.removeHandler(listener)
         logger.setLevel(level)
         logger.propagate = propagate
-
-
-def brokers_seen(kafka: KafkaSettings, timeout_s: float) -> frozenset[int]:
-    """Return the numbers of the brokers that are up, as the one asked sees it; empty without an answer.
-
-    Parameters
-    ----------
-    kafka : KafkaSettings
-        Whom to ask.
-    timeout_s : float
-        How long to wait for an answer (s).
-    """
-    try:
-        admin = connect(
-            kafka.model_copy(update={"connect_timeout_s": timeout_s, "request_timeout_s": timeout_s}),
-            lambda options: KafkaAdminClient(**options),
-        )
-    except ConfigurationError:
-        return frozenset()
-    with _client_log():
-        try:
-            return frozenset(broker["broker_id"] for broker in admin.describe_cluster()["brokers"])
-        except KafkaError:
-            return frozenset()
-        finally:
-            admin.close()

@@ -9,7 +9,8 @@ from __future__ import annotations
 import socket
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from kafka.errors import KafkaError
@@ -20,7 +21,7 @@ from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings
 
-__all__ = ["find_open_address"]
+__all__ = ["ask_node", "find_open_address"]
 
 _PAUSE_S = 0.1
 _LEAST_TRY_S = 1.0
@@ -73,10 +74,9 @@ def find_open_address(
 
 
 def _knock(address: str, kafka: KafkaSettings, options: Mapping[str, Any], deadline_s: float) -> None:
-    context: ssl.SSLContext | None = options.get("ssl_context")
     try:
-        with _open(address, context, deadline_s) as line:
-            _log_in(_Conversation(line, deadline_s), address, kafka, options)
+        with _logged_in(address, kafka, options, deadline_s):
+            return
     except ssl.SSLCertVerificationError as error:
         raise ConfigurationError(_certificate_fault(address, kafka, error)) from error
     except ssl.SSLError as error:
@@ -90,6 +90,44 @@ def _knock(address: str, kafka: KafkaSettings, options: Mapping[str, Any], deadl
     except (KafkaError, ConnectionError) as error:
         _refuse_other_side(address, kafka, deadline_s)
         raise ConnectionResetError(f"{address}: {error}") from error
+
+
+def ask_node(
+    address: str, kafka: KafkaSettings, options: Mapping[str, Any], request: Any, timeout_s: float
+) -> Any:
+    """Return the answer of this very node; kafka-python's clients ask any node of the cluster.
+
+    Parameters
+    ----------
+    address : str
+        HOST:PORT.
+    kafka, options
+        As for :func:`find_open_address`.
+    request
+        Of kafka-python's protocol, with its version.
+    timeout_s : float
+        Deadline (s).
+
+    Raises
+    ------
+    OSError, KafkaError
+        There is no answer.
+    ConfigurationError
+        Refused log-in.
+    """
+    with _logged_in(address, kafka, options, time.monotonic() + timeout_s) as conversation:
+        return conversation.ask(request)
+
+
+@contextmanager
+def _logged_in(
+    address: str, kafka: KafkaSettings, options: Mapping[str, Any], deadline_s: float
+) -> Iterator[_Conversation]:
+    context: ssl.SSLContext | None = options.get("ssl_context")
+    with _open(address, context, deadline_s) as line:
+        conversation = _Conversation(line, deadline_s)
+        _log_in(conversation, address, kafka, options)
+        yield conversation
 
 
 def _open(address: str, context: ssl.SSLContext | None, deadline_s: float) -> socket.socket:

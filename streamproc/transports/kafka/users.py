@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -26,22 +25,11 @@ from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings, Settings
 from streamproc.transports.kafka.connect import connect, denied
 
-__all__ = [
-    "Right",
-    "allow",
-    "has_user",
-    "put_user",
-    "rights_of",
-    "service_rights",
-    "until_known",
-    "withdraw",
-]
+__all__ = ["Right", "allow", "put_user", "service_rights", "withdraw"]
 
 Kind = Literal["topic", "group", "transactional_id", "cluster"]
 
 _MECHANISM = "SCRAM-SHA-512"
-_SEEN_TIMEOUT_S = 10.0
-_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -109,12 +97,6 @@ def put_user(kafka: KafkaSettings, user: str, password: str) -> None:
             raise ConfigurationError(f"user {user!r} not made: {fault}")
 
 
-def has_user(kafka: KafkaSettings, user: str) -> bool:
-    """Tell whether the broker that is asked knows a user."""
-    with _admin(kafka, "list users") as admin:
-        return bool(admin.describe_user_scram_credentials([user])[user]["credential_infos"])
-
-
 def allow(kafka: KafkaSettings, user: str, rights: Iterable[Right]) -> None:
     """Give rights to a user.
 
@@ -134,30 +116,6 @@ def withdraw(kafka: KafkaSettings, user: str, rights: Iterable[Right]) -> None:
     filters = [_filter(user, right) for right in rights]
     with _admin(kafka, f"take rights from user {user!r}") as admin:
         admin.delete_acls(filters)
-
-
-def rights_of(kafka: KafkaSettings, user: str) -> frozenset[Right]:
-    """Return the rights of a user as the broker that is asked knows them."""
-    anything = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
-    asked = ACLFilter(f"User:{user}", None, ACLOperation.ANY, ACLPermissionType.ALLOW, anything)
-    with _admin(kafka, "list rights") as admin:
-        found, _ = admin.describe_acls(asked)
-    return frozenset(_right(acl) for acl in found)
-
-
-def until_known(condition: Callable[[], bool], what: str) -> None:
-    """Wait until a broker has taken in a change, which reaches every node a little later.
-
-    Raises
-    ------
-    ConfigurationError
-        Not within 10 s; ``what`` says what was waited for.
-    """
-    deadline_s = time.monotonic() + _SEEN_TIMEOUT_S
-    while not condition():
-        if time.monotonic() > deadline_s:
-            raise ConfigurationError(f"the Kafka broker did not take in {what} within {_SEEN_TIMEOUT_S:g} s")
-        time.sleep(_POLL_S)
 
 
 @contextmanager
@@ -189,10 +147,3 @@ def _filter(user: str, right: Right) -> ACLFilter:
     kind, name, pattern, operation = _parts(right)
     resource = ResourcePatternFilter(kind, name, pattern)
     return ACLFilter(f"User:{user}", "*", operation, ACLPermissionType.ALLOW, resource)
-
-
-def _right(acl: ACL) -> Right:
-    resource = acl.resource_pattern
-    kind: Kind = resource.resource_type.name.lower()
-    prefix = resource.pattern_type is ACLResourcePatternType.PREFIXED
-    return Right(kind, resource.resource_name, acl.operation.name.lower(), prefix)
