@@ -97,7 +97,11 @@ class Lane:
 
     def take(self, message: Document | BadMessage) -> None:
         """Take one message of the partition; nothing of it goes further than this lane."""
-        offset = message.position.offset
+        offset, headers = message.position.offset, dict(message.headers)
+        again = headers.get(REINJECTED)
+        if again is not None:
+            # Whatever becomes of it, it stays the letter that it was.
+            message = replace(message, letter=headers.get(ORIGIN))
         if offset < self._resume:
             if offset in self._again and isinstance(message, Document):
                 self._contained(message, self._take_reinjected)
@@ -106,12 +110,10 @@ class Lane:
         self._through, self._moved = offset + 1, True
         if self._unread:
             self._give_up_unread()
-        again = dict(message.headers).get(REINJECTED)
         if again is not None and again != self._analysis.name.encode():
             self._parts.metrics.skipped("reinjected-elsewhere")
         elif isinstance(message, BadMessage):
-            letter = None if again is None else dict(message.headers).get(ORIGIN)
-            self.dead_letter(replace(message, letter=letter), message.reason, "undecodable")
+            self.dead_letter(message, message.reason, "undecodable")
         else:
             known = message.name in DOCUMENT_NAMES
             self._parts.metrics.document(message.name if known else "other")

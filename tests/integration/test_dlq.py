@@ -163,6 +163,12 @@ def test_what_the_service_refused_of_the_hostile_corpus_is_listed_shown_exported
         assert all(line.isprintable() for line in shown.splitlines())
         assert letter["key"] in shown
 
+    kinds = {letter["kind"]: letter["key"] for letter in letters}
+    work("reinject", *kinds.values())
+    run_service(work.settings, tmp_path)
+    before, after = ({x["key"]: x["count"] for x in found} for found in (letters, work.listed()))
+    assert after == {key: count + (key in kinds.values()) for key, count in before.items()}
+
     work("purge", "--all", "--yes")
     assert work.listed() == []
     assert work.listed("--settled") == []  # freed: nothing before them was open
