@@ -315,6 +315,16 @@ def test_none_of_the_rights_of_a_service_is_superfluous(secured):
     assert {right.operation for right in rest} == {"describe_configs"} and len(rest) == 4
 
 
+def test_without_the_right_to_see_its_properties_a_topic_is_still_checked(secure_kafka, secured):
+    topics = [secured.topic("raw"), secured.topic("results"), secured.state_topic(ANALYSIS)]
+    lacks(secure_kafka, secured, *(Right("topic", name, "describe_configs") for name in topics))
+    reports = check_topics(secured, ANALYSIS)
+    assert not [p for r in reports for p in r.problems]
+    lacks(secure_kafka, secured, Right("topic", topics[1], "write"))
+    assert ["may not" in str(r.problems) for r in reports] == [False] * 4
+    assert ["may not" in str(r.problems) for r in check_topics(secured, ANALYSIS)].count(True) == 1
+
+
 def test_idempotent_writing_without_any_right_to_write_names_the_user(secure_kafka, secured):
     user = f"reader-{secured.beamline}"
     secure_kafka.users.add(user)
@@ -329,6 +339,18 @@ def test_idempotent_writing_without_any_right_to_write_names_the_user(secure_kaf
     refused = denied(caught.value, settings.kafka, f"publish to {secured.topic('results')}")
     assert refused is not None
     assert user in refused.message and "IdempotentWrite" in refused.message
+
+
+def test_who_only_reads_may_look_at_everything(secure_kafka, secured, tmp_path):
+    user = f"reader-{secured.beamline}"
+    secure_kafka.users.add(user)
+    looks = [Right("topic", secured.topic(role), "read") for role in ("raw", "results", "deadletters")]
+    secure_kafka.users.allow(user, looks)
+    config = str(config_file(tmp_path, secured, **secure_kafka.kafka_table(user)))
+    for arguments in (["audit", "--all"], ["dlq", "list"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*arguments, "--config", config])
+        assert ended.value.code == 0, arguments
 
 
 def test_an_error_about_something_else_is_no_missing_right(secured):
