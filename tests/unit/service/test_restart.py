@@ -14,6 +14,7 @@ from streamproc.testing.makers import datum_run, fly_run, inline_run, page_run, 
 from streamproc.testing.memory import MemorySink, MemorySource, MemoryState, documents
 from streamproc.transports.codec import decode, encode
 
+PATIENT = {"wait_s": 30.0}
 FRAMES = [np.full((40, 60), n, np.uint16) for n in range(1, 8)]
 
 
@@ -51,7 +52,7 @@ def said(bench, *sinks):
 
 def test_interrupted_after_any_delivery_nothing_is_lost_or_said_twice(bench, tmp_path):
     messages = as_read(interleaved(every_form(tmp_path), random.Random(3)))
-    expected = said(whole := bench(messages, tmp_path).run(), whole.sink)
+    expected = said(whole := bench(messages, tmp_path, frames=PATIENT).run(), whole.sink)
     assert len(expected) == 5
     for trial in range(25):
         choose = random.Random(trial)
@@ -61,7 +62,7 @@ def test_interrupted_after_any_delivery_nothing_is_lost_or_said_twice(bench, tmp
             sink = MemorySink(fail_at=[choose.randint(1, 6)] if len(sinks) < 30 else ())
             source = MemorySource(messages, sizes)
             workers = {"workers": choose.randint(1, 3)}
-            b = bench([], tmp_path, source=source, sink=sink, before=sinks, service=workers)
+            b = bench([], tmp_path, source=source, sink=sink, before=sinks, service=workers, frames=PATIENT)
             sinks = [*sinks, sink]
             try:
                 b.run()
@@ -75,19 +76,21 @@ def test_interrupted_after_any_delivery_nothing_is_lost_or_said_twice(bench, tmp
 
 def test_interrupted_between_any_two_turns_nothing_is_lost_or_said_twice(bench, tmp_path):
     messages = as_read(interleaved(every_form(tmp_path), random.Random(5)))
-    expected = said(whole := bench(messages, tmp_path).run(), whole.sink)
+    expected = said(whole := bench(messages, tmp_path, frames=PATIENT).run(), whole.sink)
     for trial in range(15):
         choose = random.Random(100 + trial)
         sinks = []
         for _ in range(12):
             sink = MemorySink()
             sizes = [choose.randint(1, 6) for _ in range(300)]
-            b = bench([], tmp_path, source=MemorySource(messages, sizes), sink=sink, before=sinks)
+            b = bench(
+                [], tmp_path, source=MemorySource(messages, sizes), sink=sink, before=sinks, frames=PATIENT
+            )
             sinks = [*sinks, sink]
             for _ in range(choose.randint(1, 12)):
                 b.service.step()
         last = MemorySink()
-        b = bench([], tmp_path, source=MemorySource(messages), sink=last, before=sinks).run()
+        b = bench([], tmp_path, source=MemorySource(messages), sink=last, before=sinks, frames=PATIENT).run()
         assert said(b, *sinks, last) == expected
 
 
@@ -138,7 +141,7 @@ def test_a_moved_group_position_drops_the_state_and_reads_the_run_again(bench):
 
 def test_a_partition_handed_over_delivers_what_is_finished_and_the_new_owner_the_rest(bench, tmp_path):
     messages = as_read(interleaved(every_form(tmp_path), random.Random(8)))
-    expected = said(whole := bench(messages, tmp_path).run(), whole.sink)
+    expected = said(whole := bench(messages, tmp_path, frames=PATIENT).run(), whole.sink)
     one = bench([], tmp_path, source=MemorySource(messages, 7), service={"one_pass": False})
     for _ in range(5):
         one.service.step()
