@@ -6,7 +6,6 @@ Here each address is asked once: TCP, encryption, then the log-in, as the Kafka 
 
 from __future__ import annotations
 
-import socket
 import ssl
 import time
 from collections.abc import Iterator, Mapping
@@ -15,11 +14,11 @@ from typing import Any
 
 from kafka.errors import KafkaError
 from kafka.net.sasl import get_sasl_mechanism
-from kafka.protocol.parser import KafkaProtocol
 from kafka.protocol.sasl import SaslAuthenticateRequest, SaslHandshakeRequest
 
 from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings
+from streamproc.transports.kafka.line import Conversation, open_line
 
 __all__ = ["ask_node", "find_open_address"]
 
@@ -122,47 +121,16 @@ def ask_node(
 @contextmanager
 def _logged_in(
     address: str, kafka: KafkaSettings, options: Mapping[str, Any], deadline_s: float
-) -> Iterator[_Conversation]:
+) -> Iterator[Conversation]:
     context: ssl.SSLContext | None = options.get("ssl_context")
-    with _open(address, context, deadline_s) as line:
-        conversation = _Conversation(line, deadline_s)
+    with open_line(address, context, deadline_s) as line:
+        conversation = Conversation(line, deadline_s)
         _log_in(conversation, address, kafka, options)
         yield conversation
 
 
-def _open(address: str, context: ssl.SSLContext | None, deadline_s: float) -> socket.socket:
-    host, _, port = address.rpartition(":")
-    plain = socket.create_connection((host.strip("[]"), int(port)), _left_s(deadline_s))
-    try:
-        plain.settimeout(_left_s(deadline_s))
-        return plain if context is None else context.wrap_socket(plain, server_hostname=host.strip("[]"))
-    except BaseException:
-        plain.close()
-        raise
-
-
-class _Conversation:
-    """Requests and answers of the Kafka protocol on one socket, until the deadline."""
-
-    def __init__(self, line: socket.socket, deadline_s: float) -> None:
-        self._line, self._deadline_s, self._protocol = line, deadline_s, KafkaProtocol(client_id="streamproc")
-
-    def ask(self, request: Any) -> Any:
-        """Return the answer to ``request``; OSError or KafkaError when there is none."""
-        self._protocol.send_request(request)
-        self._line.settimeout(_left_s(self._deadline_s))
-        self._line.sendall(self._protocol.send_bytes())
-        while True:
-            self._line.settimeout(_left_s(self._deadline_s))
-            data = self._line.recv(65536)
-            if not data:
-                raise ConnectionResetError("closed the connection")
-            for _, answer in self._protocol.receive_bytes(data):
-                return answer
-
-
 def _log_in(
-    conversation: _Conversation, address: str, kafka: KafkaSettings, options: Mapping[str, Any]
+    conversation: Conversation, address: str, kafka: KafkaSettings, options: Mapping[str, Any]
 ) -> None:
     broker, ours = f"the Kafka broker at {address}", kafka.security_protocol
     encrypted = "_SSL" if ours.endswith("SSL") else "_PLAINTEXT"
@@ -190,7 +158,7 @@ def _log_in(
 
 
 def _authenticate(
-    conversation: _Conversation, address: str, kafka: KafkaSettings, options: Mapping[str, Any]
+    conversation: Conversation, address: str, kafka: KafkaSettings, options: Mapping[str, Any]
 ) -> None:
     said = f"Kafka broker at {address} refuses the log-in of user {kafka.username!r} ({kafka.sasl_mechanism})"
     advice = "check kafka.username, kafka.password and kafka.sasl_mechanism"
@@ -249,9 +217,9 @@ def _spoken(address: str, encrypted: bool, deadline_s: float) -> str | None:
         # Nothing is sent on this connection but the question.
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        with _open(address, context, deadline_s) as line:
+        with open_line(address, context, deadline_s) as line:
             try:
-                answer = _Conversation(line, deadline_s).ask(
+                answer = Conversation(line, deadline_s).ask(
                     SaslHandshakeRequest(version=1, mechanism="PLAIN")
                 )
             except (OSError, KafkaError):
@@ -259,10 +227,3 @@ def _spoken(address: str, encrypted: bool, deadline_s: float) -> str | None:
             return plain if answer.error_code == _NO_LOGIN_HERE else f"SASL_{plain}"
     except OSError:
         return None
-
-
-def _left_s(deadline_s: float) -> float:
-    left_s = deadline_s - time.monotonic()
-    if left_s <= 0:
-        raise TimeoutError("no answer in time")
-    return left_s
