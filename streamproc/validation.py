@@ -38,6 +38,8 @@ _WITH_SCHEMA = {
     "stop": "stop",
 }
 _MAX_NOTES = 3
+_VALUE_BYTES = 16
+"""What a value of a list or map takes in memory at the least; in the message it may be one byte."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +51,8 @@ class DocumentLimits:
     ``max_keys`` the data keys of one descriptor or event; ``max_depth`` and ``max_nodes`` the nesting and
     size of documents that are kept; above ``max_schema_nodes`` values the schema is not applied, because
     that takes tens of microseconds a value. ``max_kept_bytes`` bounds text and arrays of a start or
-    descriptor, ``max_resource_bytes`` those of a stop, resource, stream_resource or datum.
+    descriptor, ``max_resource_bytes`` those of a stop, resource or stream_resource, ``max_datum_bytes`` those
+    of a datum or stream_datum, of which many are kept; each value of a list or map counts as 16 bytes more.
     """
 
     max_seq_num: int = 2**31
@@ -62,6 +65,7 @@ class DocumentLimits:
     max_schema_nodes: int = 10_000
     max_kept_bytes: int = 64 * 2**20
     max_resource_bytes: int = 256 * 2**10
+    max_datum_bytes: int = 64 * 2**10
 
 
 class DocumentValidator:
@@ -177,7 +181,8 @@ class DocumentValidator:
     def _datum(self, doc: Mapping[str, Any]) -> None:
         self._uid("datum", doc, "datum_id")
         self._uid("datum", doc, "resource")
-        self._count_values("datum", self._keys("datum", doc, "datum_kwargs"), self.limits.max_resource_bytes)
+        self._keys("datum", doc, "datum_kwargs")
+        self._count_values("datum", doc, self.limits.max_datum_bytes)
 
     def _datum_page(self, doc: Mapping[str, Any]) -> None:
         self._uid("datum_page", doc, "resource")
@@ -217,6 +222,7 @@ class DocumentValidator:
         self._keys("stream_resource", doc, "parameters")
 
     def _stream_datum(self, doc: Mapping[str, Any]) -> None:
+        self._count_values("stream_datum", doc, self.limits.max_datum_bytes)
         for field in ("uid", "stream_resource", "descriptor"):
             self._uid("stream_datum", doc, field)
         first, stop = self._range(doc, "seq_nums", 1)
@@ -314,11 +320,12 @@ class DocumentValidator:
                 if depth > self.limits.max_depth:
                     raise DocumentRefused(f"{name}: nested deeper than {self.limits.max_depth} levels")
                 nodes += len(value)
+                size += _VALUE_BYTES * len(value)
                 if nodes > self.limits.max_nodes:
                     raise DocumentRefused(f"{name}: more than {self.limits.max_nodes} values")
                 stack.extend((child, depth + 1) for child in _children(name, value))
             if size > max_bytes:
-                raise DocumentRefused(f"{name}: more than {max_bytes} bytes of text and arrays")
+                raise DocumentRefused(f"{name}: more than {max_bytes} bytes of text, arrays and values")
         return nodes
 
     def _schema_notes(self, name: str, doc: Mapping[str, Any]) -> list[str]:

@@ -36,15 +36,17 @@ __all__ = ["Assembler", "AssemblerLimits", "Missing"]
 class AssemblerLimits:
     """How much the assembler keeps.
 
-    ``pending`` events that wait for a datum or stream_datum, ``pieces`` of stream_datums that wait for
-    events, ``unresolved`` stream_datums whose stream_resource has not come, ``failures`` remembered,
-    ``reading_elements`` and ``reading_chars`` of one motor reading (larger are left out), ``take`` requests
-    handed out at once.
+    ``pending`` events that wait for a datum or stream_datum, with messages of ``pending_bytes`` altogether,
+    ``pieces`` of stream_datums that wait for events, ``unresolved`` stream_datums whose stream_resource has
+    not come, with messages of ``unresolved_bytes``, ``failures`` remembered, ``reading_elements`` and
+    ``reading_chars`` of one motor reading (larger are left out), ``take`` requests handed out at once.
     """
 
     pending: int = 10_000
+    pending_bytes: int = 64 * 2**20
     pieces: int = 20_000
     unresolved: int = 10_000
+    unresolved_bytes: int = 16 * 2**20
     failures: int = 10_000
     reading_elements: int = 16_384
     reading_chars: int = 1024
@@ -97,6 +99,7 @@ class Assembler:
         self._halves = Halves()
         self._pieces = Pieces()
         self._unresolved: deque[Document] = deque()
+        self._unresolved_bytes = 0
         self._ready: deque[tuple[Half, Locator]] = deque()
         self._flowing: deque[Piece] = deque()
         self._darks = DarkFrames(run)
@@ -251,11 +254,19 @@ class Assembler:
 
     def _wait(self, half: Half) -> None:
         self._halves.add(half)
-        if len(self._halves) > self.limits.pending:
+        while excess := self._excess():
             oldest = next(iter(self._halves))
-            reason = f"{self._waits_for(oldest)}, and more than {self.limits.pending} readings waited"
             self._halves.pop(oldest.seq_num)
+            reason = f"{self._waits_for(oldest)}, and more than {excess} waited"
             self._account.fail(oldest.seq_num, oldest.seq_num + 1, reason)
+
+    def _excess(self) -> str:
+        """Say which bound the waiting readings are over; empty when they are not."""
+        if len(self._halves) > self.limits.pending:
+            return f"{self.limits.pending} readings"
+        if self._halves.message_bytes > self.limits.pending_bytes and len(self._halves) > 1:
+            return f"{self.limits.pending_bytes} bytes of events"
+        return ""
 
     def _try_datum(self, datum_id: str, document: Document) -> None:
         """Finish the readings that wait for a datum, if the datum and its resource are there."""
@@ -275,9 +286,12 @@ class Assembler:
             return
         resource = self.run.stream_resources.get(doc["stream_resource"])
         if resource is None:
-            self._unresolved.append(replace(document, raw=b""))
-            if len(self._unresolved) > self.limits.unresolved:
-                self._unresolved.popleft()
+            self._unresolved.append(document)
+            self._unresolved_bytes += len(document.raw)
+            while len(self._unresolved) > self.limits.unresolved or (
+                self._unresolved_bytes > self.limits.unresolved_bytes and len(self._unresolved) > 1
+            ):
+                self._unresolved_bytes -= len(self._unresolved.popleft().raw)
         elif descriptor["name"] == self.dark_stream:
             self._darks.stream_datum(doc, descriptor, resource)
         elif resource["data_key"] == self.frame_key and self.frame_key in descriptor["data_keys"]:
@@ -288,6 +302,7 @@ class Assembler:
         if ready:
             rest = (d for d in self._unresolved if d.doc["stream_resource"] != stream_resource)
             self._unresolved = deque(rest)
+            self._unresolved_bytes = sum(len(d.raw) for d in self._unresolved)
         for document in ready:
             self._stream_datum(document)
 
@@ -418,7 +433,8 @@ class Assembler:
             "flowing": [table.pack(p) for p in self._flowing],
             "ready": [[table.pack(half), *pack_locator(locator)] for half, locator in self._ready],
             "unresolved": [
-                [d.name, pack(d.doc), pack_position(d.position), d.published_s] for d in self._unresolved
+                [d.name, pack(d.doc), pack_position(d.position), d.key, d.raw, d.published_s]
+                for d in self._unresolved
             ],
             "newest_darks": self._darks.to_state(table),
             "numbers": self._numbers.to_state(),
@@ -441,9 +457,10 @@ class Assembler:
         self._flowing.extend(table.unpack(Piece, p) for p in state["flowing"])
         self._ready.extend((table.unpack(Half, h), unpack_locator(k, v)) for h, k, v in state["ready"])
         self._unresolved.extend(
-            Document(name, unpack(doc), unpack_position(position), published_s=published_s)
-            for name, doc, position, published_s in state["unresolved"]
+            Document(name, unpack(doc), unpack_position(position), key, raw, published_s)
+            for name, doc, position, key, raw, published_s in state["unresolved"]
         )
+        self._unresolved_bytes = sum(len(d.raw) for d in self._unresolved)
         self._darks.restore(state["newest_darks"], table)
         return self
 

@@ -81,6 +81,8 @@ class Halves:
     def __init__(self) -> None:
         self._halves: dict[int, Half] = {}
         self._by_datum: dict[str, list[int]] = {}
+        self.message_bytes = 0
+        """Length of the messages that the halves keep alive (bytes)."""
 
     def __len__(self) -> int:
         return len(self._halves)
@@ -96,12 +98,14 @@ class Halves:
         """Keep a half instead of any other of the same number."""
         self.pop(half.seq_num)
         self._halves[half.seq_num] = half
+        self.message_bytes += _message_bytes(half)
         if half.datum_id is not None:
             self._by_datum.setdefault(half.datum_id, []).append(half.seq_num)
 
     def pop(self, seq_num: int) -> Half | None:
         """Take out the half of one event."""
         half = self._halves.pop(seq_num, None)
+        self.message_bytes -= _message_bytes(half)
         if half is not None and half.datum_id is not None:
             others = [n for n in self._by_datum[half.datum_id] if n != seq_num]
             if others:
@@ -129,6 +133,10 @@ class Halves:
         numbers = range(first, stop) if few else sorted(n for n in self._halves if first <= n < stop)
         found = (self._halves.get(n) for n in numbers)
         return [half for half in found if half is not None and half.datum_id is None]
+
+
+def _message_bytes(half: Half | None) -> int:
+    return 0 if half is None or half.origin is None else len(half.origin.raw)
 
 
 class Pieces:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import Any
 
@@ -149,6 +150,8 @@ def _card(path: Path, info: OnnxFileInfo) -> ModelCard:
 
 
 def _session(path: Path, data: bytes, settings: InferenceSettings) -> Any:
+    # onnxruntime may report to its maker, over the network, unless told not to before it is imported.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     import onnxruntime as ort
 
     wanted = _PROVIDERS[settings.provider]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from streamproc.documents import Document
@@ -18,6 +18,9 @@ PastKind = Literal["late", "own-result"]
 
 _HELD_BYTES = 64 * 2**20
 """Messages that wait for their descriptor or resource may have this many bytes altogether."""
+
+_VALUE_BYTES = 16
+"""What a value of a list or map takes in memory at the least; in the message it may be one byte."""
 
 
 @dataclass(slots=True)
@@ -138,8 +141,8 @@ class Holding:
     def hold(self, document: Document) -> None:
         """Keep a document for a while."""
         self.version += 1
-        self._held.append(replace(document, raw=document.raw[:0]))
-        self._weights.append(len(document.raw))
+        self._held.append(document)
+        self._weights.append(_weight(document))
         while len(self._held) > self._size or (sum(self._weights) > _HELD_BYTES and len(self._held) > 1):
             self._held.popleft()
             self._weights.popleft()
@@ -163,14 +166,28 @@ class Holding:
 
     def to_state(self) -> Mapping[str, Any]:
         """Return what is held as plain values."""
-        held = [[d.name, pack(d.doc), pack_position(d.position), d.key, d.published_s] for d in self._held]
+        held = [
+            [d.name, pack(d.doc), pack_position(d.position), d.key, d.raw, d.published_s] for d in self._held
+        ]
         return {"held": held, "given_up": list(self._given_up)}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`to_state` gave."""
         self._given_up = RecentIds(self._given_up.size, state["given_up"])
         self._held = deque(
-            Document(name, unpack(doc), unpack_position(position), key, published_s=published_s)
-            for name, doc, position, key, published_s in state["held"]
+            Document(name, unpack(doc), unpack_position(position), key, raw, published_s)
+            for name, doc, position, key, raw, published_s in state["held"]
         )
-        self._weights = deque([0] * len(self._held))
+        self._weights = deque(_weight(document) for document in self._held)
+
+
+def _weight(document: Document) -> int:
+    """Return about how many bytes a held document takes."""
+    stack: list[Any] = [document.doc]
+    values = 0
+    while stack:
+        holder = stack.pop()
+        values += len(holder)
+        inner = holder.values() if isinstance(holder, Mapping) else holder
+        stack.extend(item for item in inner if isinstance(item, (Mapping, list, tuple)))
+    return len(document.raw) + _VALUE_BYTES * values

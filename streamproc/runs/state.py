@@ -16,7 +16,10 @@ _LARGE_BYTES = 4096
 
 
 def pack(value: Any) -> Any:
-    """Return ``value`` with arrays as ``{"__ndarray__": dtype, "shape", "data"}``, numpy scalars as numbers.
+    """Return ``value`` with arrays as ``{"__ndarray__": dtype, "shape", "data"}`` and so on.
+
+    Numpy scalars are arrays of shape None, complex numbers pairs, integers beyond 64 bit texts. What comes
+    back has the same wire form, so that results are the same after a restart.
 
     Raises
     ------
@@ -27,20 +30,19 @@ def pack(value: Any) -> Any:
         if isinstance(value, int) and not -(2**63) <= value < 2**64:  # JSON archives have such numbers
             return {_ARRAY: "int", "data": str(value)}
         return value.item() if isinstance(value, np.generic) else value
-    if isinstance(value, complex):
-        return {_ARRAY: "complex", "data": [value.real, value.imag]}
     if isinstance(value, Mapping):
         if _ARRAY in value:  # a document's own key of that name must not turn into an array later
             return {_ARRAY: None, "items": [[key, pack(item)] for key, item in value.items()]}
         return {key: pack(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [pack(item) for item in value]
-    if isinstance(value, np.generic):
-        value = np.asarray(value)
-    if isinstance(value, np.ndarray) and not value.dtype.hasobject:
+    if isinstance(value, (np.ndarray, np.generic)) and not value.dtype.hasobject:
         descr = np.lib.format.dtype_to_descr(value.dtype)
         plain = descr if isinstance(descr, str) else _pack_descr(descr)
-        return {_ARRAY: plain, "shape": list(value.shape), "data": _bytes(value)}
+        shape = list(value.shape) if isinstance(value, np.ndarray) else None
+        return {_ARRAY: plain, "shape": shape, "data": _bytes(np.asarray(value))}
+    if isinstance(value, complex):
+        return {_ARRAY: "complex", "data": [value.real, value.imag]}
     raise TypeError(f"{type(value).__name__} cannot be stored in run state")
 
 
@@ -54,14 +56,21 @@ def unpack(value: Any) -> Any:
         if value.get(_ARRAY) == "complex":
             return complex(*value["data"])
         if _ARRAY in value:
-            dtype = np.lib.format.descr_to_dtype(_unpack_descr(value[_ARRAY]))
-            if dtype.hasobject:
-                raise TypeError("an object array in run state is refused")
-            return np.ndarray(tuple(value["shape"]), dtype=dtype, buffer=value["data"])
+            return _unpack_array(value)
         return {key: unpack(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [unpack(item) for item in value]
     return value
+
+
+def _unpack_array(value: Mapping[str, Any]) -> Any:
+    dtype = np.lib.format.descr_to_dtype(_unpack_descr(value[_ARRAY]))
+    if dtype.hasobject:
+        raise TypeError("an object array in run state is refused")
+    scalar = value["shape"] is None
+    shape = (1,) if scalar else tuple(value["shape"])
+    array: np.ndarray[Any, Any] = np.ndarray(shape, dtype=dtype, buffer=value["data"])
+    return array[0] if scalar else array
 
 
 def _bytes(array: np.ndarray[Any, Any]) -> bytes | memoryview:

@@ -25,9 +25,10 @@ class TrackerLimits:
 
     Per open run: ``descriptors`` and ``descriptor_bytes`` (more are refused), ``resources`` and ``datums``
     (the least recently used are dropped), ``recent_ids`` uids to recognise duplicates by, ``notes``.
-    Altogether: ``past_runs`` remembered with at most ``past_ids`` of their descriptors and resources each,
-    ``held`` documents that wait for their descriptor or resource, and ``rewinds_per_minute`` requests to look
-    back in the topic.
+    Altogether: ``open_bytes`` of start documents, descriptors and resources of all open runs (beyond it the
+    run that is idle longest is closed), ``past_runs`` remembered with at most ``past_ids`` of their
+    descriptors and resources each, ``held`` documents that wait for their descriptor or resource, and
+    ``rewinds_per_minute`` requests to look back in the topic.
     """
 
     descriptors: int = 10_000
@@ -36,6 +37,7 @@ class TrackerLimits:
     datums: int = 20_000
     recent_ids: int = 256
     notes: int = 32
+    open_bytes: int = 1024 * 2**20
     past_runs: int = 1024
     past_ids: int = 1024
     held: int = 1000
@@ -48,6 +50,7 @@ class _Open:
     last_s: float
     recent: RecentIds
     descriptor_bytes: int = 0
+    kept_bytes: int = 0
 
 
 class RunTracker:
@@ -86,6 +89,7 @@ class RunTracker:
         self.limits = limits or TrackerLimits()
         self._clock = clock
         self._validator = validator or DocumentValidator()
+        self._kept_bytes = 0
         self._open: dict[str, _Open] = {}  # in order of last document: the first is idle longest
         self._owners = Owners(self.limits.past_runs, self.limits.past_ids)
         self._holding = Holding(self.limits.held, self.limits.past_runs, self.limits.rewinds_per_minute)
@@ -180,7 +184,8 @@ class RunTracker:
         if entry is None:
             run = Run(uid, document.doc, document.position)
             self._note(run, notes)
-            return self._open_run(run)
+            opened = self._open_run(run)
+            return [*opened, *self._keep(self._open[uid], document)]
         self._touch(entry)
         if entry.run.complete_start:
             return [Skipped(document, "start repeated")]
@@ -210,15 +215,17 @@ class RunTracker:
         identity = f"{document.name}:{document.doc.get('datum_id') or document.doc.get('uid')}"
         if identity in entry.recent or _known(run, document):
             return [*claimed, Skipped(document, f"{document.name} repeated")]
+        closed: list[Outcome] = []
         if reference.owns is not None:
             self._register(entry, document, reference.owns)
             self._note(run, notes)
+            closed = self._keep(entry, document)
         elif document.name == "datum":
             self._keep_datum(run, document.doc)
         entry.recent.add(identity)
         released = self._holding.release(reference.owns) if reference.owns else []
         freed = [outcome for held in released for outcome in self._route(held, [], adopting=True)]
-        return [*claimed, RunUpdated(run, document), *freed]
+        return [*claimed, RunUpdated(run, document), *closed, *freed]
 
     def _late(self, uid: str, reference: Reference, document: Document) -> Skipped:
         kind = self._owners.late(uid, reference.owns)
@@ -305,6 +312,16 @@ class RunTracker:
         self._open[run.uid] = _Open(run, self._clock(), RecentIds(self.limits.recent_ids))
         return [*outcomes, RunOpened(run)]
 
+    def _keep(self, entry: _Open, document: Document) -> list[Outcome]:
+        """Count the bytes of a document that is kept; close the longest idle runs where that is too much."""
+        entry.kept_bytes += len(document.raw)
+        self._kept_bytes += len(document.raw)
+        outcomes: list[Outcome] = []
+        while self._kept_bytes > self.limits.open_bytes and len(self._open) > 1:
+            reason = f"open runs held more than {self.limits.open_bytes} bytes and this one was idle longest"
+            outcomes.append(self._close(next(iter(self._open)), reason))
+        return outcomes
+
     def _open_incomplete(self, uid: str, document: Document) -> list[Outcome]:
         run = Run(uid, {"uid": uid}, document.position, complete_start=False)
         run.missing.append(f"the start document and all before {document.position}")
@@ -315,7 +332,9 @@ class RunTracker:
         self._open[entry.run.uid] = self._open.pop(entry.run.uid)
 
     def _close(self, uid: str, reason: str, kind: PastKind = "late") -> RunClosed:
-        run = self._open.pop(uid).run
+        entry = self._open.pop(uid)
+        self._kept_bytes -= entry.kept_bytes
+        run = entry.run
         self._owners.remember(uid, kind, [*run.descriptors, *run.stream_resources, *run.resources])
         return RunClosed(run, reason)
 
@@ -330,12 +349,15 @@ class RunTracker:
             "age_s": self._clock() - entry.last_s,
             "recent": list(entry.recent),
             "descriptor_bytes": entry.descriptor_bytes,
+            "kept_bytes": entry.kept_bytes,
         }
 
     def restore_run(self, run: Run, state: Mapping[str, Any]) -> None:
         """Take up an open run with what :meth:`entry_state` gave."""
         recent = RecentIds(self.limits.recent_ids, state["recent"])
         entry = _Open(run, self._clock() - state["age_s"], recent, state["descriptor_bytes"])
+        entry.kept_bytes = state["kept_bytes"]
+        self._kept_bytes += entry.kept_bytes
         self._open[run.uid] = entry
         self._open = dict(sorted(self._open.items(), key=lambda item: item[1].last_s))
         for uid in (*run.descriptors, *run.resources, *run.stream_resources):

@@ -24,6 +24,7 @@ from streamproc.runs import (
 )
 from streamproc.testing import FakeClock, MemorySource, documents
 from streamproc.testing.makers import datum_run, fly_run, inline_run, page_run, stream_run
+from streamproc.transports.codec import encode
 from streamproc.validation import DocumentValidator
 
 FRAMES = np.arange(4 * 6, dtype="u2").reshape(4, 2, 3)
@@ -382,3 +383,46 @@ def test_descriptors_of_a_run_are_bounded_in_bytes():
     again = RunTracker.from_state(follower.to_state(), limits=follower.limits, validator=VALIDATOR)
     with pytest.raises(DocumentRefused, match="more than 1000 bytes"):
         again.feed(second)
+
+
+def test_a_document_that_had_to_wait_keeps_its_message_also_over_a_restart():
+    whole = [replace(d, raw=encode(d.name, d.doc)) for d in documents(inline_run(FRAMES, uid="a"))]
+    start, descriptor, event, *_ = whole
+    for restart in (False, True):
+        follower = tracker()
+        feed_all(follower, [start])
+        follower.adopt(event)
+        if restart:
+            follower = RunTracker.from_state(follower.to_state(), validator=VALIDATOR)
+        freed = [o.document for o in follower.feed(descriptor) if isinstance(o, RunUpdated)]
+        assert [d.raw for d in freed] == [descriptor.raw, event.raw]
+
+
+def test_documents_that_wait_are_bounded_in_what_they_take_in_memory():
+    small_in_the_message = {"x": [[]] * 1_000_000}
+    waiting = documents([("event", _stranger(n, small_in_the_message)) for n in range(30)])
+    follower = tracker()
+    for document in waiting:
+        follower.adopt(document)
+    assert 1 <= len(follower.memory_state()["held"]) < 10
+
+
+def _stranger(number, data):
+    return {
+        "uid": f"e{number}", "descriptor": f"nobody-{number}", "seq_num": 1, "time": 1.0, "data": data,
+        "timestamps": dict.fromkeys(data, 1.0), "filled": {},
+    }  # fmt: skip
+
+
+def test_open_runs_are_bounded_in_bytes_and_the_one_idle_longest_goes():
+    follower = tracker(limits=TrackerLimits(open_bytes=1000))
+    outcomes = feed_all(follower, [replace(d, raw=b"x" * 400) for d in documents(_starts(4))])
+    assert [o.run.uid for o in outcomes if isinstance(o, RunClosed)] == ["r0", "r1"]
+    assert list(follower.open_runs) == ["r2", "r3"]
+    again = RunTracker.from_state(follower.to_state(), limits=follower.limits, validator=VALIDATOR)
+    (fifth,) = documents(_starts(5)[4:])
+    assert kinds(again.feed(replace(fifth, raw=b"x" * 400))) == ["RunOpened", "RunClosed"]
+
+
+def _starts(count):
+    return [("start", {"uid": f"r{n}", "time": 1.0}) for n in range(count)]

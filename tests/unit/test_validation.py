@@ -98,9 +98,13 @@ def test_an_image_in_a_descriptors_configuration_costs_no_walk_through_its_pixel
 
 
 def test_what_is_kept_is_bounded_in_bytes(validator):
-    with pytest.raises(DocumentRefused, match="datum: more than 262144 bytes"):
-        kwargs = {"x": ["y" * 300_000]}
-        validator.check("datum", {"datum_id": "a", "resource": "r", "datum_kwargs": kwargs})
+    datum = {"datum_id": "a", "resource": "r", "datum_kwargs": {}}
+    junk = {"texts": ["y" * 70_000], "values": [0] * 5_000, "maps": [{}] * 5_000}
+    for value in junk.values():
+        with pytest.raises(DocumentRefused, match="datum: more than 65536 bytes"):
+            validator.check("datum", {**datum, "datum_kwargs": {"x": value}})
+        with pytest.raises(DocumentRefused, match="datum: more than 65536 bytes"):
+            validator.check("datum", {**datum, "beside": value})
     with pytest.raises(DocumentRefused, match="start: more than 67108864 bytes"):
         validator.check("start", {"uid": "a", "time": 1.0, "image": np.zeros(2**24)})
 

@@ -81,18 +81,15 @@ def _files_per_reading(ask: Ask) -> int:
     """
     stated = ask.parameters.get("files_per_datum")
     if stated is not None:
-        return min(max(whole_number(stated, "files_per_datum"), 1), _MOST_FILES)
+        return max(whole_number(stated, "files_per_datum"), 1)
     frames = _frames_per_reading(ask)
     if ask.frames is not None:
-        return min(frames, _MOST_FILES)
+        return frames
     chunks = ask.parameters.get("chunk_shape") or ()
     if ask.parameters.get("join_method") != "concat" and len(chunks) != len(ask.shape):
         return 1
     per_file = whole_number(chunks[0], "chunk_shape[0]") if chunks else 1
-    return min(frames // per_file, _MOST_FILES) if per_file and frames % per_file == 0 else 1
-
-
-_MOST_FILES = 10_000
+    return frames // per_file if per_file and frames % per_file == 0 else 1
 
 
 def read_tiff(path: Path, max_bytes: int) -> npt.NDArray[Any]:

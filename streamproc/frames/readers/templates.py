@@ -19,6 +19,7 @@ __all__ = ["expand", "file_names"]
 _FIELD = re.compile(
     r"%%|%s|%[-+#0 ]*\d{0,3}(?:\.\d{1,3})?[di]|\{:?s\}|\{0?(?::[<>+ ]?0?\d{0,3}d?)?\}|\{\{|\}\}"
 )
+_MOST_FILES = 10_000
 _LEFT_OVER = re.compile(r"[%{}]")
 
 
@@ -67,7 +68,14 @@ def file_names(ask: Ask, files_per_reading: int) -> list[str]:
     Without a template the base itself is the one file. Stream style joins the expanded template to the URI
     as it stands, with a slash where the URI is an existing folder; datum style is
     ``template % (folder + "/", filename, number)`` as databroker's handlers do it.
+
+    Raises
+    ------
+    FrameFailed
+        A template or filename that cannot be used, or more files for one reading than are ever meant.
     """
+    if files_per_reading > _MOST_FILES:
+        raise FrameFailed(f"one reading in {files_per_reading} files: at most {_MOST_FILES} are read")
     template = ask.parameters.get("template")
     if template is None:
         return [ask.base]

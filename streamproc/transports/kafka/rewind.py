@@ -145,14 +145,14 @@ class _Search:
             self._look(document)
 
     def _look(self, document: Document) -> None:
-        doc = document.doc
-        if self._run_uid is None and doc.get("uid") in self._wanted:
+        doc, uid = document.doc, _uid(document)
+        if self._run_uid is None and uid in self._wanted:
             run_uid = doc.get("run_start")
             if isinstance(run_uid, str):
                 self._run_uid = run_uid
             else:
                 self._wanted |= _parents(doc)
-        if document.name == "start" and self._run_uid is not None and doc.get("uid") == self._run_uid:
+        if document.name == "start" and self._run_uid is not None and uid == self._run_uid:
             self._start = document
 
     def result(self) -> list[Document]:
@@ -162,6 +162,12 @@ class _Search:
         start = self._start.position
         ordered = [d for chunk in reversed(self._chunks) for d in chunk if d.position >= start]
         return _of_run(self._run_uid, ordered)
+
+
+def _uid(document: Document) -> str | None:
+    """Return the document's uid; anything may stand in its place in a document that nobody has checked."""
+    uid = document.doc.get("uid")
+    return uid if isinstance(uid, str) else None
 
 
 def _parents(doc: Mapping[str, Any]) -> set[str]:
@@ -180,9 +186,9 @@ def _of_run(run_uid: str, documents: Iterable[Document]) -> list[Document]:
         parents = _parents(document.doc)
         if parents & known:
             known |= parents
-            if isinstance(uid := document.doc.get("uid"), str):
+            if (uid := _uid(document)) is not None:
                 known.add(uid)
-    return [d for d in documents if d.doc.get("uid") in known or _parents(d.doc) & known or _orphan(d)]
+    return [d for d in documents if _uid(d) in known or _parents(d.doc) & known or _orphan(d)]
 
 
 def _orphan(document: Document) -> bool:

@@ -17,6 +17,7 @@ from streamproc.frames.requests import DatumRef, FrameRequest, Inline, StreamSli
 from streamproc.runs import NeedsRewind, Run, RunClosed, RunOpened, RunTracker, RunUpdated
 from streamproc.testing import documents
 from streamproc.testing.makers import datum_run, fly_run, inline_run, page_run, stream_run, with_darks
+from streamproc.transports.codec import encode
 from streamproc.validation import DocumentValidator
 
 N = 5
@@ -464,6 +465,41 @@ def test_readings_that_wait_are_bounded_and_the_oldest_is_given_up_with_its_reas
     reasons = [(m.first, m.reason) for m in bench.missing()]
     assert [n for n, _ in reasons] == [1, 2, 3, 4, 5]
     assert "more than 3 readings waited" in reasons[0][1] and "waited" not in reasons[4][1]
+
+
+def as_messages(pairs):
+    return [replace(d, raw=encode(d.name, d.doc)) for d in documents(pairs)]
+
+
+def test_readings_that_wait_are_bounded_in_bytes(tmp_path):
+    pairs = datum_run(FRAMES, tmp_path)
+    docs = as_messages([*pairs[:3], *(p for p in pairs if p[0] == "event"), pairs[-1]])
+    bench = Bench(limits=AssemblerLimits(pending_bytes=3 * len(docs[3].raw) + 10))
+    bench.feed(docs)
+    reasons = [m.reason for m in bench.missing()]
+    assert "bytes of events waited" in reasons[0] and "waited" not in reasons[-1]
+    assert 1 < sum("waited" not in reason for reason in reasons) < len(reasons)
+
+
+def test_a_stream_datum_that_had_to_wait_keeps_its_message_also_over_a_restart(tmp_path):
+    docs = as_messages(fly_run(FRAMES, tmp_path / "f.h5"))
+    resource, datum = (next(d for d in docs if d.name == n) for n in ("stream_resource", "stream_datum"))
+    for restart in (False, True):
+        bench = Bench()
+        bench.feed([d for d in docs if d.name in ("start", "descriptor")] + [datum])
+        if restart:
+            bench = bench.restarted()
+        requests = bench.feed([resource])
+        assert [r.origin.raw for r in requests] == [datum.raw] * N
+
+
+def test_stream_datums_that_wait_are_bounded_in_bytes(tmp_path):
+    docs = as_messages(fly_run(FRAMES, tmp_path / "f.h5", [1] * N))
+    datums = [d for d in docs if d.name == "stream_datum"]
+    resource = next(d for d in docs if d.name == "stream_resource")
+    bench = Bench(limits=AssemblerLimits(unresolved_bytes=2 * len(datums[0].raw)))
+    bench.feed([d for d in docs if d.name in ("start", "descriptor")] + datums)
+    assert [r.seq_num for r in bench.feed([resource])] == [N - 1, N]
 
 
 def test_the_lowest_reading_that_waits_is_known(tmp_path):

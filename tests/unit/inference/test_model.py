@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -157,3 +160,15 @@ def test_models_are_found_by_name_newest_version_first(tmp_path):
 def test_a_card_survives_its_own_text():
     card = ModelCard.model_validate(card_for(graph_bytes()))
     assert ModelCard.from_json(card.to_json(), file="x") == card
+
+
+def test_the_runtime_reports_to_nobody(tmp_path):
+    code = (
+        "from streamproc.inference.model import OnnxModel; from streamproc.inference.registry import find_model; "
+        "from streamproc.settings import InferenceSettings as S; OnnxModel(find_model('phase_qpa', S()), S())"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {"XDG_CACHE_HOME": str(tmp_path), "HOME": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment)
+    # A runtime that reports keeps a number for this machine and what it has not sent yet in such a folder.
+    assert not list(tmp_path.rglob("*onnxruntime*"))
