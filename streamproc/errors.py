@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "BrokerAway",
     "ConfigurationError",
     "ContainedError",
     "DeliveryAborted",
@@ -62,6 +63,10 @@ class ConfigurationError(FatalError):
     """Something the user must provide is missing or wrong; found at start-up, exit code 2, no retry."""
 
     exit_code = 2
+
+
+class BrokerAway(ConfigurationError):
+    """No broker answered in time: a wrong address, or an outage, after which a restarted service finds it."""
 
 
 class DeliveryError(FatalError):

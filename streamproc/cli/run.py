@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 import structlog
 
+from streamproc.errors import BrokerAway, DeliveryError
 from streamproc.observability.http import StatusServer
 from streamproc.observability.logs import configure_logs
 
@@ -44,7 +47,8 @@ def run_command(
     SIGHUP, or a new file in a model folder, puts a new model to work between two documents, if it passes
     its checks; otherwise the old one stays and the log says why.
     Exit codes: 0 clean end, 1 something could not be trusted, 2 something you must provide is missing or
-    wrong, 3 a publication did not finish in its deadline. After 1 and 3 a restart goes on where it ended.
+    wrong, 3 a publication did not finish in its deadline, or no broker answered. After 1 and 3 a restart goes
+    on where it ended.
     """
     from streamproc.cli.reloading import Reloader
     from streamproc.cli.wiring import build_service, load_analysis, settings_of
@@ -54,7 +58,8 @@ def run_command(
         service_settings = settings.service.model_copy(update={"one_pass": True})
         settings = settings.model_copy(update={"service": service_settings})
     configure_logs(settings.observability)
-    service, metrics, loaded = build_service(analysis, settings)
+    with _broker_may_come_back():
+        service, metrics, loaded = build_service(analysis, settings)
     reloader = Reloader(
         lambda: settings_of(config, bootstrap, beamline),
         lambda again: load_analysis(analysis, again),
@@ -81,9 +86,19 @@ def run_command(
     reloader.start()
     _log.info("ready", analysis=analysis, topic=settings.topic("raw"), results=settings.topic("results"))
     try:
-        service.run()
+        with _broker_may_come_back():
+            service.run()
     finally:
         reloader.close()
         if status is not None:
             status.close()
     _log.info("ended")
+
+
+@contextmanager
+def _broker_may_come_back() -> Iterator[None]:
+    """Have a supervisor try again when no broker answers, which it does not after a wrong setting."""
+    try:
+        yield
+    except BrokerAway as error:
+        raise DeliveryError(error.message) from error

@@ -291,20 +291,20 @@ class Lane:
             for uid, parts in owners.items():
                 if "" in parts:
                     restore_run(self._store.restore(uid, parts), self.tracker, self.desk, deadline_s)
+            self._through = self._resume = position["through"]
+            self._stored_offset = position["offset"]
+            self._again = set(position["again"])
+            self._reinjected.failed = FailedRuns(own["failed"])
         except (KeyError, ValueError, TypeError, IndexError) as error:
             raise FatalError(
                 f"open-run state of partition {self.partition[1]} cannot be read ({type(error).__name__}: "
                 f"{error}); was it written by another version? Finish the open runs with that version, or "
                 "delete the state topic: open runs are then read again from their start"
             ) from error
-        self._through = self._resume = position["through"]
-        self._stored_offset = position["offset"]
         self._unread = [p for work in self.desk.works.values() for p in work.pending.values() if p.unread]
-        self._again = set(position["again"])
-        self._reinjected.failed = FailedRuns(own["failed"])
-        if position["offset"] >= self._resume:
+        if self._stored_offset >= self._resume:
             self._give_up_unread()
-        return int(position["offset"])
+        return self._stored_offset
 
     def _drop_stored(self, owners: Mapping[str, Any], stored: int, committed: int) -> int:
         _log.warning(

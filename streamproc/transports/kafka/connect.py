@@ -20,7 +20,7 @@ from kafka.errors import (
     TransactionalIdAuthorizationFailedError,
 )
 
-from streamproc.errors import ConfigurationError
+from streamproc.errors import BrokerAway, ConfigurationError
 from streamproc.settings import KafkaSettings
 from streamproc.transports.kafka.login import find_open_address
 
@@ -129,8 +129,10 @@ def connect(kafka: KafkaSettings, make: Callable[[dict[str, Any]], Client]) -> C
 
     Raises
     ------
+    BrokerAway
+        No broker answered within ``kafka.connect_timeout_s``.
     ConfigurationError
-        No broker answered within ``kafka.connect_timeout_s``; or, at once, what one of them refused.
+        At once, what one of them refused.
     """
     options, addresses = client_options(kafka), broker_addresses(kafka)
     deadline_s = time.monotonic() + kafka.connect_timeout_s
@@ -150,7 +152,7 @@ def connect(kafka: KafkaSettings, make: Callable[[dict[str, Any]], Client]) -> C
                 ) from error
             except OSError as error:
                 cause = error
-    raise ConfigurationError(
+    raise BrokerAway(
         f"no Kafka broker answered at {kafka.bootstrap} ({kafka.security_protocol}) within "
         f"{kafka.connect_timeout_s:g} s ({cause}); start one (`streamproc broker` gives one for this machine)"
         ", or set kafka.bootstrap and kafka.security_protocol"

@@ -17,7 +17,7 @@ from kafka.errors import (
     for_code,
 )
 
-from streamproc.errors import ConfigurationError
+from streamproc.errors import BrokerAway, ConfigurationError
 from streamproc.settings import Settings
 from streamproc.transports.kafka.connect import connect, denied, patiently, who
 
@@ -119,7 +119,9 @@ def ensure_topics(
     raw_name = settings.topic("raw")
     admin = connect(settings.kafka, lambda options: KafkaAdminClient(**options))
     try:
-        found = patiently(lambda: _look(admin, names), settings.kafka.connect_timeout_s)
+        # A node that was frozen just now takes the client's own time-out of a connection, 10 s, to be given up.
+        patience_s = settings.kafka.connect_timeout_s + settings.kafka.request_timeout_s
+        found = patiently(lambda: _look(admin, names), patience_s)
         missing = [name for name, topic in found.items() if create and not topic.exists]
         if missing:
             raw = found[raw_name].partitions or partitions
@@ -132,7 +134,8 @@ def ensure_topics(
             for problems in [_problems(settings, role, found[name], found[raw_name].partitions)]
         ]
     except KafkaError as error:
-        raise denied(error, settings.kafka, "look at the topics") or ConfigurationError(
+        kind = BrokerAway if error.retriable else ConfigurationError
+        raise denied(error, settings.kafka, "look at the topics") or kind(
             f"topics at {settings.kafka.bootstrap}: {error}"
         ) from error
     finally:

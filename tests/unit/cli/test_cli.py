@@ -74,8 +74,13 @@ def test_what_is_missing_at_start_up_is_exit_code_2_and_one_sentence(tmp_path, c
     assert "nope" in ends_with(2, "run", "phase-map", "--config", str(path), capsys=capsys)
     path.write_text("[analysis.phase-map]\nreduction = {poni = 'none.poni'}")
     assert "none.poni" in ends_with(2, "run", "phase-map", "--config", str(path), capsys=capsys)
+    assert "no analysis" in ends_with(2, "run", "phase-mop", capsys=capsys)
+
+
+def test_a_service_without_a_broker_is_to_be_started_again_other_commands_are_not(tmp_path, capsys):
+    path = tmp_path / "b.toml"
     path.write_text(
         "[kafka]\nbootstrap = '127.0.0.1:9'\nconnect_timeout_s = 1\n[analysis.phase-map]\naxis_key = 'tth'"
     )
-    assert "127.0.0.1:9" in ends_with(2, "run", "phase-map", "--config", str(path), capsys=capsys)
-    assert "no analysis" in ends_with(2, "run", "phase-mop", capsys=capsys)
+    for code, command in ((3, ["run", "phase-map"]), (2, ["topics", "check"])):
+        assert "127.0.0.1:9" in ends_with(code, *command, "--config", str(path), capsys=capsys)
