@@ -45,7 +45,7 @@ class Source(Protocol):
         """Return the partitions that are read now."""
 
     def gained(self) -> Sequence[tuple[TopicPartition, int | None]]:
-        """Return the partitions assigned since the last call, with the committed position (None: none yet)."""
+        """Return the partitions assigned since the last call, with the committed position (None: none)."""
 
     def begin(self, partition: TopicPartition, offset: int | None) -> None:
         """Read a gained partition from ``offset`` on; None: where the transport would begin by itself."""
