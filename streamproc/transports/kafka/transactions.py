@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
+from kafka import KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
+    KafkaConnectionError,
     KafkaError,
     RebalanceInProgressError,
     UnknownMemberIdError,
@@ -83,6 +85,7 @@ class TransactionalSink:
             transactional_id=transactional_id,
             transaction_timeout_ms=milliseconds(delivery.transaction_timeout_s),
         )
+        _keep_requests(self._producer)
         try:
             with watchdog.limit("beginning with transactions", 2 * delivery.transaction_timeout_s):
                 self._producer.init_transactions()
@@ -147,3 +150,22 @@ class TransactionalSink:
     def close(self) -> None:
         """Free everything. Never raises."""
         close_quietly(self._producer)
+
+
+def _keep_requests(producer: KafkaProducer) -> None:
+    """Keep kafka-python (3.0.12) from forgetting a transactional request whose coordinator just went away.
+
+    Its sender takes the request from its queue, waits for a connection, and puts the request back when that
+    wait returns False; but the wait never returns False, it raises, and then the request is lost and whoever
+    waits for its answer waits for ever.
+    """
+    client = producer._sender._client
+    wait_for_connection = client.await_ready
+
+    def await_ready(node_id: Any, timeout_ms: float = 30_000) -> bool:
+        try:
+            return bool(wait_for_connection(node_id, timeout_ms=timeout_ms))
+        except KafkaConnectionError:
+            return False
+
+    client.await_ready = await_ready
