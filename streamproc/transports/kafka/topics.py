@@ -119,7 +119,7 @@ def ensure_topics(
     raw_name = settings.topic("raw")
     admin = connect(settings.kafka, lambda options: KafkaAdminClient(**options))
     try:
-        # A node that was frozen just now takes the client's own time-out of a connection, 10 s, to be given up.
+        # A node that was frozen just now is given up after the client's own time-out of a connection, 10 s.
         patience_s = settings.kafka.connect_timeout_s + settings.kafka.request_timeout_s
         found = patiently(lambda: _look(admin, names), patience_s)
         missing = [name for name, topic in found.items() if create and not topic.exists]
