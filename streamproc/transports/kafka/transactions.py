@@ -130,6 +130,7 @@ class TransactionalSink:
         offsets = {KafkaPartition(*p): OffsetAndMetadata(o, "", -1) for p, o in consumed.items()}
         deadline_s = time.monotonic() + self._delivery.flush_timeout_s
         producer.begin_transaction()
+        _forget_positions(producer)
         with self._watchdog.limit("publishing in a transaction", self._delivery.flush_timeout_s + 1.0):
             for batch in bounded(outgoing, self._delivery.max_in_flight_bytes):
                 publish(producer, batch, deadline_s)
@@ -169,3 +170,11 @@ def _keep_requests(producer: KafkaProducer) -> None:
             return False
 
     client.await_ready = await_ready
+
+
+def _forget_positions(producer: KafkaProducer) -> None:
+    """Keep kafka-python (3.0.12) from committing positions of an aborted transaction with the next one.
+
+    They may be those of partitions that are another member's by then, whose work would be done again.
+    """
+    producer._transaction_manager._pending_txn_offset_commits.clear()

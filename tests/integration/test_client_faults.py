@@ -1,4 +1,4 @@
-"""A coordinator that cannot be reached for a moment does not end in a call that never returns."""
+"""Faults of the client's transactions that are worked around: requests lost, positions kept too long."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import threading
 import pytest
 from kafka.errors import KafkaConnectionError
 
+from streamproc.errors import DeliveryAborted
 from streamproc.settings import DeliverySettings
 from streamproc.transports.kafka import KafkaSource, TransactionalSink, transactions
 from streamproc.transports.kafka.reading import TopicReader
@@ -72,3 +73,38 @@ def test_a_transaction_goes_on_when_its_coordinator_is_back(beamline, monkeypatc
         assert [m.value for m in reader.messages()] == [b"value 0", b"value 1", b"value 2"]
     sink[0].close()
     source.close()
+
+
+class _Claims:
+    """A member that says who it is; ``stale``: as one that the group has forgotten."""
+
+    def __init__(self, source):
+        self._source, self.stale = source, False
+
+    def group_metadata(self):
+        metadata = self._source.group_metadata()
+        return metadata._replace(member_id="nobody") if self.stale else metadata
+
+
+def test_positions_of_an_aborted_transaction_are_not_committed_with_the_next(beamline):
+    settings = beamline(partitions=2)
+    raw, watchdog = settings.topic("raw"), Watchdog()
+    source = KafkaSource(settings.kafka, raw, settings.group("phase-map"), watchdog=watchdog)
+    while len(source.assigned()) < 2:
+        source.poll(0.2)
+        source.revoked()
+    claims = _Claims(source)
+    sink = TransactionalSink(settings.kafka, DeliverySettings(), "claims", claims, watchdog)
+    claims.stale = True
+    with pytest.raises(DeliveryAborted):
+        sink.deliver([], {(raw, 0): 11, (raw, 1): 12})
+    claims.stale = False
+    sink.deliver([], {(raw, 1): 13})
+    sink.close()
+    source.close()
+    again = KafkaSource(settings.kafka, raw, settings.group("phase-map"), watchdog=watchdog)
+    again.on_leaving(lambda partitions: None)
+    while len(again.assigned()) < 2:
+        again.poll(0.2)
+    assert dict(again.gained()) == {(raw, 0): None, (raw, 1): 13}
+    again.close()
