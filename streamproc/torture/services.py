@@ -204,7 +204,10 @@ class Supervised:
 
     def to_json(self, begin_s: float) -> list[dict[str, Any]]:
         """Return all processes as plain values, times (s) since ``begin_s``."""
-        return [{**life.to_json(begin_s), "frames": self.done[life.number]} for life in self.lives]
+        return [
+            {**life.to_json(begin_s), "frames": self.done[life.number], "rss_bytes": self._rss(life)}
+            for life in self.lives
+        ]
 
     def events(self) -> Counter[str]:
         """Count what its logs say, all processes together."""
@@ -221,6 +224,12 @@ class Supervised:
         life.ended_s, life.exit_code = time.monotonic(), code
         if code > 0 and self._child is not None:
             life.said = self._child.last_words(1)
+
+    def _rss(self, life: Life) -> list[int]:
+        """Return resident memory (bytes) of a process when it was first and last looked at; or nothing."""
+        end_s = life.ended_s if life.ended_s is not None else float("inf")
+        seen = [rss for at_s, rss in self.memory if life.started_s <= at_s <= end_s]
+        return [seen[0], seen[-1]] if seen else []
 
     def _log(self, number: int) -> Path:
         return self.logs / f"{self.name}-{number:03d}.log"
