@@ -123,7 +123,9 @@ def service_of(settings: Settings, mode: str) -> Service:
     parts = ServiceParts(
         source=source,
         sink=sink,
-        state=KafkaState(settings.kafka, settings.delivery, settings.state_topic("mean")),
+        state=KafkaState(
+            settings.kafka, settings.delivery, settings.state_topic("mean"), settings.topic("raw"), group
+        ),
         analysis=Mean(),
         make_tracker=RunTracker,
         reader=FrameReader(PathPolicy((), {})),

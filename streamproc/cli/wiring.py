@@ -80,7 +80,13 @@ def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetric
     parts = ServiceParts(
         source=source,
         sink=_sink(settings, group, source, watchdog),
-        state=KafkaState(settings.kafka, settings.delivery, settings.state_topic(analysis.name)),
+        state=KafkaState(
+            settings.kafka,
+            settings.delivery,
+            settings.state_topic(analysis.name),
+            settings.topic("raw"),
+            group,
+        ),
         analysis=analysis,
         make_tracker=lambda: RunTracker(
             settings.runs.max_open, settings.runs.idle_timeout_s, time.monotonic, validator=validator

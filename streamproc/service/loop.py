@@ -161,10 +161,10 @@ class Service:
 
     def _take_over(self) -> None:
         """Restore what is open in partitions that were assigned, then read on."""
-        for partition, committed in self._source.gained():
+        for partition in self._source.gained():
             lane = Lane(partition, self._parts, self._analysis, self._settings, self._open_elsewhere)
-            records = self._parts.state.load(partition[1])
-            offset = lane.restore(records, committed)
+            stored = self._parts.state.load(partition[1])
+            offset = lane.restore(stored.records, stored.committed)
             self._lanes[partition] = lane
             self._source.begin(partition, offset)
             _log.info(

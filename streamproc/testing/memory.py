@@ -9,7 +9,7 @@ from typing import Any
 from streamproc.documents import BadMessage, Document, Position, TopicPartition
 from streamproc.errors import DeliveryError
 from streamproc.runs import select_run
-from streamproc.transports.ports import Outgoing
+from streamproc.transports.ports import Outgoing, Stored
 
 __all__ = ["Delivery", "MemorySink", "MemorySource", "MemoryState", "documents"]
 
@@ -99,9 +99,9 @@ class MemorySource:
         """Return the partitions of all messages."""
         return sorted({m.position.topic_partition for m in self.messages} - self._revoked)
 
-    def gained(self) -> Sequence[tuple[TopicPartition, int | None]]:
-        """Return the partitions that :meth:`begin` was not called for yet; nothing is committed here."""
-        return [(partition, None) for partition in self.assigned() if partition not in self._begun]
+    def gained(self) -> Sequence[TopicPartition]:
+        """Return the partitions that :meth:`begin` was not called for yet."""
+        return [partition for partition in self.assigned() if partition not in self._begun]
 
     def begin(self, partition: TopicPartition, offset: int | None) -> None:
         """Read on from ``offset`` of a partition, or from the read position as it is."""
@@ -210,12 +210,14 @@ class MemoryState:
         The state topic.
     sinks : MemorySink
         Oldest first.
+    committed : int or None
+        What the group has committed.
     """
 
-    def __init__(self, topic: str, *sinks: MemorySink) -> None:
-        self._topic, self._sinks = topic, sinks
+    def __init__(self, topic: str, *sinks: MemorySink, committed: int | None = None) -> None:
+        self._topic, self._sinks, self._committed = topic, sinks, committed
 
-    def load(self, partition: int) -> Mapping[str, bytes]:
+    def load(self, partition: int) -> Stored:
         """Return the newest value per key of a partition."""
         newest: dict[str, bytes] = {}
         for message in (m for sink in self._sinks for m in sink.on_topic(self._topic)):
@@ -224,4 +226,4 @@ class MemoryState:
             newest.pop(message.key.decode(), None)
             if message.value is not None:
                 newest[message.key.decode()] = bytes(message.value)
-        return newest
+        return Stored(newest, self._committed)

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from streamproc.documents import BadMessage, Document, TopicPartition
 
-__all__ = ["Outgoing", "Sink", "Source", "StateReader"]
+__all__ = ["Outgoing", "Sink", "Source", "StateReader", "Stored"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +44,8 @@ class Source(Protocol):
     def assigned(self) -> Sequence[TopicPartition]:
         """Return the partitions that are read now."""
 
-    def gained(self) -> Sequence[tuple[TopicPartition, int | None]]:
-        """Return the partitions assigned since the last call, with the committed position (None: none)."""
+    def gained(self) -> Sequence[TopicPartition]:
+        """Return the partitions assigned since the last call."""
 
     def begin(self, partition: TopicPartition, offset: int | None) -> None:
         """Read a gained partition from ``offset`` on; None: where the transport would begin by itself."""
@@ -84,11 +84,27 @@ class Sink(Protocol):
         """Flush within the deadline and free everything."""
 
 
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What is known of an input partition that was taken over.
+
+    Attributes
+    ----------
+    records : Mapping
+        Newest value per key of its state partition, decided transactions only.
+    committed : int or None
+        The group's position in the input partition, read after the records; None: none yet.
+    """
+
+    records: Mapping[str, bytes]
+    committed: int | None
+
+
 class StateReader(Protocol):
     """Where the stored open-run state of a partition is read back."""
 
-    def load(self, partition: int) -> Mapping[str, bytes]:
-        """Return the newest value per key of a state partition, decided transactions only.
+    def load(self, partition: int) -> Stored:
+        """Return what is stored for an input partition.
 
         Raises
         ------

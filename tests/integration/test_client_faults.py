@@ -9,7 +9,7 @@ from kafka.errors import KafkaConnectionError
 
 from streamproc.errors import DeliveryAborted
 from streamproc.settings import DeliverySettings
-from streamproc.transports.kafka import KafkaSource, TransactionalSink, transactions
+from streamproc.transports.kafka import KafkaSource, KafkaState, TransactionalSink, transactions
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.ports import Outgoing
 from streamproc.watchdog import Watchdog
@@ -102,9 +102,11 @@ def test_positions_of_an_aborted_transaction_are_not_committed_with_the_next(bea
     sink.deliver([], {(raw, 1): 13})
     sink.close()
     source.close()
-    again = KafkaSource(settings.kafka, raw, settings.group("phase-map"), watchdog=watchdog)
-    again.on_leaving(lambda partitions: None)
-    while len(again.assigned()) < 2:
-        again.poll(0.2)
-    assert dict(again.gained()) == {(raw, 0): None, (raw, 1): 13}
-    again.close()
+    stored = KafkaState(
+        settings.kafka,
+        DeliverySettings(),
+        settings.state_topic("phase-map"),
+        raw,
+        settings.group("phase-map"),
+    )
+    assert [stored.load(n).committed for n in (0, 1)] == [None, 13]

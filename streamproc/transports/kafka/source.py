@@ -302,28 +302,9 @@ class KafkaSource:
         """Return the partitions that are read now."""
         return sorted((p.topic, p.partition) for p in self._consumer.assignment())
 
-    def gained(self) -> Sequence[tuple[TopicPartition, int | None]]:
-        """Return the partitions assigned since the last call, with the committed position (None: none yet).
-
-        Raises
-        ------
-        FatalError
-            The committed positions cannot be read.
-        """
-        gained, timeout_s = self._rebalance.take_gained(), self._kafka.request_timeout_s
-        try:
-            return [((p.topic, p.partition), self._committed(p, timeout_s)) for p in gained]
-        except KafkaError as error:
-            if isinstance(error, AuthorizationError):
-                raise self._denied(error) from error
-            raise FatalError(f"committed positions of group {self._group}: {error}") from error
-
-    def _committed(self, partition: KafkaPartition, timeout_s: float) -> int | None:
-        def ask() -> int | None:
-            offset: int | None = self._consumer.committed(partition, timeout_ms=milliseconds(timeout_s))
-            return offset
-
-        return patiently(ask, timeout_s)
+    def gained(self) -> Sequence[TopicPartition]:
+        """Return the partitions assigned since the last call."""
+        return [(p.topic, p.partition) for p in self._rebalance.take_gained()]
 
     def begin(self, partition: TopicPartition, offset: int | None) -> None:
         """Read a gained partition from ``offset`` on; None: where ``kafka.from_beginning`` says."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import structlog
@@ -14,6 +13,7 @@ from kafka.errors import KafkaError
 from streamproc.errors import FatalError
 from streamproc.settings import DeliverySettings, KafkaSettings
 from streamproc.transports.kafka.connect import connect, milliseconds, patiently
+from streamproc.transports.ports import Stored
 
 __all__ = ["KafkaState"]
 
@@ -23,7 +23,7 @@ _FETCH_BYTES = 32 * 1024 * 1024
 
 
 class KafkaState:
-    """Reads one partition of the compacted state topic to its end.
+    """Reads one partition of the compacted state topic to its end, then the group's position.
 
     Parameters
     ----------
@@ -31,17 +31,24 @@ class KafkaState:
         Broker; ``delivery.restore_timeout_s`` is the deadline of :meth:`load`.
     topic : str
         The state topic.
+    raw_topic, group : str
+        Whose committed positions belong to it.
     """
 
-    def __init__(self, kafka: KafkaSettings, delivery: DeliverySettings, topic: str) -> None:
+    def __init__(
+        self, kafka: KafkaSettings, delivery: DeliverySettings, topic: str, raw_topic: str, group: str
+    ) -> None:
         self._kafka, self._topic = kafka, topic
+        self._raw_topic, self._group = raw_topic, group
         self._timeout_s = delivery.restore_timeout_s
 
-    def load(self, partition: int) -> Mapping[str, bytes]:
-        """Return the newest value per key.
+    def load(self, partition: int) -> Stored:
+        """Return what is stored, and after it what is committed.
 
         The end is the one that uncommitted readers see. A former owner's last transaction may still be
-        undecided; it is waited for, because its positions and its state count or do not count together.
+        undecided; it is waited for, because its positions and its state count or do not count together. The
+        position is asked for last and by a client of its own: read before, or taken from a consumer that was
+        frozen with an answer in its socket, it would be older than the state.
 
         Raises
         ------
@@ -65,13 +72,14 @@ class KafkaState:
             consumer.close(autocommit=False, timeout_ms=1000)
         return int(ends[where])
 
-    def _read(self, where: KafkaPartition, end: int, deadline_s: float) -> dict[str, bytes]:
+    def _read(self, where: KafkaPartition, end: int, deadline_s: float) -> Stored:
+        timeout_ms = milliseconds(self._timeout_s)
         consumer = connect(self._kafka, lambda options: self._consumer(options, "read_committed"))
         newest: dict[str, bytes] = {}
         try:
             consumer.assign([where])
             consumer.seek_to_beginning(where)
-            while consumer.position(where, timeout_ms=milliseconds(self._timeout_s)) < end:
+            while consumer.position(where, timeout_ms=timeout_ms) < end:
                 if time.monotonic() > deadline_s:
                     raise FatalError(
                         f"state topic {where.topic}/{where.partition} not read to {end} within "
@@ -81,14 +89,15 @@ class KafkaState:
                 for batch in consumer.poll(timeout_ms=200).values():
                     for record in batch:
                         _take(newest, record)
+            raw = KafkaPartition(self._raw_topic, where.partition)
+            return Stored(newest, consumer.committed(raw, timeout_ms=timeout_ms))
         finally:
             consumer.close(autocommit=False, timeout_ms=1000)
-        return newest
 
     def _consumer(self, options: dict[str, Any], isolation: str) -> KafkaConsumer:
         return KafkaConsumer(
             **options,
-            group_id=None,
+            group_id=self._group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level=isolation,

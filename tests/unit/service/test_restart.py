@@ -70,7 +70,7 @@ def test_interrupted_after_any_delivery_nothing_is_lost_or_said_twice(bench, tmp
             except DeliveryError:
                 pass
         assert said(b, *sinks) == expected
-        left = MemoryState(b.settings.state_topic("toy"), *sinks).load(0)
+        left = MemoryState(b.settings.state_topic("toy"), *sinks).load(0).records
         assert left.keys() == {"%lane/position", "%lane/memory", "%lane/failed"}
 
 
@@ -122,20 +122,13 @@ def test_a_message_that_left_the_topic_fails_its_reading_by_name(bench, toy):
     assert "no longer in the topic" in ledger["failed_reasons"][0]["reason"]
 
 
-class MovedSource(MemorySource):
-    """A source whose group was set back to the beginning by hand."""
-
-    def gained(self):
-        return [(partition, 0) for partition, _ in super().gained()]
-
-
 def test_a_moved_group_position_drops_the_state_and_reads_the_run_again(bench):
     messages = as_read(inline_run(FRAMES))
     first = bench([], source=MemorySource(messages, 5))
     for _ in range(2000):
         first.service.step()
     assert first.sink.committed[("memory", 0)] == 10
-    moved = bench([], source=MovedSource(messages), before=[first.sink]).run()
+    moved = bench([], source=MemorySource(messages), before=[first.sink], committed=0).run()
     assert moved.ledgers()[0]["done"] == 7
 
 

@@ -121,6 +121,7 @@ class Bench:
         sink=None,
         source=None,
         before=(),
+        committed=None,
         **overrides,
     ):
         base = {
@@ -142,7 +143,7 @@ class Bench:
             source=self.source,
             sink=self.sink,
             analysis=toy or Toy(),
-            state=MemoryState(self.settings.state_topic("toy"), *before),
+            state=MemoryState(self.settings.state_topic("toy"), *before, committed=committed),
             make_tracker=lambda: RunTracker(self.settings.runs.max_open, self.settings.runs.idle_timeout_s),
             reader=FrameReader(PathPolicy(roots, {}), max_frame_bytes=10**8),
             metrics=self.metrics,
