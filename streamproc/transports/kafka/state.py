@@ -19,7 +19,8 @@ __all__ = ["KafkaState"]
 
 _log = structlog.get_logger()
 
-_FETCH_BYTES = 32 * 1024 * 1024
+_FETCH_BYTES = 1024 * 1024
+"""Small: what is read here is held once more by the client, and a restart should not cost memory for good."""
 
 
 class KafkaState:
