@@ -221,7 +221,7 @@ def test_only_what_came_since_is_compared(original):
     report = original.json("audit", "--all", "--since", "0")
     assert report["counts"]["raw_messages"] == 0
     assert original.json("audit", "--all", "--since", "86400")["totals"]["expected"] == 19
-    assert "expected seconds" in original.command("audit", "--all", "--since", "noon").error
+    assert "expected an age" in original.command("audit", "--all", "--since", "noon").error
 
 
 def test_the_status_of_an_ended_run_says_what_became_of_every_reading(original):
