@@ -114,9 +114,13 @@ class Holding:
         References remembered as not to be found by looking back.
     rewinds_per_minute : int
         How often a look back is granted, so that garbage cannot make us search the topic again and again.
+    rewind_burst_s, rewind_share : float
+        And how long that may take: this many seconds at once, and this share of the time on average.
     """
 
-    def __init__(self, size: int, given_up: int, rewinds_per_minute: int) -> None:
+    def __init__(
+        self, size: int, given_up: int, rewinds_per_minute: int, rewind_burst_s: float, rewind_share: float
+    ) -> None:
         self.version = 0
         """Counts the changes of what :meth:`to_state` returns."""
         self._size = size
@@ -124,14 +128,26 @@ class Holding:
         self._held: deque[Document] = deque()
         self._given_up = RecentIds(given_up)
         self._asked_s: deque[float] = deque(maxlen=rewinds_per_minute)
+        self._burst_s, self._share = rewind_burst_s, rewind_share
+        self._left_s, self._counted_s = rewind_burst_s, 0.0
 
     def grant(self, wanted: str, now_s: float) -> bool:
         """Tell whether to look back for ``wanted``."""
         full = len(self._asked_s) == self._asked_s.maxlen and now_s - self._asked_s[0] < 60.0
-        if full or wanted in self._given_up:
+        if full or wanted in self._given_up or not self.has_time(now_s):
             return False
         self._asked_s.append(now_s)
         return True
+
+    def has_time(self, now_s: float) -> bool:
+        """Tell whether looking back has taken less than its share of the time so far."""
+        self._left_s = min(self._burst_s, self._left_s + self._share * (now_s - self._counted_s))
+        self._counted_s = now_s
+        return self._left_s > 0.0
+
+    def looked(self, took_s: float) -> None:
+        """Note how long a look back took."""
+        self._left_s -= took_s
 
     def give_up(self, wanted: str) -> None:
         """Look back for ``wanted`` no more."""

@@ -28,7 +28,8 @@ class TrackerLimits:
     Altogether: ``open_bytes`` of start documents, descriptors and resources of all open runs (beyond it the
     run that is idle longest is closed), ``past_runs`` remembered with at most ``past_ids`` of their
     descriptors and resources each, ``held`` documents that wait for their descriptor or resource, and
-    ``rewinds_per_minute`` requests to look back in the topic.
+    ``rewinds_per_minute`` requests to look back in the topic, as long as answering them takes no more than
+    ``rewind_burst_s`` at once and ``rewind_share`` of the time on average.
     """
 
     descriptors: int = 10_000
@@ -42,6 +43,8 @@ class TrackerLimits:
     past_ids: int = 1024
     held: int = 1000
     rewinds_per_minute: int = 64
+    rewind_burst_s: float = 20.0
+    rewind_share: float = 0.1
 
 
 @dataclass(slots=True)
@@ -92,7 +95,13 @@ class RunTracker:
         self._kept_bytes = 0
         self._open: dict[str, _Open] = {}  # in order of last document: the first is idle longest
         self._owners = Owners(self.limits.past_runs, self.limits.past_ids)
-        self._holding = Holding(self.limits.held, self.limits.past_runs, self.limits.rewinds_per_minute)
+        self._holding = Holding(
+            self.limits.held,
+            self.limits.past_runs,
+            self.limits.rewinds_per_minute,
+            self.limits.rewind_burst_s,
+            self.limits.rewind_share,
+        )
 
     @property
     def open_runs(self) -> Mapping[str, Run]:
@@ -131,6 +140,17 @@ class RunTracker:
         reason = f"no document for {self.idle_timeout_s:g} s and no stop"
         idle = [uid for uid, entry in self._open.items() if now_s - entry.last_s > self.idle_timeout_s]
         return [self._close(uid, reason) for uid in idle]
+
+    def may_look_back(self) -> bool:
+        """Tell whether looking back in the topic has taken less than its share of the time so far.
+
+        :class:`NeedsRewind` comes only while it has.
+        """
+        return self._holding.has_time(self._clock())
+
+    def looked_back(self, took_s: float) -> None:
+        """Note how long it took to look back in the topic (s)."""
+        self._holding.looked(took_s)
 
     def forget(self, run_uid: str) -> None:
         """Drop a run as if it had never been seen (its partition went to another instance)."""

@@ -157,7 +157,9 @@ class Lane:
                 "documents of a run one message key, so that they stay in one partition and in order",
                 Where(position=str(lost.document.position)),
             )
+        began_s = self._parts.clock()
         earlier = self._parts.source.rewind_to_start(lost.run_uid, lost.document)
+        self.tracker.looked_back(self._parts.clock() - began_s)
         _log.info("joined a run in the middle", needs=lost.reference, found=len(earlier))
         for message in earlier:
             if isinstance(message, Document):

@@ -207,9 +207,12 @@ class _Reading:
 
     def _take(self, outcome: Any, document: Document) -> None:
         if isinstance(outcome, RunOpened):
-            self.run = outcome.run
-            self.assembler = Assembler(outcome.run, self._loaded.stream(), None, self._dark_stream)
+            if self.run is None:  # what names no run comes along, and may open another
+                self.run = outcome.run
+                self.assembler = Assembler(outcome.run, self._loaded.stream(), None, self._dark_stream)
         elif isinstance(outcome, RunUpdated) and self.assembler is not None:
+            if outcome.run is not self.run:
+                return
             self._begin(outcome)
             for request in self.assembler.feed(outcome.document):
                 self.requests[request.seq_num] = request
@@ -218,6 +221,9 @@ class _Reading:
             for start, stop in own_numbers(document):
                 self.assembler.retake(start, stop)
             for part in unpack_document(document):
+                described = self.assembler.run.descriptors
+                if part.name in ("event", "stream_datum") and part.doc["descriptor"] not in described:
+                    continue  # its descriptor was refused, or never came
                 for request in self.assembler.feed(part):
                     self.requests[request.seq_num] = request
 

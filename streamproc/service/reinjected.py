@@ -98,7 +98,9 @@ class Reinjected:
 
     def _bring_other_half(self, run: Run, document: Document, taken: Sequence[tuple[int, int]]) -> None:
         """Look back for what else a retaken reading needs and is no longer kept: datum, stream_datum."""
-        found = self._parts.source.rewind_to_start(run.uid, document)
+        if not self._lane.tracker.may_look_back():
+            return
+        found = self._earlier(run.uid, document)
         parts = [part for d in found if isinstance(d, Document) for part in unpack_document(d)]
         for part in parts:
             if part.name == "datum":
@@ -125,11 +127,25 @@ class Reinjected:
     def _look_back(self, document: Document) -> Sequence[Document | BadMessage]:
         """Return the documents of a finished run, looked for from here and from where the letter was."""
         run_uid = reference_of(document.name, document.doc).run_uid
-        found = self._parts.source.rewind_to_start(run_uid, document)
+        found = self._earlier(run_uid, document)
         if found or document.letter is None:
             return found
         _, _, offset = document.letter.decode(errors="replace").rpartition("@")
         if not offset.isdecimal():
             return found
         original = replace(document, position=replace(document.position, offset=int(offset)))
-        return self._parts.source.rewind_to_start(run_uid, original)
+        return self._earlier(run_uid, original)
+
+    def _earlier(self, run_uid: str | None, document: Document) -> Sequence[Document | BadMessage]:
+        """Look back in the topic; anybody can write the header that asks for it, so not without end."""
+        tracker, clock = self._lane.tracker, self._parts.clock
+        if not tracker.may_look_back():
+            raise DocumentRefused(
+                "looking back for the runs of reinjected documents has taken its share of the time; "
+                "reinject it again in some minutes",
+                Where(position=str(document.position)),
+            )
+        began_s = clock()
+        found = self._parts.source.rewind_to_start(run_uid, document)
+        tracker.looked_back(clock() - began_s)
+        return found

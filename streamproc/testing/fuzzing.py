@@ -37,6 +37,7 @@ _LENGTH_CODES = (
 )  # fmt: skip
 _HEADER_NAMES = (
     "streamproc-reinjected", "streamproc-origin", "latency_ms", "produced_s", "reason", "", "\x00", "ä" * 300,
+    "\udcff\udcfe",
 )  # fmt: skip
 _HEADER_VALUES = (
     None, b"", b"phase-map", b"no-such-analysis", b"\xff\xfe", b"a/0@1", b"/@", b"x/9999999999@-1", b"nan",
@@ -57,7 +58,7 @@ class FuzzMessage:
     key : bytes or None
         The message key.
     headers : tuple of (str, bytes or None)
-        The message headers.
+        The message headers; surrogates in a name stand for bytes that are no UTF-8 (``surrogateescape``).
     """
 
     kind: str
@@ -98,8 +99,8 @@ class Fuzzer:
         self._corpus = [raw for raw in corpus if len(raw) <= _LARGEST_CORPUS_BYTES]
         self._large_bytes = large_bytes
         self._runs: list[tuple[bytes, Iterator[Pair]]] = []
-        self._run_key: bytes | None = None
-        self._sound: list[bytes] = []
+        self._own_key: bytes | None = None
+        self._sound: list[FuzzMessage] = []
         self._kinds: dict[str, tuple[int, Callable[[], bytes | None]]] = {
             "run": (30, self._of_a_run),
             "field": (14, lambda: wire(*self._documents.changed())),
@@ -123,9 +124,9 @@ class Fuzzer:
         """Return ``count`` messages, going on where the last call ended."""
         return islice(self._endless(), count)
 
-    def tell(self, raw: bytes) -> None:
-        """Name a sound message that was sent just now; it may come again, byte for byte."""
-        self._sound = [*self._sound[-_REMEMBERED:], raw]
+    def tell(self, message: FuzzMessage) -> None:
+        """Name a sound message that was sent just now; it may come again, byte for byte, with its key."""
+        self._sound = [*self._sound[-_REMEMBERED:], message]
 
     def _endless(self) -> Iterator[FuzzMessage]:
         names = list(self._kinds)
@@ -136,8 +137,8 @@ class Fuzzer:
                 yield FuzzMessage("large", self._large(self._large_bytes))
                 continue
             value = self._kinds[kind][1]()
-            keep_together = kind == "run" and self._random.random() < 0.9
-            yield FuzzMessage(kind, value, self._run_key if keep_together else self._key(), self._headers())
+            together = kind == "repeat" or (kind == "run" and self._random.random() < 0.9)
+            yield FuzzMessage(kind, value, self._own_key if together else self._key(), self._headers())
 
     # -- documents ----------------------------------------------------------------------------------------
 
@@ -145,15 +146,19 @@ class Fuzzer:
         while len(self._runs) < _RUNS_AT_ONCE:
             self._runs.append((self._random.randbytes(4), self._documents.run()))
         number = self._random.randrange(len(self._runs))
-        self._run_key, pairs = self._runs[number]
+        self._own_key, pairs = self._runs[number]
         pair = next(pairs, None)
         if pair is None:
             del self._runs[number]
             return self._of_a_run()
         return wire(*pair)
 
-    def _repeated(self) -> bytes:
-        return self._random.choice(self._sound) if self._sound else bytes(self._sample())
+    def _repeated(self) -> bytes | None:
+        if not self._sound:
+            return bytes(self._sample())
+        message = self._random.choice(self._sound)
+        self._own_key = message.key
+        return message.value
 
     # -- bytes --------------------------------------------------------------------------------------------
 

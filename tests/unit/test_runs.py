@@ -426,3 +426,22 @@ def test_open_runs_are_bounded_in_bytes_and_the_one_idle_longest_goes():
 
 def _starts(count):
     return [("start", {"uid": f"r{n}", "time": 1.0}) for n in range(count)]
+
+
+def test_looking_back_takes_no_more_than_its_share_of_the_time():
+    clock = FakeClock()
+    limits = TrackerLimits(rewinds_per_minute=1000, rewind_burst_s=20.0, rewind_share=0.1)
+    follower = tracker(clock=clock, limits=limits)
+    strangers = iter(documents([("event", _stranger(n, {"x": 1})) for n in range(400)]))
+    granted = 0
+    for _ in range(300):
+        clock.advance(1.0)
+        if kinds(follower.feed(next(strangers))) == ["NeedsRewind"]:
+            clock.advance(6.0)
+            follower.looked_back(6.0)
+            granted += 1
+    # 20 s at once, then a tenth: garbage that asks each second for a look back of 6 s gets 4 of them, then few.
+    assert 4 < granted < 4 + (300 + 6 * granted) / 60 + 1
+    assert not follower.may_look_back()
+    clock.advance(60.0)
+    assert follower.may_look_back()

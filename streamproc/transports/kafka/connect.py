@@ -23,6 +23,7 @@ from kafka.errors import (
 from streamproc.errors import BrokerAway, ConfigurationError
 from streamproc.settings import KafkaSettings
 from streamproc.transports.kafka.login import find_open_address
+from streamproc.transports.kafka.records import stand_odd_headers
 
 __all__ = [
     "broker_addresses",
@@ -134,6 +135,7 @@ def connect(kafka: KafkaSettings, make: Callable[[dict[str, Any]], Client]) -> C
     ConfigurationError
         At once, what one of them refused.
     """
+    stand_odd_headers()
     options, addresses = client_options(kafka), broker_addresses(kafka)
     deadline_s = time.monotonic() + kafka.connect_timeout_s
     cause: BaseException | str | None = None

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 from streamproc.documents import Document, Position
+from streamproc.ledger import Ledger
+from streamproc.runs import RunTracker
+from streamproc.service.late import FailedRuns, supplement
 from streamproc.testing.makers import datum_run, inline_run, stream_run
 from streamproc.testing.memory import MemorySink, MemorySource
 from streamproc.transports.codec import decode, encode
@@ -168,3 +171,29 @@ def test_what_is_meant_for_another_analysis_or_makes_no_sense_harms_nobody(bench
     b = bench([], source=MemorySource([*messages, *later])).run()
     assert b.ledgers() == [b.ledgers()[0]]
     assert len(b.dead()) == 3
+
+
+@pytest.mark.parametrize("form", ["inline", "stream"])
+def test_a_reinjected_document_whose_descriptor_was_refused_is_refused_in_a_sentence(bench, tmp_path, form):
+    pairs = inline_run(FRAMES) if form == "inline" else stream_run(FRAMES, tmp_path / "f.h5")
+    described = {**pairs[1][1], "configuration": 7}
+    document = next(p for p in pairs if p[0] in ("event", "stream_datum"))
+    messages = as_read([pairs[0], ("descriptor", described), pairs[-1]])
+    headers = (("streamproc-reinjected", b"toy"), ("streamproc-origin", b"memory/0@1"))
+    again = replace(as_read([document], 3)[0], headers=headers)
+    b = bench([*messages, again], tmp_path).run()
+    kinds = [dict(letter.headers)["kind"] for letter in b.dead()]
+    assert kinds == [b"refused", b"refused"]
+
+
+def test_documents_of_another_run_among_the_earlier_ones_do_no_harm(toy, tmp_path):
+    mine, other = as_read(inline_run(FRAMES, uid="mine")), as_read(inline_run(FRAMES, uid="other"), 20)
+    failed = FailedRuns()
+    ledger = Ledger()
+    ledger.failed(1, "broken")
+    failed.note("mine", "result", ledger.failures)
+    letter = replace(mine[2], letter=b"memory/0@2")
+    for earlier in ([*mine, *other], [*mine[:2], *other, *mine[2:]]):
+        made, requests = supplement(letter, earlier, toy(), failed, lambda: RunTracker(), None)
+        assert made.run.uid == "mine"
+        assert [r.seq_num for r in requests] == [1]
