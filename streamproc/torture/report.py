@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -46,6 +47,7 @@ class Evidence:
     faults: Sequence[Done]
     beamline: Beamline
     longest_silence_s: float
+    loads: Sequence[float]
 
 
 @dataclass(slots=True)
@@ -108,6 +110,7 @@ def report(evidence: Evidence) -> dict[str, Any]:
         "latency_ms": {n: percentile(own.latencies_ms, share) for n, share in _PERCENTILES.items()},
         "longest_silence_s": round(evidence.longest_silence_s, 1),
         "memory": memory,
+        "machine": {"cores": os.cpu_count(), "load_median": percentile(evidence.loads, 0.5)},
         "dead_letters": len(letters),
         "audit": _audit(audit),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import signal
 import tempfile
@@ -44,6 +45,7 @@ _READY_TIMEOUT_S = 120.0
 _DRAIN_TIMEOUT_S = 120.0
 _COUNT_INTERVAL_S = 2.0
 _END_TIMEOUT_S = 10.0
+_LOAD_INTERVAL_S = 5.0
 _REQUEST_TIMEOUT_S = 8.0
 _FLUSH_TIMEOUT_S = 10.0
 _LOOK_TIMEOUT_S = 3.0
@@ -138,6 +140,8 @@ class _Torture:
         faults = plan_faults(options.seed, options.kills, weights, options.pace_s, SESSION_TIMEOUT_S)
         self._monkey = Monkey(faults, self._services, broker, self._whole, tell)
         self._silence = Silence()
+        self._loads: list[float] = []
+        self._next_load_s = 0.0
         self._begin_s = self._begin_unix_s = 0.0
 
     def start(self) -> None:
@@ -164,7 +168,7 @@ class _Torture:
         while not self._monkey.finished:
             self._turn()
             self._monkey.turn()
-            self._silence.note(time.monotonic(), sum(s.done.total() for s in self._services))
+            self._look_around(time.monotonic())
 
     def drain(self) -> OwnCount:
         """Let the beamline finish and the services answer the rest; end them, and count."""
@@ -198,6 +202,7 @@ class _Torture:
             faults=self._monkey.done,
             beamline=self._beamline,
             longest_silence_s=self._silence.longest_s,
+            loads=self._loads,
         )
 
     def close(self) -> None:
@@ -236,6 +241,13 @@ class _Torture:
             self._broker.check()
         if self._beamline.failure is not None:
             raise FatalError(f"the beamline failed: {self._beamline.failure}") from self._beamline.failure
+
+    def _look_around(self, now_s: float) -> None:
+        """Note whether there is anything new, and now and then how busy the machine is."""
+        self._silence.note(now_s, sum(service.done.total() for service in self._services))
+        if now_s >= self._next_load_s:
+            self._next_load_s = now_s + _LOAD_INTERVAL_S
+            self._loads.append(os.getloadavg()[0])
 
     def _whole(self) -> bool:
         return lagging_partitions(self._settings.kafka, _LOOK_TIMEOUT_S) == []

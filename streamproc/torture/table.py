@@ -34,6 +34,7 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "latency", ", ".join(f"{name} {_ms(value)}" for name, value in report["latency_ms"].items())
     yield "silence", f"{report['longest_silence_s']:.1f} s at most without a new answer"
     yield "memory", "; ".join(f"{name}: {_memory(m)}" for name, m in report["memory"].items())
+    yield "machine", _machine(report["machine"])
     yield "verdict", "passed" if report["passed"] else "FAILED"
 
 
@@ -64,6 +65,11 @@ def _ms(value: float | None) -> str:
     if value is None:
         return "-"
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"
+
+
+def _machine(machine: Mapping[str, Any]) -> str:
+    load = machine["load_median"]
+    return f"{machine['cores']} cores" + (f", load {load:.1f} (median)" if load is not None else "")
 
 
 def _memory(figures: Mapping[str, Any]) -> str:
