@@ -7,14 +7,16 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote, unquote
 
-from streamproc.errors import FatalError
 from streamproc.service.records import Record
-from streamproc.transports.plain import Shelf, from_bytes, restore_shelved, to_bytes
+from streamproc.transports.plain import Shelf, from_bytes, restore_shelved, split, to_bytes
 
 __all__ = ["LANE", "Changes", "LaneStore", "by_owner"]
 
 LANE = "%lane"
 """Owner of the records that belong to no run; no quoted run uid looks like it."""
+
+
+_LEAST_PIECE_BYTES = 4096
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ class LaneStore:
     Parameters
     ----------
     most_bytes : int
-        Largest record.
+        Largest record that is written in one piece; documents alone can make a run's state larger.
     """
 
     def __init__(self, most_bytes: int) -> None:
@@ -55,13 +57,7 @@ class LaneStore:
         return list(self._owners)
 
     def changes(self, owner: str, records: Iterable[Record]) -> Changes:
-        """Return what has to be written so that exactly ``records`` are stored; none: all is withdrawn.
-
-        Raises
-        ------
-        FatalError
-            A record is larger than a message may be.
-        """
+        """Return what has to be written so that exactly ``records`` are stored; none: all is withdrawn."""
         known = self._owners.setdefault(owner, _Owner())
         written: dict[str, tuple[Any, frozenset[str]]] = {}
         messages: list[tuple[str, bytes | None]] = []
@@ -73,7 +69,8 @@ class LaneStore:
                 continue
             found: dict[str, Any] = {}
             value = to_bytes(known.shelf.strip(record.value(), found))
-            self._check(owner, record.key, len(value))
+            if len(value) > self._most_bytes:
+                value = split(value, max(self._most_bytes // 2, _LEAST_PIECE_BYTES), found)
             pieces.update(found)
             written[record.key] = (record.token, frozenset(found))
             messages.append((_key(owner, record.key), value))
@@ -113,13 +110,6 @@ class LaneStore:
         known = self._owners[owner] = _Owner(arrays=set(arrays))
         known.written = {k: (_UNKNOWN, frozenset()) for k in values}
         return values
-
-    def _check(self, owner: str, key: str, size: int) -> None:
-        if size > self._most_bytes:
-            raise FatalError(
-                f"open-run state {_key(owner, key)} has {size} bytes, kafka.max_message_bytes is "
-                f"{self._most_bytes}: raise that (and the topic's), or make the analysis's snapshot() smaller"
-            )
 
 
 _UNKNOWN = object()

@@ -46,9 +46,11 @@ class Pending:
 
     @property
     def inline_bytes(self) -> int:
-        """Bytes of the message it keeps alive (frames in files cost nothing until they are read)."""
+        """Bytes that it keeps in memory: of its message or its arrays (a frame in a file costs nothing yet)."""
         locators = (self.request.locator, self.request.dark)
-        return sum(int(getattr(x.value, "nbytes", 0)) for x in locators if isinstance(x, Inline))
+        arrays = sum(int(getattr(x.value, "nbytes", 0)) for x in locators if isinstance(x, Inline))
+        message = 0 if self.request.origin is None else len(self.request.origin.raw)
+        return max(arrays, message)
 
 
 @dataclass(frozen=True, slots=True)

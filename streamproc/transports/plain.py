@@ -14,10 +14,12 @@ except ImportError:  # no C extension on this platform
 
 from msgpack.ext import ExtType
 
-__all__ = ["Shelf", "ShelfRef", "from_bytes", "restore_shelved", "to_bytes"]
+__all__ = ["Shelf", "ShelfRef", "SplitRef", "from_bytes", "restore_shelved", "split", "to_bytes"]
 
 _LARGE_BYTES = 4096
 _SHELF = 1
+_SPLIT = 2
+_DIGEST_CHARS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +27,13 @@ class ShelfRef:
     """Stands for a large piece that is kept apart."""
 
     digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class SplitRef:
+    """Stands for a value whose bytes are kept in pieces."""
+
+    digests: tuple[str, ...]
 
 
 class Shelf:
@@ -56,7 +65,7 @@ class Shelf:
         owner = piece.obj if isinstance(piece, memoryview) else piece
         address = owner.__array_interface__["data"][0] if hasattr(owner, "__array_interface__") else id(owner)
         known = self._known.get((address, len(piece)))
-        digest = known[0] if known else hashlib.blake2b(piece, digest_size=16).hexdigest()
+        digest = known[0] if known else _digest(piece)
         self._known[(address, len(piece))] = (digest, owner)
         pieces[digest] = piece
         return ExtType(_SHELF, digest.encode())
@@ -68,8 +77,16 @@ def to_bytes(value: Any) -> bytes:
     return packed
 
 
+def split(raw: bytes, size: int, pieces: dict[str, Any]) -> bytes:
+    """Return what stands for ``raw``, cut into pieces of ``size`` bytes, which are added to ``pieces``."""
+    cut = [raw[at : at + size] for at in range(0, len(raw), size)]
+    digests = [_digest(piece) for piece in cut]
+    pieces.update(zip(digests, cut, strict=True))
+    return to_bytes(ExtType(_SPLIT, "".join(digests).encode()))
+
+
 def from_bytes(raw: bytes) -> Any:
-    """Return what :func:`to_bytes` was given; references as :class:`ShelfRef`.
+    """Return what :func:`to_bytes` was given; references as :class:`ShelfRef` and :class:`SplitRef`.
 
     Raises
     ------
@@ -93,6 +110,9 @@ def restore_shelved(value: Any, pieces: Mapping[str, bytes]) -> Any:
     """
     if isinstance(value, ShelfRef):
         return pieces[value.digest]
+    if isinstance(value, SplitRef):
+        whole = b"".join(pieces[digest] for digest in value.digests)
+        return restore_shelved(from_bytes(whole), pieces)
     if isinstance(value, Mapping):
         return {key: restore_shelved(item, pieces) for key, item in value.items()}
     if isinstance(value, list):
@@ -100,7 +120,14 @@ def restore_shelved(value: Any, pieces: Mapping[str, bytes]) -> Any:
     return value
 
 
-def _reference(code: int, data: bytes) -> ShelfRef:
-    if code != _SHELF:
+def _reference(code: int, data: bytes) -> ShelfRef | SplitRef:
+    if code not in (_SHELF, _SPLIT):
         raise ValueError(f"extension type {code} in open-run state")
-    return ShelfRef(data.decode())
+    text = data.decode()
+    if code == _SHELF:
+        return ShelfRef(text)
+    return SplitRef(tuple(text[at : at + _DIGEST_CHARS] for at in range(0, len(text), _DIGEST_CHARS)))
+
+
+def _digest(piece: bytes | memoryview) -> str:
+    return hashlib.blake2b(piece, digest_size=_DIGEST_CHARS // 2).hexdigest()

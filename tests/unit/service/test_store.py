@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from streamproc.errors import FatalError
 from streamproc.runs.state import pack, unpack
 from streamproc.service.records import Record
 from streamproc.service.store import LANE, LaneStore, by_owner
@@ -73,9 +72,20 @@ def test_runs_are_told_apart_whatever_their_uids_are():
     assert {uid: v[""] for uid, v in values.items()} == {u: n for n, u in enumerate(uids) if u != "%lane"}
 
 
-def test_a_part_that_no_message_can_hold_ends_the_process_with_what_to_do():
-    with pytest.raises(FatalError, match="snapshot"):
-        LaneStore(100).changes("run", [record("", None, "x" * 200)])
+def test_a_part_that_no_message_can_hold_is_written_in_pieces_and_only_those_that_changed():
+    store = LaneStore(20_000)
+    value = {"texts": [str(n) * 50 for n in range(1000)]}
+    first = write(store, "run", record("", None, value))
+    assert len(first) > 4
+    assert all(len(message) <= 20_000 for message in first.values())
+    value["texts"].append("one more")
+    second = write(store, "run", record("", None, value))
+    assert len([key for key, message in second.items() if message is not None]) < len(first) - 2
+    stored = {k: v for k, v in (first | second).items() if v is not None}
+    again = LaneStore(20_000)
+    assert again.restore("run", by_owner(stored)["run"]) == {"": value}
+    withdrawn = write(again, "run")
+    assert set(withdrawn) == set(stored) and not any(withdrawn.values())
 
 
 def test_shelved_pieces_come_back_in_their_places():
