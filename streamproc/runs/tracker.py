@@ -403,6 +403,12 @@ class RunTracker:
         entry = self._open.get(reference.run_uid or self._owners.find(reference.needs) or "")
         return None if entry is None else entry.run
 
+    def knows(self, document: Document) -> bool:
+        """Tell whether a document belongs to a run that is open here, or was."""
+        reference = reference_of(document.name, document.doc)
+        uid = reference.run_uid or self._owners.find(reference.needs)
+        return uid is not None and (uid in self._open or self._owners.is_past(uid))
+
     def to_state(self) -> dict[str, Any]:
         """Return all that is needed to go on elsewhere, as plain msgpack-able values (idle times as ages)."""
         opened = [[e.run.to_state(), self.entry_state(uid)] for uid, e in self._open.items()]

@@ -120,7 +120,19 @@ class Lane:
             self._contained(message, self._feed if again is None else self._take_reinjected)
 
     def _feed(self, document: Document) -> None:
+        if document.name == "start":
+            self._refuse_elsewhere(document)
         self.handle(self.tracker.feed(document))
+
+    def _refuse_elsewhere(self, document: Document) -> None:
+        """Refuse a document of a run that another partition has: it would be answered twice."""
+        other = self._elsewhere(document)
+        if other is not None:
+            raise DocumentRefused(
+                f"{document.name} of a run whose other documents are in partition {other[1]}: give all "
+                "documents of a run one message key, so that they stay in one partition and in order",
+                Where(position=str(document.position)),
+            )
 
     def _take_reinjected(self, document: Document) -> None:
         self._reinjected.take(document, self._analysis)
@@ -150,13 +162,7 @@ class Lane:
 
     def _rewind(self, lost: NeedsRewind) -> None:
         """Bring in what came before a document of a run joined in the middle."""
-        other = self._elsewhere(lost.document)
-        if other is not None:
-            raise DocumentRefused(
-                f"{lost.document.name} of a run whose other documents are in partition {other[1]}: give all "
-                "documents of a run one message key, so that they stay in one partition and in order",
-                Where(position=str(lost.document.position)),
-            )
+        self._refuse_elsewhere(lost.document)
         began_s = self._parts.clock()
         earlier = self._parts.source.rewind_to_start(lost.run_uid, lost.document)
         self.tracker.looked_back(self._parts.clock() - began_s)

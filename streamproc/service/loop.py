@@ -162,7 +162,7 @@ class Service:
     def _take_over(self) -> None:
         """Restore what is open in partitions that were assigned, then read on."""
         for partition in self._source.gained():
-            lane = Lane(partition, self._parts, self._analysis, self._settings, self._open_elsewhere)
+            lane = Lane(partition, self._parts, self._analysis, self._settings, self._known_elsewhere)
             stored = self._parts.state.load(partition[1])
             offset = lane.restore(stored.records, stored.committed)
             self._lanes[partition] = lane
@@ -171,10 +171,10 @@ class Service:
                 "partition taken over", partition=partition[1], offset=offset, open_runs=len(lane.desk.works)
             )
 
-    def _open_elsewhere(self, document: Document) -> TopicPartition | None:
+    def _known_elsewhere(self, document: Document) -> TopicPartition | None:
         own = document.position.topic_partition
         others = (lane for p, lane in self._lanes.items() if p != own)
-        return next((lane.partition for lane in others if lane.tracker.run_of(document)), None)
+        return next((lane.partition for lane in others if lane.tracker.knows(document)), None)
 
     def _finish_before_leaving(self, partitions: Sequence[TopicPartition]) -> None:
         """Deliver what is finished in partitions that another instance is about to get; drop the rest."""

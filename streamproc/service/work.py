@@ -46,7 +46,7 @@ class Pending:
 
     @property
     def inline_bytes(self) -> int:
-        """Bytes that it keeps in memory: of its message or its arrays (a frame in a file costs nothing yet)."""
+        """Bytes that it keeps in memory: of its message or arrays (a frame in a file costs nothing yet)."""
         locators = (self.request.locator, self.request.dark)
         arrays = sum(int(getattr(x.value, "nbytes", 0)) for x in locators if isinstance(x, Inline))
         message = 0 if self.request.origin is None else len(self.request.origin.raw)

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from streamproc.documents import Document, Position
 from streamproc.errors import DeliveryError
@@ -143,6 +144,17 @@ def test_a_partition_handed_over_delivers_what_is_finished_and_the_new_owner_the
         one.service.step()
     other = bench([], tmp_path, source=MemorySource(messages), before=[one.sink]).run()
     assert said(other, one.sink, other.sink) == expected
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_run_that_comes_again_in_another_partition_is_not_answered_twice(bench, ended):
+    pairs = inline_run(FRAMES)
+    here = documents(pairs if ended else pairs[:-1])
+    again = documents(pairs, partition=1, first_offset=0)
+    b = bench([*here, *again, *([] if ended else documents(pairs[-1:], first_offset=100))]).run()
+    assert len(b.dead()) == len(again)
+    assert [n for n, _ in b.results()].count("start") == 1
+    assert [x["done"] for x in b.ledgers()] == [len(FRAMES)]
 
 
 def test_documents_of_one_run_in_two_partitions_are_refused_with_what_to_do(bench):
