@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from streamproc.models.phase_qpa.classical import ClassicalFitter
+from streamproc.models.powder.classical import ClassicalFitter
 
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model

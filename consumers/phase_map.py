@@ -12,9 +12,10 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
-from streamproc.models.phase_qpa.classical import ClassicalFit, ClassicalFitter
+from streamproc.models.phase_map.interpret import Answer, interpret
 from streamproc.models.phase_qpa.example import example_run
-from streamproc.models.phase_qpa.interpret import Answer, interpret, prepare
+from streamproc.models.powder.classical import ClassicalFit, ClassicalFitter
+from streamproc.models.powder.pattern import prepare
 
 from streamproc.analysis import (
     Estimate,

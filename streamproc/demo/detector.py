@@ -53,7 +53,7 @@ def single_phase_patterns(two_theta_deg: Array) -> Array:
         Rows in the order of :data:`~streamproc.demo.sample.PHASES`; a mixture's pattern is
         ``fractions @ rows`` (Hill & Howard 1987, J. Appl. Cryst. 20, 467).
     """
-    from streamproc.models.phase_qpa.simulate import Instrument, render_pattern
+    from streamproc.models.powder.simulate import Instrument, render_pattern
 
     instrument = Instrument(w_deg2=0.008, asymmetry_deg=0.0, polarisation=1.0)
     return np.stack([render_pattern(two_theta_deg, {phase: 1.0}, instrument) for phase in PHASES])

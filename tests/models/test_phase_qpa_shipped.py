@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamproc.models.phase_qpa as package
-from streamproc.models.phase_qpa.classical import ClassicalFitter
-from streamproc.models.phase_qpa.interpret import Answer, interpret, prepare
+from streamproc.models.phase_map.interpret import Answer, interpret
+from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.pattern import prepare
 
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
@@ -94,7 +95,7 @@ def test_what_holds_no_known_phase_is_refused(model, fitter, kind: str) -> None:
 
 def test_simulated_mixtures_are_read_with_and_without_glass(model, fitter) -> None:
     pytest.importorskip("gemmi", reason="simulated patterns need gemmi (extra demo or train)")
-    from streamproc.models.phase_qpa.simulate import CU_KA1_A, Instrument, phase_table, render_pattern
+    from streamproc.models.powder.simulate import CU_KA1_A, Instrument, phase_table, render_pattern
 
     tables = {n: phase_table(n, CU_KA1_A) for n in (*model.card.labels, "calcite")}
     axis = np.arange(15.0, 105.0, 0.02)

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from streamproc.models.phase_qpa.classical import ClassicalFitter
-from streamproc.models.phase_qpa.interpret import Answer, interpret, prepare
+from streamproc.models.phase_map.interpret import Answer, interpret
 from streamproc.models.phase_qpa.validate import WEIGHED, measured_patterns, read_columns
+from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.pattern import prepare
 
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model

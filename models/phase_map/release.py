@@ -10,18 +10,19 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.phase_qpa.calibrate import OnnxRunner, abstention, calibrate, hold_out, scores
-from streamproc.models.phase_qpa.classical import ClassicalFitter
-from streamproc.models.phase_qpa.export import OUTPUTS, to_onnx
-from streamproc.models.phase_qpa.interpret import interpret, prepare
-from streamproc.models.phase_qpa.library import AXIS, Library, build_library
-from streamproc.models.phase_qpa.lines import reference_of
-from streamproc.models.phase_qpa.mixtures import PLAIN, Mixer
-from streamproc.models.phase_qpa.network import Ensemble
-from streamproc.models.phase_qpa.priors import PRIOR_RANGES
-from streamproc.models.phase_qpa.structures import HELD_OUT, KNOWN
-from streamproc.models.phase_qpa.tables import CU_KA1_A, CU_KA2_A, phase_table
+from streamproc.models.phase_map.calibrate import OnnxRunner, abstention, calibrate, hold_out, scores
+from streamproc.models.phase_map.export import OUTPUTS, to_onnx
+from streamproc.models.phase_map.interpret import interpret
+from streamproc.models.phase_map.library import AXIS, Library, build_library
+from streamproc.models.phase_map.mixtures import PLAIN, Mixer
+from streamproc.models.phase_map.network import Ensemble
 from streamproc.models.phase_qpa.validate import measured_patterns
+from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.lines import reference_of
+from streamproc.models.powder.pattern import prepare
+from streamproc.models.powder.priors import PRIOR_RANGES
+from streamproc.models.powder.structures import HELD_OUT, KNOWN
+from streamproc.models.powder.tables import CU_KA1_A, CU_KA2_A, phase_table
 
 from streamproc.inference.card import CARD_KEY, Axis, Calibration, ModelCard
 from streamproc.inference.onnxfile import inspect_onnx, replace_metadata

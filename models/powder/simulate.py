@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.phase_qpa.profiles import add_peaks
-from streamproc.models.phase_qpa.tables import (
+from streamproc.models.powder.profiles import add_peaks
+from streamproc.models.powder.tables import (
     CU_KA1_A,
     CU_KA2_A,
     PhaseTable,

@@ -9,7 +9,7 @@ gemmi = pytest.importorskip(
     "gemmi", reason="the simulator's structure factors need gemmi (extra demo or train)"
 )
 
-from streamproc.models.phase_qpa.simulate import (  # noqa: E402
+from streamproc.models.powder.simulate import (  # noqa: E402
     CU_KA1_A,
     Grain,
     Instrument,
@@ -19,7 +19,7 @@ from streamproc.models.phase_qpa.simulate import (  # noqa: E402
     render_pattern,
     render_phase,
 )
-from streamproc.models.phase_qpa.structures import HELD_OUT, KNOWN, UNKNOWN, structure, structures  # noqa: E402
+from streamproc.models.powder.structures import HELD_OUT, KNOWN, UNKNOWN, structure, structures  # noqa: E402
 
 SINGLE_LINE = Instrument(ka2_ratio=0.0, asymmetry_deg=0.0)
 
@@ -149,7 +149,7 @@ def test_bins_are_integrated_so_that_a_coarse_axis_keeps_the_area() -> None:
 
 def test_pseudo_voigt_equals_the_voigt_profile_of_scipy() -> None:
     from scipy.special import voigt_profile
-    from streamproc.models.phase_qpa.profiles import add_peaks
+    from streamproc.models.powder.profiles import add_peaks
 
     axis = np.arange(-2, 2, 0.01)
     out = np.zeros(axis.size)
@@ -160,7 +160,7 @@ def test_pseudo_voigt_equals_the_voigt_profile_of_scipy() -> None:
 
 
 def test_split_widths_keep_area_and_maximum() -> None:
-    from streamproc.models.phase_qpa.profiles import add_peaks
+    from streamproc.models.powder.profiles import add_peaks
 
     axis = np.arange(-8, 8, 0.01)
     out = np.zeros(axis.size)

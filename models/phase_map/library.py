@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.phase_qpa.priors import draw_glass, draw_grain, draw_instrument, draw_material
-from streamproc.models.phase_qpa.simulate import Instrument, amorphous_profile, bin_edges, render_phase
-from streamproc.models.phase_qpa.structures import KNOWN, UNKNOWN
-from streamproc.models.phase_qpa.tables import CU_KA1_A, PhaseTable, phase_table
+from streamproc.models.powder.priors import draw_glass, draw_grain, draw_instrument, draw_material
+from streamproc.models.powder.simulate import Instrument, amorphous_profile, bin_edges, render_phase
+from streamproc.models.powder.structures import KNOWN, UNKNOWN
+from streamproc.models.powder.tables import CU_KA1_A, PhaseTable, phase_table
 
 __all__ = ["AXIS", "Library", "build_library"]
 

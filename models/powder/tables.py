@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.phase_qpa.structures import Structure, structure
+from streamproc.models.powder.structures import Structure, structure
 
 __all__ = ["CU_KA1_A", "CU_KA2_A", "PhaseTable", "phase_table", "reciprocal_metric", "table_of"]
 

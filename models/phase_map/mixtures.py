@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from streamproc.models.phase_qpa.library import AXIS, Library
+from streamproc.models.phase_map.library import AXIS, Library
 
 __all__ = ["PLAIN", "Batch", "MixSettings", "Mixer"]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from streamproc.models.phase_qpa.network import QUANTITIES, Ensemble
+from streamproc.models.phase_map.network import QUANTITIES, Ensemble
 
 from streamproc.inference.card import OutputHead
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from streamproc.models.phase_qpa.classical import ClassicalFit
-from streamproc.models.phase_qpa.interpret import interpret, prepare
+from streamproc.models.phase_map.interpret import interpret
+from streamproc.models.powder.classical import ClassicalFit
+from streamproc.models.powder.pattern import prepare
 
 from streamproc.errors import FrameFailed
 from streamproc.inference.card import Axis, Calibration, ModelCard, OutputHead

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.phase_qpa.simulate import GLASS, Glass, Grain, Instrument
-from streamproc.models.phase_qpa.tables import CU_KA1_A, PhaseTable, reciprocal_metric
+from streamproc.models.powder.simulate import GLASS, Glass, Grain, Instrument
+from streamproc.models.powder.tables import CU_KA1_A, PhaseTable, reciprocal_metric
 
 __all__ = [
     "PRIOR_RANGES",

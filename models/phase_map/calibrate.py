@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from streamproc.models.phase_qpa.classical import ClassicalFitter
-from streamproc.models.phase_qpa.interpret import disagreement
-from streamproc.models.phase_qpa.library import Library
-from streamproc.models.phase_qpa.mixtures import Batch, Mixer, MixSettings
+from streamproc.models.phase_map.interpret import disagreement
+from streamproc.models.phase_map.library import Library
+from streamproc.models.phase_map.mixtures import Batch, Mixer, MixSettings
+from streamproc.models.powder.classical import ClassicalFitter
 
 from streamproc.inference.card import Calibration
 

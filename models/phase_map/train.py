@@ -1,4 +1,4 @@
-"""Train the model and write a version folder: ``python -m streamproc.models.phase_qpa.train --out DIR``.
+"""Train the model and write a version folder: ``python -m streamproc.models.phase_map.train --out DIR``.
 
 Renders a library of single phases, mixes it afresh at every step, trains an ensemble, and writes
 ``model.onnx`` (with its card inside) and ``golden.npz``. The same arguments give the same
@@ -18,10 +18,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from streamproc.models.phase_qpa.library import AXIS, Library, build_library
-from streamproc.models.phase_qpa.mixtures import PLAIN, Batch, Mixer
-from streamproc.models.phase_qpa.network import Ensemble, member_loss
-from streamproc.models.phase_qpa.release import release
+from streamproc.models.phase_map.library import AXIS, Library, build_library
+from streamproc.models.phase_map.mixtures import PLAIN, Batch, Mixer
+from streamproc.models.phase_map.network import Ensemble, member_loss
+from streamproc.models.phase_map.release import release
 
 __all__ = ["TrainSettings", "feature_statistics", "fit", "main", "train", "truth_of"]
 
@@ -68,7 +68,7 @@ class TrainSettings:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m streamproc.models.phase_qpa.train", description=(__doc__ or "").splitlines()[0]
+        prog="python -m streamproc.models.phase_map.train", description=(__doc__ or "").splitlines()[0]
     )
     default = TrainSettings()
     parser.add_argument(

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("gemmi", reason="reflection tables need gemmi (extra demo or train)")
 
-from streamproc.models.phase_qpa.classical import ClassicalFitter
-from streamproc.models.phase_qpa.lines import lines_of, reference_of
-from streamproc.models.phase_qpa.simulate import (
+from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.lines import lines_of, reference_of
+from streamproc.models.powder.simulate import (
     CU_KA1_A,
     CU_KA2_A,
     Grain,
@@ -19,7 +19,7 @@ from streamproc.models.phase_qpa.simulate import (
     render_pattern,
     render_phase,
 )
-from streamproc.models.phase_qpa.structures import KNOWN
+from streamproc.models.powder.structures import KNOWN
 
 AXIS = np.linspace(20, 100, 2000)
 

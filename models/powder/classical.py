@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
-from streamproc.models.phase_qpa.lines import Drawn, Lines, lines_of
+from streamproc.models.powder.lines import Drawn, Lines, lines_of
 
 __all__ = ["ClassicalFit", "ClassicalFitter"]
 
@@ -86,7 +86,7 @@ class ClassicalFitter:
         Parameters
         ----------
         x : ndarray of float32, shape (n,)
-            Pattern as :func:`~streamproc.models.phase_qpa.interpret.prepare` gives it: square roots of the
+            Pattern as :func:`~streamproc.models.powder.pattern.prepare` gives it: square roots of the
             intensities over their maximum, zeros where nothing was measured.
         """
         measured = _measured(x)

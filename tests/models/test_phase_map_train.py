@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch (extra train)")
 pytest.importorskip("onnx", reason="training needs onnx (extra train)")
 
-from streamproc.models.phase_qpa.train import main
+from streamproc.models.phase_map.train import main
 
 from streamproc.inference.model import OnnxModel
 from streamproc.settings import InferenceSettings
@@ -34,7 +34,7 @@ def test_a_tiny_training_gives_a_model_that_loads_with_its_card(trained: Path) -
 
 
 def test_the_same_seed_gives_the_same_weights_also_when_resumed(trained: Path, tmp_path: Path) -> None:
-    from streamproc.models.phase_qpa import train as module
+    from streamproc.models.phase_map import train as module
 
     settings = module.replace(module.TrainSettings().quick(), seed=3)
     work = tmp_path / "again"
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_weights_also_when_resumed(trained: Path, t
     resumed = module.fit(library, settings, work, resume=True)
     centre, whiten = module.feature_statistics(resumed, library, settings.seed)
     first = OnnxModel(trained / "model.onnx", InferenceSettings())
-    from streamproc.models.phase_qpa.export import to_onnx
+    from streamproc.models.phase_map.export import to_onnx
 
     from streamproc.inference.onnxfile import inspect_onnx
 
@@ -55,9 +55,9 @@ def test_the_same_seed_gives_the_same_weights_also_when_resumed(trained: Path, t
 
 def test_the_graph_computes_what_torch_computes(trained: Path) -> None:
     import torch
-    from streamproc.models.phase_qpa.calibrate import OnnxRunner
-    from streamproc.models.phase_qpa.export import to_onnx
-    from streamproc.models.phase_qpa.network import Ensemble, split
+    from streamproc.models.phase_map.calibrate import OnnxRunner
+    from streamproc.models.phase_map.export import to_onnx
+    from streamproc.models.phase_map.network import Ensemble, split
 
     torch.manual_seed(0)
     ensemble = Ensemble(2000, 32, 8, 3)

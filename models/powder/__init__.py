@@ -1,0 +1,1 @@
+"""Physics of a powder pattern, shared by every model that reads one: structures, profiles, fits."""
