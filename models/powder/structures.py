@@ -8,7 +8,7 @@ measured mixtures were read 1 wt% worse); those of the other materials are typic
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from streamproc.models.powder.crystal import Site, Structure
 
 __all__ = ["HELD_OUT", "KNOWN", "UNKNOWN", "Site", "Structure", "structure", "structures"]
 
@@ -27,47 +27,6 @@ HELD_OUT = (
     "baddeleyite", "yttria", "graphite", "lithium fluoride",
 )  # fmt: skip
 """Materials never seen in training: the abstention figures are measured on these."""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One atom of the asymmetric unit, fractional coordinates."""
-
-    element: str
-    x: float
-    y: float
-    z: float
-
-
-@dataclass(frozen=True, slots=True)
-class Structure:
-    """A crystal structure at room temperature.
-
-    Attributes
-    ----------
-    name : str
-        Mineral or common name.
-    space_group : str
-        Hermann-Mauguin symbol with the setting, as gemmi reads it.
-    cell : tuple of float
-        a, b, c (angstrom), alpha, beta, gamma (degrees).
-    sites : tuple of Site
-        Asymmetric unit, all fully occupied.
-    b_A2 : float
-        Isotropic displacement parameter B of all atoms (square angstrom).
-    texture : tuple of int
-        Plane normal along which grains orient themselves (March-Dollase axis).
-    source : str
-        Paper the parameters come from.
-    """
-
-    name: str
-    space_group: str
-    cell: tuple[float, float, float, float, float, float]
-    sites: tuple[Site, ...]
-    b_A2: float
-    texture: tuple[int, int, int]
-    source: str
 
 
 def _cubic(a: float) -> tuple[float, float, float, float, float, float]:

@@ -1,0 +1,307 @@
+"""The atoms of a CIF block: element, coordinates, occupancy and displacement parameter of each site."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.powder.cif_document import Block, Column, Note, number
+from streamproc.models.powder.crystal import Site
+
+__all__ = ["DEFAULT_B_A2", "Atom", "default_b", "read_atoms", "read_formula"]
+
+EIGHT_PI2 = 8 * np.pi**2
+
+DEFAULT_B_A2 = {"hydrogen": 1.5, "heavy or transition metal": 0.5, "light or alkali metal": 0.9, "non-metal": 0.7,
+                "molecular": 3.5}  # fmt: skip
+"""B (square angstrom) of atoms whose CIF gives none: typical values at room temperature, of inorganic crystals
+by class of element, and of all atoms of a molecular crystal (one that holds carbon and hydrogen)."""
+
+_LIGHT = frozenset(["Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba"])
+_NON_METALS = frozenset(
+    [
+        "B",
+        "C",
+        "N",
+        "O",
+        "F",
+        "Si",
+        "P",
+        "S",
+        "Cl",
+        "Ge",
+        "As",
+        "Se",
+        "Br",
+        "Sb",
+        "Te",
+        "I",
+        "He",
+        "Ne",
+        "Ar",
+        "Kr",
+        "Xe",
+    ]
+)
+_LARGEST_B_A2 = 25.0
+_XYZ = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
+
+
+@dataclass(frozen=True, slots=True)
+class Atom:
+    """A site with what messages about it need."""
+
+    site: Site
+    label: str
+    line: int
+
+
+def default_b(element: str, molecular: bool) -> tuple[str, float]:
+    """Return the class of an element and the B assumed for it (square angstrom)."""
+    if element in ("H", "D"):
+        kind = "molecular" if molecular else "hydrogen"
+    elif molecular:
+        kind = "molecular"
+    elif element in _LIGHT:
+        kind = "light or alkali metal"
+    else:
+        kind = "non-metal" if element in _NON_METALS else "heavy or transition metal"
+    return kind, DEFAULT_B_A2[kind]
+
+
+def read_formula(block: Block) -> dict[str, float]:
+    """Return the elements and counts of ``_chemical_formula_sum``, empty where it gives none that is understood."""
+    given = block.value("_chemical_formula_sum")
+    counts: dict[str, float] = {}
+    for word in re.split(r"[\s,]+", given.text if given else ""):
+        match = re.fullmatch(r"([A-Z][a-z]?)(\d*\.?\d*)(?:\(\d+\))?", word)
+        if match is None or _element(match[1]) is None:
+            return {}
+        if match[2] == ".":
+            return {}
+        counts[match[1]] = counts.get(match[1], 0.0) + float(match[2] or 1)
+    return counts
+
+
+def read_atoms(block: Block, metric: npt.NDArray[np.float64]) -> tuple[list[Atom], list[Note]]:
+    """Read the atom sites of a block.
+
+    Parameters
+    ----------
+    block : Block
+        The data block.
+    metric : ndarray, shape (3, 3)
+        Metric tensor of its cell, for anisotropic displacement parameters.
+
+    Returns
+    -------
+    list of Atom, list of Note
+        Atoms as they are listed; B is None where the file has no usable one.
+
+    Raises
+    ------
+    ConfigurationError
+        For coordinates, elements and occupancies that are missing or impossible.
+    """
+    columns = [block.column(tag) for tag in _XYZ]
+    if columns[0] is None or columns[1] is None or columns[2] is None:
+        raise _no_coordinates(block)
+    x, y, z = columns
+    reader = _Reader(block, metric, len(x.values))
+    atoms: list[Atom] = []
+    for row in range(len(x.values)):
+        atom = reader.atom(row, (x, y, z))
+        if atom is not None:
+            atoms.append(atom)
+    if not atoms:
+        raise block.error("no atom is left of the site list (all are dummies or have no coordinates)", x.line)
+    return atoms, reader.all_notes()
+
+
+def _no_coordinates(block: Block) -> Exception:
+    cartesian = block.column("_atom_site_cartn_x")
+    if cartesian is not None:
+        return block.error(
+            "atoms have Cartesian coordinates only, fractional ones (_atom_site_fract_x, _y, _z) are expected; "
+            "convert the file, macromolecular ones are not meant for powder patterns", cartesian.line,
+            cartesian.tag,
+        )  # fmt: skip
+    absent = ", ".join(tag for tag in _XYZ if block.column(tag) is None)
+    return block.error(f"no atom coordinates: {absent} missing; give the loop of atom sites")
+
+
+def _element(symbol: str) -> str | None:
+    import gemmi
+
+    found = gemmi.Element(symbol)
+    return str(found.name) if found.atomic_number and found.name.lower() == symbol.lower() else None
+
+
+def _pick(letters: str, formula: dict[str, float]) -> str | None:
+    """Element at the start of a symbol or label; the formula decides where two readings are possible."""
+    two, one = _element(letters[:2]) if len(letters) > 1 else None, _element(letters[:1])
+    if two and one and formula:
+        if two in formula:
+            return two
+        if one in formula:
+            return one
+    if two and one and len(letters) > 1 and letters[1].isupper() and not formula:
+        return two if letters[1:2].islower() or len(letters) == 2 else one
+    return two or one
+
+
+class _Reader:
+    """Reads the rows of one block's atom sites."""
+
+    def __init__(self, block: Block, metric: npt.NDArray[np.float64], rows: int) -> None:
+        self._block = block
+        self._metric = metric
+        self._formula = read_formula(block)
+        self._columns = {
+            name: self._fitting(block.columns.get(f"_atom_site_{name}"), rows)
+            for name in (
+                "label", "type_symbol", "occupancy", "b_iso_or_equiv", "u_iso_or_equiv", "calc_flag",
+                "attached_hydrogens",
+            )
+        }  # fmt: skip
+        self._aniso = _anisotropic(block, metric)
+        self.notes: list[Note] = []
+        self._ions: list[str] = []
+
+    def _fitting(self, column: Column | None, rows: int) -> Column | None:
+        """Use a column of the coordinates' own loop, not one of another loop."""
+        return column if column is not None and len(column.values) == rows else None
+
+    def _get(self, name: str, row: int) -> str | None:
+        column = self._columns[name]
+        return None if column is None else column.values[row]
+
+    def all_notes(self) -> list[Note]:
+        if self._ions:
+            ions = ", ".join(dict.fromkeys(self._ions))
+            self.notes.append(Note("neutral", f"ions ({ions}) scatter as neutral atoms here"))
+        return self.notes
+
+    def atom(self, row: int, columns: tuple[Column, Column, Column]) -> Atom | None:
+        label = self._get("label", row) or self._get("type_symbol", row) or f"number {row + 1}"
+        line = self._block.line_of(columns[0], row)
+        if (self._get("calc_flag", row) or "").lower() in ("dum", "dummy"):
+            self.notes.append(Note("dummy", f"atom {label} is a dummy and left out", line))
+            return None
+        element = self._element_of(row, label, line)
+        xyz = [self._coordinate(column, row, label) for column in columns]
+        if any(v is None for v in xyz):
+            if element in ("H", "D"):
+                text = f"hydrogen {label} has no coordinates and is left out"
+                self.notes.append(Note("hydrogen", text, line))
+                return None
+            missing = next(c for c, v in zip(columns, xyz, strict=True) if v is None)
+            raise self._block.error(
+                f"atom {label} has no coordinate ('?' or '.'), a number is expected; give it or delete the atom",
+                self._block.line_of(missing, row), missing.tag,
+            )  # fmt: skip
+        attached = number(self._get("attached_hydrogens", row) or "0") or 0
+        if attached > 0:
+            text = f"{attached:g} hydrogen attached to {label} have no coordinates and do not scatter"
+            self.notes.append(Note("hydrogen", text, line))
+        x, y, z = (float(v) for v in xyz if v is not None)
+        site = Site(element, x, y, z, self._occupancy(row, label), self._b(row, label, line))
+        return Atom(site, label, line)
+
+    def _element_of(self, row: int, label: str, line: int) -> str:
+        name = "type_symbol" if self._get("type_symbol", row) else "label"
+        text = self._get(name, row) or ""
+        letters = re.match(r"[A-Za-z]*", text)
+        found = _pick(letters[0], self._formula) if letters and letters[0] else None
+        if found is None:
+            column = self._columns[name]
+            at = self._block.line_of(column, row) if column else line
+            raise self._block.error(
+                f"atom {label}: {text!r} begins with no chemical element; correct it, or delete the line where "
+                "it is a vacancy or a dummy", at, column.tag if column else None,
+            )  # fmt: skip
+        if name == "type_symbol" and re.search(r"[+-]", text):
+            self._ions.append(text)
+        if found == "D":
+            self.notes.append(Note("deuterium", f"{label}: deuterium scatters X-rays as hydrogen", line))
+        return found
+
+    def _coordinate(self, column: Column, row: int, label: str) -> float | None:
+        text = column.values[row]
+        if text is None:
+            return None
+        value = number(text)
+        if value is None or abs(value) > 100:
+            hint = "a decimal point is needed, not a comma" if "," in text else "correct it"
+            raise self._block.error(
+                f"atom {label}: coordinate {text!r}, a fraction of the cell is expected; {hint}",
+                self._block.line_of(column, row), column.tag,
+            )  # fmt: skip
+        return value
+
+    def _occupancy(self, row: int, label: str) -> float:
+        column = self._columns["occupancy"]
+        text = self._get("occupancy", row)
+        if column is None or text is None:
+            return 1.0
+        value = number(text)
+        if value is None or value <= 0 or value > 1.005:
+            hint = (
+                "delete the atom if the site is empty"
+                if value == 0
+                else "give the share of the site it fills"
+            )
+            raise self._block.error(
+                f"atom {label}: occupancy {text!r}, a number above 0 and at most 1 is expected; {hint}",
+                self._block.line_of(column, row), column.tag,
+            )  # fmt: skip
+        return min(value, 1.0)
+
+    def _b(self, row: int, label: str, line: int) -> float | None:
+        """B from whatever the file gives, None when that is nothing or impossible."""
+        for name, factor in (("b_iso_or_equiv", 1.0), ("u_iso_or_equiv", EIGHT_PI2)):
+            text = self._get(name, row)
+            value = number(text) if text is not None else None
+            if text is not None and (value is None or not 0 <= value * factor <= _LARGEST_B_A2):
+                as_b = "" if value is None else f" (B = {value * factor:.3g} A^2)"
+                said = f"{label}: {name[0].upper()} {text!r}{as_b} is not possible and not used"
+                self.notes.append(Note("b-impossible", said, line))
+            elif value is not None and value > 0:
+                return value * factor
+        equivalent = self._aniso.get(label)
+        if equivalent is not None and 0 < equivalent <= _LARGEST_B_A2:
+            return equivalent
+        if equivalent is not None:
+            said = f"{label}: anisotropic parameters give B = {equivalent:.3g} A^2, not used"
+            self.notes.append(Note("b-impossible", said, line))
+        return None
+
+
+def _anisotropic(block: Block, metric: npt.NDArray[np.float64]) -> dict[str, float]:
+    """Equivalent B by label: a third of sum U_ij a*_i a*_j a_i.a_j (Fischer & Tillmanns 1988)."""
+    labels = block.column("_atom_site_aniso_label") or block.column("_atom_site_label")
+    if labels is None:
+        return {}
+    reciprocal = np.sqrt(np.diag(np.linalg.inv(metric)))
+    weights = metric * np.outer(reciprocal, reciprocal) / 3
+    pairs = [(0, 0, "11"), (1, 1, "22"), (2, 2, "33"), (0, 1, "12"), (0, 2, "13"), (1, 2, "23")]
+    found: dict[str, float] = {}
+    for kind, factor in (("u", EIGHT_PI2), ("b", 1.0)):
+        columns = [
+            block.columns.get(f"_atom_site_aniso_{kind}_{p}") or block.columns.get(f"_atom_site_{kind}_{p}")
+            for *_, p in pairs
+        ]
+        for row, label in enumerate(labels.values):
+            total = 0.0
+            for (i, j, _), column in zip(pairs, columns, strict=True):
+                text = column.values[row] if column and len(column.values) == len(labels.values) else None
+                value = number(text) if text is not None else None
+                if value is None and i == j:
+                    break
+                total += (value or 0.0) * weights[i, j] * (1 if i == j else 2)
+            else:
+                if label is not None:
+                    found.setdefault(label, total * factor)
+    return found
