@@ -14,7 +14,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from streamproc.models.phase_map.interpret import Answer, interpret
 from streamproc.models.phase_qpa.example import example_run
-from streamproc.models.powder.classical import ClassicalFit, ClassicalFitter
+from streamproc.models.powder.fit import CrossCheck, QuickFitter
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.analysis import (
@@ -105,7 +105,8 @@ class PhaseMap:
         self.settings, self.model, self.calibration = settings, model, calibration
         card = model.card
         axis = card.axis
-        self.fitter = ClassicalFitter(card.reference, card.labels, axis.start, axis.stop, axis.n)
+        self.fitter = QuickFitter(card.reference, card.labels, axis.start, axis.stop, axis.n)
+        self.fitter.warm_up()
         self.plan: AzimuthalPlan | None = None
         if calibration.geometry is not None:
             self.plan = calibration.plan()
@@ -372,7 +373,7 @@ class PhaseMapRun:
             raise FrameFailed(f"pattern of shape {intensity.shape} with an axis of shape {axis.shape}")
         return _Pattern(axis, self._settings.axis_kind, intensity, self._settings.wavelength_A)
 
-    def _cross_check(self, frame: Frame, x: npt.NDArray[np.float32]) -> ClassicalFit | None:
+    def _cross_check(self, frame: Frame, x: npt.NDArray[np.float32]) -> CrossCheck | None:
         if (frame.seq_num - 1) % self._settings.cross_check_every:
             return None
         return self._analysis.fitter.fit(x)
@@ -384,7 +385,7 @@ class PhaseMapRun:
         x: npt.NDArray[np.float32],
         coverage: float,
         answer: Answer,
-        fit: ClassicalFit | None,
+        fit: CrossCheck | None,
     ) -> FrameResult:
         reasons = (*_wavelength_doubt(pattern, self._model.card), *answer.reasons)
         in_domain = answer.in_domain and not _wavelength_doubt(pattern, self._model.card)

@@ -12,7 +12,7 @@ import torch
 from streamproc.models.phase_map.interpret import disagreement
 from streamproc.models.phase_map.library import Library
 from streamproc.models.phase_map.mixtures import Batch, Mixer, MixSettings
-from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.fit import QuickFitter
 
 from streamproc.inference.card import Calibration
 
@@ -92,9 +92,7 @@ def hold_out(
     return Held(x, truth, np.concatenate([b.has_known.numpy() for b in batches]), run(x))
 
 
-def calibrate(
-    mixed: Held, plain: Held, labels: Sequence[str], fitter: ClassicalFitter, fits: int
-) -> Calibration:
+def calibrate(mixed: Held, plain: Held, labels: Sequence[str], fitter: QuickFitter, fits: int) -> Calibration:
     """Set quantiles and limits.
 
     Parameters
@@ -105,7 +103,7 @@ def calibrate(
         Patterns of known phases with or without glass, for the limits.
     labels : sequence of str
         Phase names.
-    fitter : ClassicalFitter
+    fitter : QuickFitter
         The classical fit; its residual and difference get limits too.
     fits : int
         Patterns of ``plain`` to fit.
@@ -143,7 +141,7 @@ def _signals(held: Held) -> dict[str, Array]:
 
 
 def _fit_signals(
-    held: Held, fitter: ClassicalFitter, labels: Sequence[str], fits: int, q68: Array
+    held: Held, fitter: QuickFitter, labels: Sequence[str], fits: int, q68: Array
 ) -> dict[str, Array]:
     """Residual and largest disagreement with the network over the first readable patterns."""
     rows = np.flatnonzero(held.readable() & (held.truth[:, 5] < 0.5))[:fits]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.powder.classical import ClassicalFit
+from streamproc.models.powder.fit import CrossCheck
 
 from streamproc.inference.card import ModelCard
 
@@ -72,7 +72,7 @@ def interpret(
     card: ModelCard,
     index: int,
     coverage: float,
-    classical: ClassicalFit | None = None,
+    classical: CrossCheck | None = None,
 ) -> Answer:
     """Turn one row of the model's raw outputs into an answer.
 
@@ -86,7 +86,7 @@ def interpret(
         Row in the batch.
     coverage : float
         Measured share of the axis, from :func:`~streamproc.models.powder.pattern.prepare`.
-    classical : ClassicalFit, optional
+    classical : CrossCheck, optional
         Fit of the same pattern; adds the residual and the comparison to the judgement.
 
     Returns
@@ -129,7 +129,7 @@ def _quantity(value: float, width: float, card: ModelCard, name: str) -> Quantit
 
 
 def _residual(
-    quantities: Mapping[str, Quantity], card: ModelCard, classical: ClassicalFit | None
+    quantities: Mapping[str, Quantity], card: ModelCard, classical: CrossCheck | None
 ) -> dict[str, float]:
     if classical is None:
         return {}

@@ -17,8 +17,7 @@ from streamproc.models.phase_map.library import AXIS, Library, build_library
 from streamproc.models.phase_map.mixtures import PLAIN, Mixer
 from streamproc.models.phase_map.network import Ensemble
 from streamproc.models.phase_qpa.validate import measured_patterns
-from streamproc.models.powder.classical import ClassicalFitter
-from streamproc.models.powder.lines import reference_of
+from streamproc.models.powder.fit import QuickFitter, reference_of
 from streamproc.models.powder.pattern import prepare
 from streamproc.models.powder.priors import PRIOR_RANGES
 from streamproc.models.powder.structures import HELD_OUT, KNOWN
@@ -69,7 +68,7 @@ def release(
     data = to_onnx(ensemble, centre, whiten)
     run = OnnxRunner(data)
     reference = reference_of({n: phase_table(n, CU_KA1_A) for n in KNOWN}, CU_KA1_A, CU_KA2_A)
-    fitter = ClassicalFitter(reference, KNOWN, float(AXIS[0]), float(AXIS[-1]), AXIS.size)
+    fitter = QuickFitter(reference, KNOWN, float(AXIS[0]), float(AXIS[-1]), AXIS.size)
     seed, n = int(settings["seed"]), int(settings["hold_out"])
     rows = max(100, n // 4)
     library = build_library(rows, seed + 1000)
@@ -143,9 +142,7 @@ def _code_version() -> str:
         return "unknown"
 
 
-def _score_measured(
-    run: OnnxRunner, card: ModelCard, fitter: ClassicalFitter, folder: Path
-) -> dict[str, Any]:
+def _score_measured(run: OnnxRunner, card: ModelCard, fitter: QuickFitter, folder: Path) -> dict[str, Any]:
     """Score on measured patterns: network and classical fit side by side (wt%)."""
     network, classical, inside, answered = {}, {}, [], 0
     for pattern in measured_patterns(folder):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from streamproc.models.phase_map.interpret import interpret
-from streamproc.models.powder.classical import ClassicalFit
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.errors import FrameFailed
@@ -56,9 +57,19 @@ def outputs(**changes) -> dict[str, np.ndarray]:
     return {k: np.array([v, v], np.float32) for k, v in (raw | changes).items()}
 
 
-def fit(fractions=(0.58, 0.32, 0.1, 0.0), unexplained=0.05) -> ClassicalFit:
+@dataclass(frozen=True)
+class Fit:
+    fractions: dict[str, float]
+    esd: dict[str, float]
+    r_wp: float
+    chi2_reduced: float
+    unexplained: float
+    crystalline: float
+
+
+def fit(fractions=(0.58, 0.32, 0.1, 0.0), unexplained=0.05) -> Fit:
     named = dict(zip(LABELS, fractions, strict=True))
-    return ClassicalFit(named, dict.fromkeys(LABELS, 0.01), 0.1, 1.2, unexplained, 0.8)
+    return Fit(named, dict.fromkeys(LABELS, 0.01), 0.1, 1.2, unexplained, 0.8)
 
 
 def peaks(axis: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamproc.models.phase_map.interpret import Answer, interpret
 from streamproc.models.phase_qpa.validate import WEIGHED, measured_patterns, read_columns
-from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.fit import QuickFitter
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.inference.model import OnnxModel
@@ -27,18 +27,18 @@ def model() -> OnnxModel:
 
 
 @pytest.fixture(scope="module")
-def fitter(model: OnnxModel) -> ClassicalFitter:
+def fitter(model: OnnxModel) -> QuickFitter:
     axis = model.card.axis
-    return ClassicalFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
+    return QuickFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
 
 
-def answer(model: OnnxModel, fitter: ClassicalFitter, axis, intensity) -> Answer:
+def answer(model: OnnxModel, fitter: QuickFitter, axis, intensity) -> Answer:
     x, coverage = prepare(axis, intensity, model.card)
     return interpret(model.run(x[None]), model.card, 0, coverage, fitter.fit(x))
 
 
 @pytest.fixture(scope="module")
-def weighed(shared_data: Path, model: OnnxModel, fitter: ClassicalFitter) -> dict[str, Answer]:
+def weighed(shared_data: Path, model: OnnxModel, fitter: QuickFitter) -> dict[str, Answer]:
     patterns = measured_patterns(shared_data / "iucr_qarr")
     return {p.name: answer(model, fitter, p.two_theta_deg, p.intensity) for p in patterns}
 
