@@ -121,7 +121,8 @@ def _lattice_points(d_min_A: float, cell: Array, metric: Array, name: str) -> np
     points = (reach[0] + 1) * (2 * reach[1] + 1) * (2 * reach[2] + 1)
     if points > _MOST_POINTS:
         raise ConfigurationError(
-            f"{name}: down to d = {d_min_A:.3g} angstrom there are {points:,} lattice points to look through, "
+            f"{name}: down to d = {d_min_A:.3g} angstrom there are {points:,} lattice points to look "
+            "through, "
             f"at most {_MOST_POINTS:,}; ask for a smaller 2theta range (a larger d_min_A)"
         )
     h = np.arange(0, reach[0] + 1)
@@ -173,8 +174,8 @@ def _f2(
 ) -> Array:
     """Mean of |F(hkl)|^2 and |F(-hkl)|^2, shape (n,) (International Tables C, 6.1 and 4.2.6).
 
-    With ``A`` the sum of (f0 + f') exp(2 pi i h x) and ``B`` that of f'' exp(2 pi i h x), F of the two mates is
-    A + i B and, but for conjugation, A - i B; the mean of their squares is |A|^2 + |B|^2.
+    With ``A`` the sum of (f0 + f') exp(2 pi i h x) and ``B`` that of f'' exp(2 pi i h x), F of the two mates
+    is A + i B and, but for conjugation, A - i B; the mean of their squares is |A|^2 + |B|^2.
     """
     real, imaginary = np.zeros(len(hkl), complex), np.zeros(len(hkl), complex)
     normal = {element: form_factor(element, np.sqrt(stol2)) for element in anomalous}
