@@ -13,18 +13,13 @@ from streamproc.models.powder.crystal import (
     operations_of,
     orbit,
 )
+from streamproc.models.powder.optics import CU_KA1_A, CU_KA2_A
 from streamproc.models.powder.scattering import absorption_per_cm, dispersion, form_factor
 from streamproc.models.powder.structures import structure
 
 from streamproc.errors import ConfigurationError
 
 __all__ = ["CU_KA1_A", "CU_KA2_A", "PhaseTable", "d_min_of", "phase_table", "reciprocal_metric", "table_of"]
-
-CU_KA1_A = 1.5405929
-"""Cu K-alpha1 wavelength (angstrom): Hoelzer et al. 1997, Phys. Rev. A 56, 4554."""
-
-CU_KA2_A = 1.5444274
-"""Cu K-alpha2 wavelength (angstrom), same source."""
 
 _DALTON_G = 1.66053906660e-24
 _MEMBERS = 48
