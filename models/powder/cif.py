@@ -1,8 +1,8 @@
 """Crystal structures from CIF files: read, checked, and brought to the form the simulator takes.
 
 What is read, checked and refused is listed in ``docs/reference/cif.md``. A file that cannot be right raises
-:class:`~streamproc.errors.ConfigurationError` with file, line, data block and tag; what can be worked with but
-should be known becomes a :class:`Note` of the phase.
+:class:`~streamproc.errors.ConfigurationError` with file, line, data block and tag; what can be worked with
+but should be known becomes a :class:`Note` of the phase.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from streamproc.errors import ConfigurationError
 __all__ = ["CifPhase", "Note", "read_cif", "read_cifs"]
 
 _NON_METALS = ["B", "Si", "C", "Sb", "As", "P", "N", "H", "D", "Te", "Se", "S", "I", "Br", "Cl", "O", "F"]
-"""Order of non-metals in a formula (IUPAC 2005, table VI); metals come before them, as the file lists them."""
+"""Order of non-metals in a formula (IUPAC 2005, table VI); metals come before them, in the file's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +87,8 @@ def read_cif(path: Path, block: str | None = None) -> CifPhase:
     if len(phases) > 1:
         names = ", ".join(p.block for p in phases)
         raise ConfigurationError(
-            f"{path}: holds {len(phases)} structures (data blocks {names}); say which one, or read all of them "
+            f"{path}: holds {len(phases)} structures (data blocks {names}); say which one, or read all "
+            "of them "
             "with read_cifs"
         )
     return phases[0]

@@ -113,13 +113,15 @@ def _overfilled(block: Block, one: Atom, two: Atom, total: float) -> Exception:
         hint = "its symmetry images fall together"
     elif one.site.element == two.site.element:
         hint = (
-            "the same atom is listed twice, or the file lists the atoms of the whole cell and symmetry operations "
+            "the same atom is listed twice, or the file lists the atoms of the whole cell and symmetry "
+            "operations "
             "besides; delete one of them"
         )
     else:
         hint = "give occupancies whose sum is at most 1"
     return block.error(
-        f"atoms {one.label} and {two.label} share one position and fill it {total:g} times, at most 1 is possible; "
+        f"atoms {one.label} and {two.label} share one position and fill it {total:g} times, at most 1 "
+        "is possible; "
         f"{hint}", two.line,
     )  # fmt: skip
 
@@ -127,7 +129,7 @@ def _overfilled(block: Block, one: Atom, two: Atom, total: float) -> Exception:
 def _too_close(block: Block, one: Atom, two: Atom, distance: float) -> Exception:
     if one is two:
         what = f"atom {one.label} and its own symmetry image are"
-        hint = "coordinates of special positions need all digits; or the setting (origin) is not that of the atoms"
+        hint = "coordinates of special positions need all digits; or the setting (origin) is another one"
     else:
         what = f"atoms {one.label} and {two.label} are"
         hint = "check coordinates, cell and space group setting (origin), and the occupancies of split atoms"
@@ -156,7 +158,8 @@ def content_notes(
     low, high = _DENSITIES
     if not low <= density <= high:
         raise block.error(
-            f"cell and atoms make a density of {density:.3g} g/cm3, {low:g} to {high:g} is possible; check the cell "
+            f"cell and atoms make a density of {density:.3g} g/cm3, {low:g} to {high:g} is possible; "
+            "check the cell "
             "(angstrom), the atoms and the symmetry"
         )
     notes = formula_notes(block, counts, formula)
@@ -188,7 +191,7 @@ def formula_notes(block: Block, counts: dict[str, float], formula: dict[str, flo
         said = f"formula {given.text!r} contradicts the atoms of the cell ({made}); the atoms are used"
         return [Note("formula", said, given.line)]
     if abs(found.get("H", 0.0) / total_found - stated["H"] / total_stated) > 0.01:
-        said = f"formula {given.text!r} and the atoms of the cell ({made}) differ in hydrogen; the atoms are used"
+        said = f"formula {given.text!r} and the atoms ({made}) differ in hydrogen; the atoms are used"
         return [Note("hydrogen", said, given.line)]
     z = block.value("_cell_formula_units_z")
     units = number(z.text) if z else None

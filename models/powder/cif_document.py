@@ -13,7 +13,8 @@ from streamproc.errors import ConfigurationError
 __all__ = ["Block", "Column", "Note", "Value", "number", "read_blocks"]
 
 _MOST_BYTES = 100_000_000
-_LOOKALIKES = str.maketrans({"\u2212": "-", "\u2013": "-", "\u00a0": " ", "\u2018": "'", "\u2019": "'", "\u201c": '"', "\u201d": '"'})  # fmt: skip
+_LOOKALIKES = str.maketrans("\u2212\u2013\u00a0\u2018\u2019\u201c\u201d", "-- ''\"\"")
+"""Characters a word processor puts in place of CIF's own."""
 _TOKEN = re.compile(
     r"(?P<skip>#[^\n]*|[ \t\n]+)|(?P<text>(?<![^\n]);[^\n]*\n(?:(?!;)[^\n]*\n)*;)"
     r"|(?P<quoted>'(?:[^'\n]|'(?=\S))*'|\"(?:[^\"\n]|\"(?=\S))*\")|(?P<bare>\S+)"
@@ -126,7 +127,7 @@ class Block:
 
 
 def number(text: str) -> float | None:
-    """Return the number a CIF value writes: a standard uncertainty in brackets is left out, 1/3 is a third."""
+    """Return the number a CIF value writes: an uncertainty in brackets is left out, 1/3 is a third."""
     match = _NUMBER.fullmatch(text.strip())
     if match:
         value = float(match[1])
@@ -194,7 +195,8 @@ def _syntax_error(path: Path, message: str) -> ConfigurationError:
     line, block, what = match.groups() if match else (None, None, message)
     at = f"{path.name} line {line}" if line else path.name
     return ConfigurationError(
-        f"{at}{f', {block}' if block else ''}: {what.strip() or 'not understood'}; this is not the syntax of a "
+        f"{at}{f', {block}' if block else ''}: {what.strip() or 'not understood'}; this is not the "
+        "syntax of a "
         "CIF 1.1 file (quotes, text fields and loops must be closed, and every tag be given once)"
     )
 

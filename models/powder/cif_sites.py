@@ -14,10 +14,15 @@ __all__ = ["DEFAULT_B_A2", "Atom", "default_b", "read_atoms", "read_formula"]
 
 EIGHT_PI2 = 8 * np.pi**2
 
-DEFAULT_B_A2 = {"hydrogen": 1.5, "heavy or transition metal": 0.5, "light or alkali metal": 0.9, "non-metal": 0.7,
-                "molecular": 3.5}  # fmt: skip
-"""B (square angstrom) of atoms whose CIF gives none: typical values at room temperature, of inorganic crystals
-by class of element, and of all atoms of a molecular crystal (one that holds carbon and hydrogen)."""
+DEFAULT_B_A2 = {
+    "hydrogen": 1.5,
+    "heavy or transition metal": 0.5,
+    "light or alkali metal": 0.9,
+    "non-metal": 0.7,
+    "molecular": 3.5,
+}
+"""B (square angstrom) of atoms whose CIF gives none: typical values at room temperature, by class of element,
+and for all atoms of a molecular crystal (one that holds carbon and hydrogen)."""
 
 _LIGHT = frozenset(["Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba"])
 _NON_METALS = frozenset(
@@ -72,7 +77,7 @@ def default_b(element: str, molecular: bool) -> tuple[str, float]:
 
 
 def read_formula(block: Block) -> dict[str, float]:
-    """Return the elements and counts of ``_chemical_formula_sum``, empty where it gives none that is understood."""
+    """Return the elements and counts of ``_chemical_formula_sum``, empty where none is understood."""
     given = block.value("_chemical_formula_sum")
     counts: dict[str, float] = {}
     for word in re.split(r"[\s,]+", given.text if given else ""):
@@ -124,7 +129,8 @@ def _no_coordinates(block: Block) -> Exception:
     cartesian = block.column("_atom_site_cartn_x")
     if cartesian is not None:
         return block.error(
-            "atoms have Cartesian coordinates only, fractional ones (_atom_site_fract_x, _y, _z) are expected; "
+            "atoms have Cartesian coordinates only, fractional ones (_atom_site_fract_x, _y, _z) are "
+            "expected; "
             "convert the file, macromolecular ones are not meant for powder patterns", cartesian.line,
             cartesian.tag,
         )  # fmt: skip
@@ -199,7 +205,8 @@ class _Reader:
                 return None
             missing = next(c for c, v in zip(columns, xyz, strict=True) if v is None)
             raise self._block.error(
-                f"atom {label} has no coordinate ('?' or '.'), a number is expected; give it or delete the atom",
+                f"atom {label} has no coordinate ('?' or '.'), a number is expected; give it or delete "
+                "the atom",
                 self._block.line_of(missing, row), missing.tag,
             )  # fmt: skip
         attached = number(self._get("attached_hydrogens", row) or "0") or 0
@@ -219,7 +226,8 @@ class _Reader:
             column = self._columns[name]
             at = self._block.line_of(column, row) if column else line
             raise self._block.error(
-                f"atom {label}: {text!r} begins with no chemical element; correct it, or delete the line where "
+                f"atom {label}: {text!r} begins with no chemical element; correct it, or delete the "
+                "line where "
                 "it is a vacancy or a dummy", at, column.tag if column else None,
             )  # fmt: skip
         if name == "type_symbol" and re.search(r"[+-]", text):

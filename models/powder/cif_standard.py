@@ -1,4 +1,4 @@
-"""The conventional cell of a structure whose file hides its symmetry (P 1, primitive or rhombohedral cells)."""
+"""The conventional cell of a structure whose file hides its symmetry (P 1, primitive, rhombohedral)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.cif_checks import Content
 from streamproc.models.powder.cif_sites import Atom
-from streamproc.models.powder.cif_symmetry import Symmetry, load_spglib
+from streamproc.models.powder.cif_symmetry import Symmetry, spglib_call
 from streamproc.models.powder.crystal import MERGE_A, Site, cell_of_metric, crystal_system, direct_metric
 
 __all__ = ["needs_standard_cell", "standardised"]
@@ -16,11 +16,11 @@ __all__ = ["needs_standard_cell", "standardised"]
 Array = npt.NDArray[np.float64]
 
 SYMPREC_A = 0.01
-"""Atoms may be this far (angstrom) from the symmetry that is found: files are rounded to some 1e-4 of the cell."""
+"""Atoms may be this far (angstrom) from the symmetry that is found: files round to some 1e-4 of the cell."""
 
 
 def needs_standard_cell(symmetry: Symmetry, cell: tuple[float, ...]) -> bool:
-    """Whether the axes are not the usual ones of the crystal system, so that more of them would vary than may."""
+    """Whether the axes are not the usual ones of the crystal system: then too many of them would vary."""
     system = crystal_system(symmetry.rotations)
     if symmetry.number == 1:
         return True
@@ -49,18 +49,14 @@ def standardised(
         In the conventional setting (spglib; Togo, Shinohara & Tanaka 2024, Sci. Technol. Adv. Mater. 4,
         2384822); None where the search fails.
     """
-    spglib = load_spglib()
     metric = direct_metric(cell)
     positions, kinds, members = _grouped(atoms, content, metric)
     crystal = (np.linalg.cholesky(metric), positions, kinds)
-    try:
-        dataset = spglib.get_symmetry_dataset(crystal, symprec=symprec_A)
-        if dataset is None:
-            return None
-        standard = (dataset.std_lattice, dataset.std_positions, dataset.std_types)
-        exact = spglib.get_symmetry_dataset(standard, symprec=symprec_A / 2)
-    except spglib.SpglibError:
+    dataset = spglib_call("get_symmetry_dataset", crystal, symprec=symprec_A)
+    if dataset is None:
         return None
+    standard = (dataset.std_lattice, dataset.std_positions, dataset.std_types)
+    exact = spglib_call("get_symmetry_dataset", standard, symprec=symprec_A / 2)
     if exact is None or exact.number != dataset.number:
         return None
     symmetry = _symmetry(exact)

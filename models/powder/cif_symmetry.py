@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from streamproc.models.powder.crystal import cell_of_metric, direct_metric
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["Symmetry", "group_number", "load_spglib", "read_cell", "read_symmetry", "symmetrised_cell"]
+__all__ = ["Symmetry", "group_number", "read_cell", "read_symmetry", "spglib_call", "symmetrised_cell"]
 
 Array = npt.NDArray[np.float64]
 
@@ -116,8 +117,10 @@ def symmetrised_cell(
         worst = symmetry.triplets[int(off.argmax())]
         wanted = ", ".join(f"{v:.5g}" for v in cell_of_metric(moved.mean(axis=0)))
         raise block.error(
-            f"cell {', '.join(f'{v:g}' for v in cell)} does not have the symmetry of {symmetry.symbol} (number "
-            f"{symmetry.number}): the operation {worst} does not map it onto itself, one like {wanted} would be "
+            f"cell {', '.join(f'{v:g}' for v in cell)} does not have the symmetry of {symmetry.symbol} "
+            "(number "
+            f"{symmetry.number}): the operation {worst} does not map it onto itself, one like {wanted} "
+            "would be "
             "expected; correct the cell or the space group",
             line and line.line, "_cell_length_a",
         )  # fmt: skip
@@ -133,26 +136,26 @@ def symmetrised_cell(
 
 def group_number(rotations: npt.NDArray[np.int64], translations: Array, cell: tuple[float, ...]) -> int:
     """Return the space group number of operations in any setting."""
-    spglib = load_spglib()
     lattice = np.linalg.cholesky(direct_metric(cell))
-    try:
-        found = spglib.get_spacegroup_type_from_symmetry(
-            np.asarray(rotations, "intc"), np.asarray(translations, float), lattice=lattice, symprec=1e-2
-        )
-    except spglib.SpglibError:
-        return 0
+    arrays = np.asarray(rotations, "intc"), np.asarray(translations, float)
+    found = spglib_call("get_spacegroup_type_from_symmetry", *arrays, lattice=lattice, symprec=1e-2)
     return int(found.number) if found is not None else 0
 
 
-def load_spglib() -> Any:
-    """Return the module spglib, or say how to get it."""
+def spglib_call(function: str, *arguments: Any, **options: Any) -> Any:
+    """Call a function of spglib; None where it finds nothing, whichever way its version says so."""
     try:
         import spglib
     except ImportError as error:
         raise ConfigurationError(
             "finding the symmetry of a crystal needs spglib: pip install 'streamproc[train]'"
         ) from error
-    return spglib
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        try:
+            return getattr(spglib, function)(*arguments, **options)
+        except spglib.SpglibError:
+            return None
 
 
 def read_symmetry(block: Block, cell: tuple[float, ...]) -> tuple[list[Symmetry], list[Note]]:
@@ -178,11 +181,13 @@ def read_symmetry(block: Block, cell: tuple[float, ...]) -> tuple[list[Symmetry]
     if group is None:
         if symbol is not None:
             raise block.error(
-                f"space group {symbol.text!r} is not known; write the symbol as in International Tables, with "
+                f"space group {symbol.text!r} is not known; write the symbol as in International "
+                "Tables, with "
                 "spaces ('P 21/c', 'R -3 c:H'), or give the symmetry operations", symbol.line, symbol.tag,
             )  # fmt: skip
         raise block.error(
-            "no symmetry: neither operations (_space_group_symop_operation_xyz) nor a space group symbol; give "
+            "no symmetry: neither operations (_space_group_symop_operation_xyz) nor a space group "
+            "symbol; give "
             "one, 'P 1' if all atoms of the cell are listed"
         )
     return _from_symbol(group, symbol)
@@ -228,7 +233,7 @@ def _from_operations(
             raise block.error(
                 f"symmetry operation {text!r} is not understood ({error}); one like 'x,y+1/2,-z' is expected",
                 block.line_of(column, row), column.tag,
-            )  # fmt: skip
+            ) from error  # fmt: skip
         operations.setdefault(op.triplet(), op)
     found = list(operations.values())
     _require_group(block, column, found)
@@ -242,7 +247,8 @@ def _from_operations(
     if group is not None and group.number != true:
         other = gemmi.find_spacegroup_by_number(true)
         raise block.error(
-            f"the {len(found)} symmetry operations are those of {other.hm} (number {true}), but the file names "
+            f"the {len(found)} symmetry operations are those of {other.hm} (number {true}), but the "
+            "file names "
             f"{symbol.text!r} (number {group.number}); delete the wrong one", symbol.line, symbol.tag,
         )  # fmt: skip
     notes = []
@@ -275,7 +281,8 @@ def _require_group(block: Block, column: Column, operations: list[Any]) -> None:
     if missing is not None:
         first, second = (operations[i] for i in divmod(missing, len(operations)))
         raise block.error(
-            f"the {len(operations)} symmetry operations form no group: {first.triplet()} after {second.triplet()} "
+            f"the {len(operations)} symmetry operations form no group: {first.triplet()} after "
+            f"{second.triplet()} "
             f"gives {(first * second).wrap().triplet()}, which is not listed; a line is missing or wrong",
             line, column.tag,
         )  # fmt: skip

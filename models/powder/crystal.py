@@ -85,7 +85,7 @@ class Structure:
 
 
 def direct_metric(cell: npt.ArrayLike) -> Array:
-    """Return the metric tensor G (square angstrom) of a cell a, b, c, alpha, beta, gamma (angstrom, degrees)."""
+    """Return the metric tensor G (square angstrom) of a cell (angstrom, degrees)."""
     values = np.asarray(cell, float)
     a, b, c = values[:3]
     ca, cb, cg = np.cos(np.deg2rad(values[3:]))

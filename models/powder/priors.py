@@ -1,4 +1,4 @@
-"""What training patterns may look like: random instruments, grains, glasses and unknown materials."""
+"""What training patterns look like: random instruments, grains, glasses and unknown materials."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.powder.simulate import GLASS, Glass, Grain, Instrument
-from streamproc.models.powder.tables import CU_KA1_A, PhaseTable, reciprocal_metric
+from streamproc.models.powder.glass import GLASS, Glass
+from streamproc.models.powder.optics import CU_KA1_A, Grain, Instrument
+from streamproc.models.powder.ranges import PriorRanges
+from streamproc.models.powder.tables import PhaseTable, d_min_of, reciprocal_metric
 
 __all__ = [
     "PRIOR_RANGES",
+    "PriorRanges",
     "draw_glass",
     "draw_grain",
     "draw_instrument",
@@ -19,22 +22,8 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-PRIOR_RANGES: dict[str, str | float | tuple[float, float]] = {
-    "fwhm_deg": (0.05, 0.4),
-    "cell_relative": (-0.004, 0.004),
-    "size_nm": (15.0, 800.0),
-    "microstrain": (0.0, 0.002),
-    "displacement_mm_at_173": (-0.15, 0.15),
-    "zero_deg": (-0.05, 0.05),
-    "monochromator_cos2": (0.6, 1.0),
-    "march_r": (0.6, 1.4),
-    "peak_counts": (300.0, 3e6),
-    "background_of_peak": (0.002, 0.5),
-    "first_two_theta_deg": (20.0, 30.0),
-    "last_two_theta_deg": (70.0, 100.0),
-    "radiation": "Cu K-alpha, with or without K-alpha2; polarisation and Lorentz factor not corrected",
-}
-"""Ranges the training covers; goes into the card."""
+PRIOR_RANGES = PriorRanges().card()
+"""Ranges the shipped model's training covers; goes into its card."""
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
@@ -45,57 +34,120 @@ def _log_between(rng: np.random.Generator, low: float, high: float) -> float:
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))
 
 
-def draw_instrument(rng: np.random.Generator, area: bool) -> Instrument:
-    """Draw a diffractometer (``area`` false) or an azimuthally averaged area detector (true)."""
+_DEFAULT = PriorRanges()
+
+_RESERVE = float(1 - 0.99 * 2 * np.sin(np.deg2rad(50.0)) / CU_KA1_A)
+"""Lines just beyond the axis are drawn as well: Cu K-alpha to 100 degrees reaches d = 0.99 angstrom."""
+
+_COARSE = float(np.log(4) / np.log(800 / 15))
+"""Every second grain comes from the upper part of the sizes (from 60 nm on, where they are 15 to 800)."""
+
+
+def draw_instrument(rng: np.random.Generator, area: bool, *, ranges: PriorRanges = _DEFAULT) -> Instrument:
+    """Draw a diffractometer (``area`` false) or an azimuthally averaged area detector (true).
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Source of chance.
+    area : bool
+        Which of the two kinds.
+    ranges : PriorRanges
+        What may be drawn; wavelengths, geometry, radius and missing stretches are taken as they are.
+    """
+    low, high = ranges.zero_deg
+    zero = float(np.clip(ranges.zero_sigma_deg * rng.standard_normal(), low, high))
+    plain = rng.random() < ranges.unpolarised_share
     shared = Instrument(
-        zero_deg=float(np.clip(0.02 * rng.standard_normal(), -0.05, 0.05)),
-        polarisation=1.0 if rng.random() < 0.35 else _between(rng, 0.6, 1.0),
+        wavelength_A=ranges.wavelength_A,
+        wavelength2_A=ranges.wavelength2_A,
+        zero_deg=zero,
+        polarisation=1.0 if plain else _between(rng, *ranges.polarisation),
+        radius_mm=ranges.radius_mm,
+        geometry=ranges.geometry,
+        missing_deg=ranges.missing_deg,
     )
-    if area:
-        width = _log_between(rng, 0.05, 0.4)
-        return replace(
-            shared,
-            u_deg2=_between(rng, 0, 0.02),
-            v_deg2=0.0,
-            w_deg2=width**2,
-            lorentz_x_deg=_between(rng, 0, 0.03),
-            asymmetry_deg=0.0,
-            ka2_ratio=0.0 if rng.random() < 0.4 else _between(rng, 0.47, 0.53),
-            displacement_mm=_between(rng, -0.1, 0.1),
-        )
+    drawn = _draw_area(rng, shared, ranges) if area else _draw_scanning(rng, shared, ranges)
+    # what today's ranges leave out is drawn last, and only where there is a range
+    if ranges.lorentz_y_deg != (0.0, 0.0):
+        drawn = replace(drawn, lorentz_y_deg=_between(rng, *ranges.lorentz_y_deg))
+    if ranges.displacement_along_mm != (0.0, 0.0):
+        drawn = replace(drawn, displacement_along_mm=_between(rng, *ranges.displacement_along_mm))
+    if ranges.mu_r != (0.0, 0.0):
+        drawn = replace(drawn, mu_r=_between(rng, *ranges.mu_r))
+    return drawn
+
+
+def _draw_area(rng: np.random.Generator, shared: Instrument, ranges: PriorRanges) -> Instrument:
+    width = _log_between(rng, *ranges.area_fwhm_deg)
     return replace(
         shared,
-        u_deg2=_between(rng, 0.0, 0.02),
-        v_deg2=-_between(rng, 0.0, 0.012),
-        w_deg2=_log_between(rng, 0.07, 0.2) ** 2,
-        lorentz_x_deg=_between(rng, 0.0, 0.07),
-        asymmetry_deg=_between(rng, 0.0, 0.035),
-        ka2_ratio=0.0 if rng.random() < 0.05 else _between(rng, 0.45, 0.56),
-        displacement_mm=_between(rng, -0.15, 0.15),
+        u_deg2=_between(rng, *ranges.area_u_deg2),
+        v_deg2=0.0,
+        w_deg2=width**2,
+        lorentz_x_deg=_between(rng, *ranges.area_lorentz_x_deg),
+        asymmetry_deg=0.0,
+        ka2_ratio=_draw_ratio(rng, ranges.area_ka2_absent_share, ranges.area_ka2_ratio),
+        displacement_mm=_between(rng, *ranges.area_displacement_mm),
     )
 
 
-def draw_grain(rng: np.random.Generator, table: PhaseTable, area: bool) -> Grain:
-    """Draw the state of one phase's grains; area detectors average texture and graininess out."""
-    axes = rng.uniform(-0.004, 0.004, 3) * rng.choice([0.25, 1.0])
-    if table.system == "cubic":
-        axes[:] = axes[0]
-    elif table.system in ("hexagonal", "trigonal", "tetragonal"):
-        axes[1] = axes[0]
+def _draw_scanning(rng: np.random.Generator, shared: Instrument, ranges: PriorRanges) -> Instrument:
+    return replace(
+        shared,
+        u_deg2=_between(rng, *ranges.u_deg2),
+        v_deg2=-_between(rng, -ranges.v_deg2[1], -ranges.v_deg2[0]),
+        w_deg2=_log_between(rng, *ranges.fwhm_deg) ** 2,
+        lorentz_x_deg=_between(rng, *ranges.lorentz_x_deg),
+        asymmetry_deg=_between(rng, *ranges.asymmetry_deg),
+        ka2_ratio=_draw_ratio(rng, ranges.ka2_absent_share, ranges.ka2_ratio),
+        displacement_mm=_between(rng, *ranges.displacement_mm),
+    )
+
+
+def _draw_ratio(rng: np.random.Generator, absent: float, ratio: tuple[float, float]) -> float:
+    return 0.0 if rng.random() < absent else _between(rng, *ratio)
+
+
+def draw_grain(
+    rng: np.random.Generator, table: PhaseTable, area: bool, *, ranges: PriorRanges = _DEFAULT
+) -> Grain:
+    """Draw the state of one phase's grains; area detectors average texture and graininess out.
+
+    Cell axes vary together as the crystal system demands, within ``ranges.span_of(table.name)``.
+    """
+    axes = _tied(rng.uniform(-1.0, 1.0, 3) * ranges.span_of(table.name) * rng.choice([0.25, 1.0]), table)
     axes[1:] += (axes[0] - axes[1:]) * rng.choice([0.0, 0.7])
+    low, high = ranges.march_r
     march = (
         1.0
         if rng.random() < (0.6 if area else 0.3)
-        else float(np.clip(1 + 0.12 * rng.standard_normal(), 0.6, 1.4))
+        else float(np.clip(1 + ranges.march_sigma * rng.standard_normal(), low, high))
     )
-    return Grain(
-        size_nm=_log_between(rng, 15, 800) if rng.random() < 0.5 else _log_between(rng, 60, 800),
-        strain=_between(rng, 0, 0.002) * float(rng.random()),
+    smallest, largest = ranges.size_nm
+    grain = Grain(
+        size_nm=_log_between(rng, smallest, largest)
+        if rng.random() < 0.5
+        else _log_between(rng, smallest * (largest / smallest) ** _COARSE, largest),
+        strain=_between(rng, *ranges.microstrain) * float(rng.random()),
         cell_scale=(1 + axes[0], 1 + axes[1], 1 + axes[2]),
         march_r=march if not area else 1 + (march - 1) / 4,
-        delta_b_A2=float(np.clip(0.12 * rng.standard_normal(), -0.25, 0.5)),
-        graininess=0.02 if area else _between(rng, 0.0, 0.08),
+        delta_b_A2=float(np.clip(ranges.delta_b_sigma_A2 * rng.standard_normal(), *ranges.delta_b_A2)),
+        graininess=0.02 if area else _between(rng, *ranges.graininess),
     )
+    if ranges.tau_sigma > 0:
+        grain = replace(grain, tau=float(np.exp(ranges.tau_sigma * rng.standard_normal())))
+    return grain
+
+
+def _tied(axes: Array, table: PhaseTable) -> Array:
+    """Let axes that symmetry makes equal vary alike."""
+    rhombohedral = table.system == "trigonal" and abs(table.cell[5] - 120) > 1e-3
+    if table.system == "cubic" or rhombohedral:
+        axes[:] = axes[0]
+    elif table.system in ("hexagonal", "trigonal", "tetragonal"):
+        axes[1] = axes[0]
+    return axes
 
 
 def draw_glass(rng: np.random.Generator) -> Glass:
@@ -115,8 +167,15 @@ def draw_glass(rng: np.random.Generator) -> Glass:
 _RATIOS = {"cubic": (1, 1), "tetragonal": (1, 2), "hexagonal": (1, 2), "orthorhombic": (2, 2)}
 
 
-def draw_material(rng: np.random.Generator) -> PhaseTable:
+def draw_material(rng: np.random.Generator, *, ranges: PriorRanges = _DEFAULT) -> PhaseTable:
     """Draw a crystal that does not exist: random cell and centring, Wilson-distributed intensities.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Source of chance.
+    ranges : PriorRanges
+        Wavelength and end of the axis say down to which spacing there are lines.
 
     Returns
     -------
@@ -129,7 +188,7 @@ def draw_material(rng: np.random.Generator) -> PhaseTable:
     c = a if system == "cubic" else a * _between(rng, 0.6, 2.4)
     cell = np.array([a, b, c, 90.0, 90.0, 120.0 if system == "hexagonal" else 90.0])
     metric = reciprocal_metric(cell)
-    d_min = 0.99
+    d_min = d_min_of(ranges.wavelength_A, ranges.last_two_theta_deg[1], _RESERVE)
     reach = np.ceil(cell[:3] / d_min).astype(int)
     grid = np.stack(np.meshgrid(*[np.arange(-r, r + 1) for r in reach], indexing="ij"), -1).reshape(-1, 3)
     s2 = np.einsum("ni,ij,nj->n", grid, metric, grid)
@@ -144,7 +203,7 @@ def draw_material(rng: np.random.Generator) -> PhaseTable:
     f2 = rng.exponential(size=s2.size) ** _between(rng, 0.7, 1.5) * np.exp(-2 * sharpness * s2 / 4)
     return PhaseTable(
         name="drawn",
-        wavelength_A=CU_KA1_A,
+        wavelength_A=ranges.wavelength_A,
         hkl=grid[first],
         multiplicity=multiplicity.astype(float),
         d_A=1 / np.sqrt(s2),

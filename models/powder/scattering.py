@@ -21,7 +21,7 @@ WAVELENGTHS_A = (0.1, 3.0)
 
 _ELECTRON_RADIUS_A = 2.8179403262e-5
 _TABULATED = range(3, 93)
-"""Atomic numbers gemmi has Cromer-Liberman orbitals for; lighter atoms have no anomalous scattering to speak of."""
+"""Atomic numbers gemmi has Cromer-Liberman orbitals for; lighter atoms have next to none."""
 
 
 def form_factor(symbol: str, stol: Array) -> Array:

@@ -9,20 +9,22 @@ so that weight fractions are what scales patterns. An amorphous share is given i
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.powder.profiles import add_peaks
-from streamproc.models.powder.tables import (
+from streamproc.models.powder.glass import GLASS, Glass, amorphous_profile
+from streamproc.models.powder.optics import (
     CU_KA1_A,
     CU_KA2_A,
-    PhaseTable,
-    phase_table,
-    reciprocal_metric,
-    table_of,
+    Grain,
+    Instrument,
+    cylinder_transmission,
+    measured,
+    shift_deg,
 )
+from streamproc.models.powder.profiles import add_peaks
+from streamproc.models.powder.tables import PhaseTable, phase_table, reciprocal_metric, table_of
 
 __all__ = [
     "CU_KA1_A",
@@ -41,106 +43,6 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """What the diffractometer does to a pattern.
-
-    Attributes
-    ----------
-    wavelength_A, wavelength2_A : float
-        K-alpha1 and K-alpha2 wavelengths (angstrom).
-    ka2_ratio : float
-        Intensity of K-alpha2 over K-alpha1; 0 for a single line.
-    u_deg2, v_deg2, w_deg2 : float
-        Gaussian FWHM^2 = U tan^2 + V tan + W (square degrees 2theta; Caglioti et al. 1958).
-    lorentz_x_deg : float
-        Instrumental Lorentzian FWHM = X / cos(theta) (degrees 2theta).
-    asymmetry_deg : float
-        Axial divergence: the low-angle half is wider by ``asymmetry_deg * cot(2theta)`` (degrees), and the
-        high-angle half narrower; the sign turns at 90 degrees.
-    zero_deg : float
-        Shift of the whole axis (degrees 2theta).
-    displacement_mm, radius_mm : float
-        Specimen displacement s and radius R: shift -2 s cos(theta) / R (Wilson 1963).
-    polarisation : float
-        k of the polarisation term 1 + k cos^2(2theta): 1 for an unpolarised beam without monochromator,
-        cos^2(2theta_m) with one; 0 where the data are corrected for polarisation.
-    """
-
-    wavelength_A: float = CU_KA1_A
-    wavelength2_A: float = CU_KA2_A
-    ka2_ratio: float = 0.5
-    u_deg2: float = 0.004
-    v_deg2: float = -0.004
-    w_deg2: float = 0.005
-    lorentz_x_deg: float = 0.02
-    asymmetry_deg: float = 0.01
-    zero_deg: float = 0.0
-    displacement_mm: float = 0.0
-    radius_mm: float = 173.0
-    polarisation: float = 0.8
-
-
-@dataclass(frozen=True, slots=True)
-class Grain:
-    """What the grains of one phase do to its pattern.
-
-    Attributes
-    ----------
-    size_nm : float
-        Volume-weighted crystallite size; Lorentzian FWHM = 0.9 lambda / (D cos(theta)) (Scherrer).
-    strain : float
-        Microstrain e; Lorentzian FWHM = 4 e tan(theta) (Stokes & Wilson 1944).
-    cell_scale : tuple of float
-        Factors on a, b, c (the caller keeps to the crystal system).
-    march_r : float
-        March-Dollase parameter along the phase's texture axis (Dollase 1986); 1 without texture.
-    delta_b_A2 : float
-        Added to the displacement parameter B.
-    graininess : float
-        Relative standard deviation of each family's intensity (needs a generator).
-    """
-
-    size_nm: float = 150.0
-    strain: float = 0.0002
-    cell_scale: tuple[float, float, float] = (1.0, 1.0, 1.0)
-    march_r: float = 1.0
-    delta_b_A2: float = 0.0
-    graininess: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Glass:
-    """An amorphous material by its structure factor S(Q): a rise from zero plus Gaussian maxima.
-
-    Attributes
-    ----------
-    elements : tuple of (symbol, count)
-        Formula unit.
-    density_g_cm3, mass_u : float
-        Density and mass of the formula unit.
-    peaks : tuple of (position_invA, height, fwhm_invA)
-        Maxima and minima of S(Q) about one.
-    onset_invA : float
-        Q where S reaches one half.
-    """
-
-    elements: tuple[tuple[str, int], ...]
-    density_g_cm3: float
-    mass_u: float
-    peaks: tuple[tuple[float, float, float], ...] = field(repr=False)
-    onset_invA: float = 1.1
-
-
-GLASS = Glass(
-    elements=(("Si", 1), ("O", 2)),
-    density_g_cm3=2.20,
-    mass_u=60.084,
-    peaks=((1.52, 1.30, 0.55), (2.35, -0.45, 0.9), (2.9, 0.10, 0.6), (3.9, -0.15, 0.9), (5.25, 0.25, 1.0)),
-)
-"""Silica glass after Mozzi & Warren 1969, J. Appl. Cryst. 2, 164 (heights read off, about 15 %)."""
 
 
 def bin_edges(two_theta_deg: npt.ArrayLike) -> Array:
@@ -172,7 +74,7 @@ def _stol2(table: PhaseTable, grain: Grain) -> Array:
 
 def _areas(table: PhaseTable, grain: Grain, stol2: Array, rng: np.random.Generator | None) -> Array:
     """Intensity of each family per weight of the phase, LP left out (electrons^2 cm^3 / (g A^6))."""
-    area = table.multiplicity * table.f2 / (table.density_g_cm3 * table.volume_A3**2)
+    area = grain.tau * table.multiplicity * table.f2 / (table.density_g_cm3 * table.volume_A3**2)
     area = area * np.exp(-2 * grain.delta_b_A2 * stol2)
     if grain.march_r != 1.0:
         area = area * _march(table, grain.march_r)
@@ -234,56 +136,22 @@ def _add_line(
     """Add all reflections of one wavelength to ``out`` (integrals per bin)."""
     tan, cos = np.tan(theta), np.cos(theta)
     gauss2 = instrument.u_deg2 * tan**2 + instrument.v_deg2 * tan + instrument.w_deg2
-    lorentz = instrument.lorentz_x_deg / cos
+    lorentz = instrument.lorentz_x_deg / cos + instrument.lorentz_y_deg * tan
     lorentz = lorentz + np.rad2deg(0.09 * wavelength / (grain.size_nm * cos) + 4 * grain.strain * tan)
-    shift = instrument.zero_deg - np.rad2deg(2 * instrument.displacement_mm / instrument.radius_mm * cos)
+    shift = shift_deg(instrument, theta)
     skew = instrument.asymmetry_deg / np.tan(2 * theta)
     heights = areas * _lorentz_polarisation(theta, instrument.polarisation)
+    if instrument.geometry == "debye-scherrer" and instrument.mu_r > 0:
+        heights = heights * cylinder_transmission(instrument.mu_r, theta)
     add_peaks(
-        out, edges, np.rad2deg(2 * theta) + shift, heights, np.sqrt(np.maximum(gauss2, 1e-6)), lorentz, skew
+        out,
+        edges,
+        np.rad2deg(2 * theta) + shift,
+        heights,
+        np.sqrt(np.maximum(gauss2, 1e-6)),
+        np.maximum(lorentz, 0.0),
+        skew,
     )
-
-
-def _form_factor(symbol: str, stol: Array) -> Array:
-    """Free-atom form factor (electrons) at sin(theta) / lambda (International Tables C, 6.1.1.4)."""
-    import gemmi
-
-    fit = gemmi.Element(symbol).it92
-    return np.asarray(sum(a * np.exp(-b * stol**2) for a, b in zip(fit.a, fit.b, strict=True)) + fit.c)
-
-
-def amorphous_profile(two_theta_deg: Array, instrument: Instrument, glass: Glass = GLASS) -> Array:
-    """Render an amorphous material per unit weight, in the units of :func:`render_phase`.
-
-    The powder average of a crystal's scattering per volume is ``sum m |F|^2 / V^2 * lambda^3 / (16 pi sin^2
-    cos) * delta(2theta - 2theta_B)``, that of a glass ``n sum f^2 S(Q)``; dividing both by density and by
-    ``lambda^3 / (16 pi)``, and going from radians to degrees, puts them on one scale (Warren 1969, X-ray
-    Diffraction, chapters 4 and 10).
-
-    Parameters
-    ----------
-    two_theta_deg : ndarray, shape (n,)
-        Bin centres (degrees).
-    instrument : Instrument
-        Wavelength and polarisation.
-    glass : Glass
-        The material; silica glass by default.
-
-    Returns
-    -------
-    ndarray, shape (n,)
-        Intensity per degree.
-    """
-    theta = np.deg2rad(np.asarray(two_theta_deg, float)) / 2
-    q = 4 * np.pi * np.sin(theta) / instrument.wavelength_A
-    structure_factor = 1 / (1 + np.exp(-(q - glass.onset_invA) / 0.15))
-    for position, height, fwhm in glass.peaks:
-        structure_factor = structure_factor + height * np.exp(-4 * np.log(2) * ((q - position) / fwhm) ** 2)
-    f2 = sum(count * _form_factor(symbol, q / (4 * np.pi)) ** 2 for symbol, count in glass.elements)
-    number_A3 = glass.density_g_cm3 / (glass.mass_u * 1.66053906660)
-    polarisation = (1 + instrument.polarisation * np.cos(2 * theta) ** 2) / (1 + instrument.polarisation)
-    per_steradian = number_A3 * f2 * np.maximum(structure_factor, 0.02) * polarisation / glass.density_g_cm3
-    return np.asarray(per_steradian * 16 * np.pi / instrument.wavelength_A**3 * np.pi / 180)
 
 
 def render_pattern(
@@ -321,7 +189,7 @@ def render_pattern(
     Returns
     -------
     ndarray, shape (n,)
-        Intensity per bin centre; counts when ``peak_counts`` is given.
+        Intensity per bin centre; counts when ``peak_counts`` is given; zero where no detector is.
 
     Raises
     ------
@@ -345,7 +213,7 @@ def render_pattern(
             continue
         table = (tables or {}).get(name) or phase_table(name, instrument.wavelength_A)
         pattern += weight / total * render_phase(edges, table, instrument, (grains or {}).get(name), rng)
-    return _counts(pattern, background, peak_counts, rng)
+    return np.where(measured(centres, instrument), _counts(pattern, background, peak_counts, rng), 0.0)
 
 
 def _counts(

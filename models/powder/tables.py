@@ -13,18 +13,13 @@ from streamproc.models.powder.crystal import (
     operations_of,
     orbit,
 )
+from streamproc.models.powder.optics import CU_KA1_A, CU_KA2_A
 from streamproc.models.powder.scattering import absorption_per_cm, dispersion, form_factor
 from streamproc.models.powder.structures import structure
 
 from streamproc.errors import ConfigurationError
 
 __all__ = ["CU_KA1_A", "CU_KA2_A", "PhaseTable", "d_min_of", "phase_table", "reciprocal_metric", "table_of"]
-
-CU_KA1_A = 1.5405929
-"""Cu K-alpha1 wavelength (angstrom): Hoelzer et al. 1997, Phys. Rev. A 56, 4554."""
-
-CU_KA2_A = 1.5444274
-"""Cu K-alpha2 wavelength (angstrom), same source."""
 
 _DALTON_G = 1.66053906660e-24
 _MEMBERS = 48
@@ -121,7 +116,8 @@ def _lattice_points(d_min_A: float, cell: Array, metric: Array, name: str) -> np
     points = (reach[0] + 1) * (2 * reach[1] + 1) * (2 * reach[2] + 1)
     if points > _MOST_POINTS:
         raise ConfigurationError(
-            f"{name}: down to d = {d_min_A:.3g} angstrom there are {points:,} lattice points to look through, "
+            f"{name}: down to d = {d_min_A:.3g} angstrom there are {points:,} lattice points to look "
+            "through, "
             f"at most {_MOST_POINTS:,}; ask for a smaller 2theta range (a larger d_min_A)"
         )
     h = np.arange(0, reach[0] + 1)
@@ -173,8 +169,8 @@ def _f2(
 ) -> Array:
     """Mean of |F(hkl)|^2 and |F(-hkl)|^2, shape (n,) (International Tables C, 6.1 and 4.2.6).
 
-    With ``A`` the sum of (f0 + f') exp(2 pi i h x) and ``B`` that of f'' exp(2 pi i h x), F of the two mates is
-    A + i B and, but for conjugation, A - i B; the mean of their squares is |A|^2 + |B|^2.
+    With ``A`` the sum of (f0 + f') exp(2 pi i h x) and ``B`` that of f'' exp(2 pi i h x), F of the two mates
+    is A + i B and, but for conjugation, A - i B; the mean of their squares is |A|^2 + |B|^2.
     """
     real, imaginary = np.zeros(len(hkl), complex), np.zeros(len(hkl), complex)
     normal = {element: form_factor(element, np.sqrt(stol2)) for element in anomalous}
