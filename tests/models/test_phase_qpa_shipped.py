@@ -32,7 +32,7 @@ def fitter(model: OnnxModel) -> QuickFitter:
 
 
 def answer(model: OnnxModel, fitter: QuickFitter | None, axis, intensity) -> Answer:
-    x, coverage = prepare(axis, intensity, model.card)
+    x, coverage = prepare(axis, intensity, model.card.axis)
     return interpret(model.run(x[None]), model.card, 0, coverage, fitter.fit(x) if fitter else None)
 
 
