@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,13 @@ Array = npt.NDArray[np.float64]
 _WIDTH = SHARED.index("width")
 _WIDER = 2.5
 _SHARPER = 0.5
+_FIRST_STAGE = (
+    "zero_deg", "displacement_mm", "width", "ka2_ratio", *"abc", "alpha", "beta", "gamma", "inverse_size",
+)  # fmt: skip
+"""What is refined before the rest, so that shapes are not bent to make up for positions."""
+
+_FIRST_STEPS = 15
+_FIRST_TOLERANCE = 1e-2
 
 
 class ProfileFitter:
@@ -54,7 +62,7 @@ class ProfileFitter:
         self._beam = Beam(*settings.radiation.arrays())
         self._optics = Optics(
             int(settings.geometry == "debye-scherrer"), settings.radius_mm, int(settings.lorentz_factor),
-            settings.tail_level,
+            settings.tail_level, float(np.rad2deg(settings.tube_tails_mm / settings.radius_mm)),
         )  # fmt: skip
         self._nodes = quadrature()
 
@@ -147,7 +155,11 @@ class ProfileFitter:
         return best, steps
 
     def _try(self, problem: Problem, theta: Array) -> Solution:
-        solution = minimise(problem, theta, self.settings.steps, self.settings.tolerance)
+        settings = self.settings
+        if settings.staged:
+            first = replace(problem, parameters=problem.parameters.only(_FIRST_STAGE))
+            theta = minimise(first, theta, _FIRST_STEPS, _FIRST_TOLERANCE).theta
+        solution = minimise(problem, theta, settings.steps, settings.tolerance)
         if not np.isfinite(solution.linear.cost):
             raise FrameFailed("the fit met numbers that are not finite; check intensities and variances")
         if not np.any(solution.linear.design):

@@ -75,6 +75,10 @@ class Settings:
         Tails are drawn until they fall below this share of the phase's strongest line.
     good_chi2 : float
         A start whose reduced chi-squared is below is not followed by a wider one.
+    tube_tails_mm : float
+        Half-width of the source beside the focus, on the scale of ``radius_mm``.
+    staged : bool
+        Refine positions and widths before everything else.
     """
 
     radiation: Radiation
@@ -91,6 +95,8 @@ class Settings:
     tolerance: float = 5e-3
     tail_level: float = 5e-4
     good_chi2: float = 3.0
+    tube_tails_mm: float = 1.0
+    staged: bool = False
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -127,9 +133,10 @@ def _priors(radiation: Radiation, geometry: Geometry, radius_mm: float) -> dict[
         "u_deg2": Prior(0.0, FIXED, -0.2, 0.5),
         "v_deg2": Prior(0.0, FIXED, -0.2, 0.2),
         "x_deg": Prior(0.0, FIXED, 0.0, 1.0),
-        "y_deg": Prior(0.0, FIXED, 0.0, 1.0),
+        "y_deg": Prior(0.0, FIXED, -0.03, 1.0),
         "axial": Prior(0.0, FIXED, 0.0, 0.15),
         "equatorial_deg": Prior(0.0, FIXED, 0.0, 5.0),
+        "tube_tails": Prior(0.0, FIXED, 0.0, 0.3),
         "ka2_ratio": second,
         "polarisation": Prior(0.85, 0.12, 0.0, 1.0),
         "absorption": Prior(0.0, FIXED, 0.0, 3.0),
@@ -190,5 +197,5 @@ def refine_settings(
     }
     return Settings(
         radiation, geometry, radius_mm, priors=priors, background_degree=9, model_error=0.0, steps=40,
-        tolerance=1e-4, tail_level=5e-5, good_chi2=10.0,
+        tolerance=1e-4, tail_level=5e-5, good_chi2=10.0, staged=True,
     )  # fmt: skip
