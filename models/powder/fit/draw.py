@@ -47,6 +47,8 @@ _CORE = 2.5
 _LEAST_REACH = 6.0
 _REACH = 250.0
 _COSINES = 41
+_MOST_POINTS, _FEW_POINTS, _WEAK = 12, 3, 0.03
+"""Lines weaker than 3 % of the phase's strongest get three Gauss points at most."""
 """Tails end after this many FWHM at most."""
 
 _SHARED, _OWN = len(SHARED), len(OWN)
@@ -237,15 +239,15 @@ def _axial_extent(transmission, axial, cos2, two_theta):  # pragma: no cover - c
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _profile(lo, hi, centre, f, eta, reach, axial, divergence, transmission, theta, nodes, work):
+def _profile(lo, hi, centre, f, eta, reach, axial, divergence, optics, theta, most, nodes, work):
     """Write one line's profile of unit area and its slopes to ``work``; returns the bins it covers."""
     # pragma: no cover - compiled
     cos2 = math.cos(2.0 * theta)
-    low, high, extent = _axial_extent(transmission, axial, cos2, 2.0 * theta)
+    low, high, extent = _axial_extent(optics.transmission, axial, cos2, 2.0 * theta)
     by_divergence = math.pi / 180.0 * divergence / math.tan(theta)
     flat = 0.5 * by_divergence * divergence
     low += flat
-    n1, n2 = _points(extent / f), _points(flat / f)
+    n1, n2 = min(_points(extent / f), most), min(_points(flat / f), most)
     start = np.searchsorted(hi, centre - reach * f - low)
     stop = np.searchsorted(lo, centre + reach * f + high)
     if stop <= start:
@@ -258,7 +260,9 @@ def _profile(lo, hi, centre, f, eta, reach, axial, divergence, transmission, the
         shift = slope = 0.0
         axial_weight = 1.0
         if axial != 0.0:
-            shift, slope, axial_weight = _axial_node(nodes, transmission, n1, j, axial, cos2, 2.0 * theta)
+            shift, slope, axial_weight = _axial_node(
+                nodes, optics.transmission, n1, j, axial, cos2, 2.0 * theta
+            )
         for k in range(n2):
             share = nodes.flat[n2 - 1, k]
             weight = axial_weight * nodes.flat_weight[n2 - 1, k]
@@ -360,8 +364,8 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
             if tails:
                 reach = max(reach, optics.tails_deg / f)
             start, stop = _profile(
-                lo, hi, centre, f, eta, reach, shared[AXIAL], shared[EQUATORIAL], optics.transmission, angle,
-                nodes, work,
+                lo, hi, centre, f, eta, reach, shared[AXIAL], shared[EQUATORIAL], optics, angle,
+                _MOST_POINTS if reflections.relative[r, b] > _WEAK else _FEW_POINTS, nodes, work,
             )  # fmt: skip
             if tails:
                 _pedestal(lo, hi, start, stop, centre, optics.tails_deg, shared[TAILS], work)

@@ -70,7 +70,8 @@ class Settings:
     steps : int
         Most Levenberg-Marquardt steps per start.
     tolerance : float
-        Relative decrease of the cost at which a fit has converged.
+        Decrease of the cost at which a fit has converged, in units of the reduced chi-squared: 0.01 is a
+        tenth of a standard deviation.
     tail_level : float
         Tails are drawn until they fall below this share of the phase's strongest line.
     good_chi2 : float
@@ -79,6 +80,9 @@ class Settings:
         Half-width of the source beside the focus, on the scale of ``radius_mm``.
     staged : bool
         Refine positions and widths before everything else.
+    intensity_sigma : mapping of str to float
+        Phases whose lines each get an intensity of their own (textured films, phases known by their cell
+        alone), with its relative standard deviation about the table's. Their weight fractions mean little.
     """
 
     radiation: Radiation
@@ -92,11 +96,12 @@ class Settings:
     humps: bool = True
     model_error: float = 0.03
     steps: int = 8
-    tolerance: float = 5e-3
+    tolerance: float = 10.0
     tail_level: float = 5e-4
     good_chi2: float = 3.0
     tube_tails_mm: float = 1.0
     staged: bool = False
+    intensity_sigma: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -197,5 +202,5 @@ def refine_settings(
     }
     return Settings(
         radiation, geometry, radius_mm, priors=priors, background_degree=9, model_error=0.0, steps=40,
-        tolerance=1e-4, tail_level=5e-5, good_chi2=10.0, staged=True,
+        tolerance=0.02, tail_level=5e-5, good_chi2=10.0, staged=True,
     )  # fmt: skip

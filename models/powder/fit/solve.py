@@ -50,7 +50,8 @@ def minimise(problem: Problem, theta: Array, steps: int, tolerance: float, dampi
     steps : int
         Most steps to try.
     tolerance : float
-        Relative decrease of the cost at which to stop.
+        Decrease of the cost at which to stop, in units of the reduced chi-squared: 0.01 is a tenth of a
+        standard deviation.
     damping : float
         First Marquardt factor on the diagonal.
     """
@@ -67,13 +68,13 @@ def minimise(problem: Problem, theta: Array, steps: int, tolerance: float, dampi
         then = problem.linear(trial)
         if then.cost < now.cost:
             gain = (now.cost - then.cost) / max(foreseen, 1e-300)
-            converged = max(now.cost - then.cost, foreseen) < tolerance * now.cost
+            converged = max(now.cost - then.cost, foreseen) < tolerance * now.cost / problem.y.size
             theta, now, equations = trial, then, None
             # Nielsen's rule: how well the quadratic model foresaw the decrease says how far to trust it
             damping = max(damping * max(0.1, 1 - (2 * min(gain, 1.0) - 1) ** 3), 1e-9)
             growth = 4.0
         else:
-            converged = damping >= _MOST_DAMPING or foreseen < 1e-3 * tolerance * now.cost
+            converged = damping >= _MOST_DAMPING or foreseen < 1e-2 * tolerance * now.cost / problem.y.size
             damping *= growth
             growth *= 2
     return Solution(theta, now, tried, converged)
