@@ -19,12 +19,14 @@ from streamproc.models.powder.fit.lines import (
     AXIAL,
     BY_AXIAL,
     BY_EQUATORIAL,
+    BY_TAILS,
     CENTRE,
     EQUATORIAL,
     GAUSS,
     KA2,
     LORENTZ,
     MARCH,
+    TAILS,
     Beam,
     Optics,
     line_numbers,
@@ -44,10 +46,13 @@ _CORE = 2.5
 
 _LEAST_REACH = 6.0
 _REACH = 250.0
+_COSINES = 41
+_MOST_POINTS, _FEW_POINTS, _WEAK = 12, 3, 0.03
+"""Lines weaker than 3 % of the phase's strongest get three Gauss points at most."""
 """Tails end after this many FWHM at most."""
 
 _SHARED, _OWN = len(SHARED), len(OWN)
-_VALUE, _BY_CENTRE, _BY_FWHM, _BY_ETA, _AXIAL, _EQUATORIAL = range(6)
+_VALUE, _BY_CENTRE, _BY_FWHM, _BY_ETA, _AXIAL, _EQUATORIAL, _TAILS = range(7)
 
 
 class Reflections(NamedTuple):
@@ -70,25 +75,39 @@ class Reflections(NamedTuple):
 
 
 class Nodes(NamedTuple):
-    """Gauss nodes (share of the largest shift) and weights for 1 to 12 points, shape (12, 12) each."""
+    """Gauss nodes and weights for 1 to 12 points, shape (12, 12), or one such rule for each cosine of
+    2theta between -1 and 1, shape (c, 12, 12)."""
 
-    axial: Array
-    axial_weight: Array
-    equatorial: Array
-    equatorial_weight: Array
+    cone: Array
+    cone_weight: Array
+    soller: Array
+    soller_weight: Array
+    flat: Array
+    flat_weight: Array
 
 
 def quadrature() -> Nodes:
-    """Return Gauss rules in the shift for both aberrations.
+    """Return Gauss rules in the shift for the aberrations, in units of the largest or typical shift.
 
-    With specimen and slit of equal height the axial shift is proportional to t^2, t uniform with weight 2
-    (1 - t) (Finger, Cox & Jephcoat 1994, J. Appl. Cryst. 27, 892, to first order in height over radius);
-    that of the flat specimen to t^2 with t uniform (Cheary & Coelho 1992, J. Appl. Cryst. 25, 109).
+    ``cone``: parallel beam, specimen and slit of equal height: proportional to t^2, t uniform with weight
+    2 (1 - t) (Finger, Cox & Jephcoat 1994, J. Appl. Cryst. 27, 892, to first order in height over radius).
+    ``soller``: Bragg-Brentano with axial angles a and b before and behind the specimen, each with the
+    triangular transmission of Soller slits: (a^2 + b^2) / 2 cos(2theta) - a b, over sin(2theta), to second
+    order in the angles (Cheary & Coelho 1998, J. Appl. Cryst. 31, 851). ``flat``: the flat specimen, t^2 with
+    t uniform (Cheary & Coelho 1992, J. Appl. Cryst. 25, 109).
     """
-    t, w = np.polynomial.legendre.leggauss(64)
-    t, w = (t + 1) / 2, w / 2
-    rules = [_gauss(t**2, w * 2 * (1 - t)), _gauss(t**2, w)]
-    return Nodes(*rules[0], *rules[1])
+    t, w = np.polynomial.legendre.leggauss(48)
+    u, v = (t + 1) / 2, w / 2
+    before, behind = np.repeat(u, t.size), np.tile(t, u.size)
+    weight = np.repeat(v * (1 - u) * 2, t.size) * np.tile(w * (1 - np.abs(t)), u.size)
+    cosines = np.linspace(-1, 1, _COSINES)
+    soller = [_gauss((before**2 + behind**2) / 2 * c - before * behind, weight) for c in cosines]
+    return Nodes(
+        *_gauss(u**2, v * 2 * (1 - u)),
+        np.array([nodes for nodes, _ in soller]),
+        np.array([shares for _, shares in soller]),
+        *_gauss(u**2, v),
+    )
 
 
 def _gauss(points: Array, weights: Array) -> tuple[Array, Array]:
@@ -128,15 +147,29 @@ def _points(extent):  # pragma: no cover - compiled
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _axial_shift(axial, share, cos2, two_theta):  # pragma: no cover
+def _cone_shift(axial, share, cos2, two_theta):  # pragma: no cover - compiled
     """Shift to lower angles (degrees) of a ray that leaves the equator, and its slope by ``axial``."""
-    height2 = 4.0 * axial * axial * share
-    root = math.sqrt(1.0 + height2)
+    root = math.sqrt(1.0 + 4.0 * axial * axial * share)
     inner = cos2 * root
     if inner > 0.999999 or inner < -0.999999:
         return 0.0, 0.0
     angle = math.acos(inner)
     return (two_theta - angle) * _DEG, _DEG * cos2 * 4.0 * axial * share / (root * math.sin(angle))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _axial_node(nodes, transmission, n, j, axial, cos2, two_theta):  # pragma: no cover - compiled
+    """Shift to lower angles (degrees), its slope by ``axial``, and weight of node ``j`` of ``n``."""
+    if transmission:
+        shift, slope = _cone_shift(axial, nodes.cone[n - 1, j], cos2, two_theta)
+        return shift, slope, nodes.cone_weight[n - 1, j]
+    place = 0.5 * (cos2 + 1.0) * (_COSINES - 1)
+    k = min(int(place), _COSINES - 2)
+    part = place - k
+    unit = (1.0 - part) * nodes.soller[k, n - 1, j] + part * nodes.soller[k + 1, n - 1, j]
+    weight = (1.0 - part) * nodes.soller_weight[k, n - 1, j] + part * nodes.soller_weight[k + 1, n - 1, j]
+    scale = _DEG * unit / math.sin(two_theta)
+    return scale * axial * axial, 2.0 * scale * axial, weight
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -193,42 +226,65 @@ def _tail(lo, hi, first, last, centre, f, eta, by_axial, by_equatorial, work):
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _profile(lo, hi, centre, f, eta, reach, axial, divergence2, theta, nodes, work):
+def _axial_extent(transmission, axial, cos2, two_theta):  # pragma: no cover - compiled
+    """Largest shifts to lower and to higher angles (degrees, both positive), and the extent that counts."""
+    if axial == 0.0:
+        return 0.0, 0.0, 0.0
+    if transmission:
+        far, _ = _cone_shift(axial, 1.0, cos2, two_theta)
+        return max(far, 0.0), max(-far, 0.0), abs(far)
+    scale = _DEG * axial * axial / math.sin(two_theta)
+    # the corners, both angles at the limit of the slits, carry next to nothing
+    return 0.7 * scale * (1.0 + cos2), 0.7 * scale * (1.0 - cos2), 1.4 * scale
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _profile(lo, hi, centre, f, eta, reach, axial, divergence, optics, theta, most, nodes, work):
     """Write one line's profile of unit area and its slopes to ``work``; returns the bins it covers."""
     # pragma: no cover - compiled
     cos2 = math.cos(2.0 * theta)
-    far, _ = _axial_shift(axial, 1.0, cos2, 2.0 * theta)
-    flat = math.pi / 360.0 * divergence2 / math.tan(theta)
-    n1, n2 = _points(abs(far) / f), _points(flat / f)
-    low, high = max(far, 0.0) + flat, max(-far, 0.0)
-    n = len(lo)
-    start, stop = (
-        np.searchsorted(hi, centre - reach * f - low),
-        np.searchsorted(lo, centre + reach * f + high),
-    )
+    low, high, extent = _axial_extent(optics.transmission, axial, cos2, 2.0 * theta)
+    by_divergence = math.pi / 180.0 * divergence / math.tan(theta)
+    flat = 0.5 * by_divergence * divergence
+    low += flat
+    n1, n2 = min(_points(extent / f), most), min(_points(flat / f), most)
+    start = np.searchsorted(hi, centre - reach * f - low)
+    stop = np.searchsorted(lo, centre + reach * f + high)
     if stop <= start:
         return 0, 0
-    inner = np.searchsorted(hi, centre - _CORE * f - low)
-    outer = np.searchsorted(lo, centre + _CORE * f + high)
-    inner, outer = min(max(inner, start), n), max(min(outer, stop), 0)
-    outer = max(outer, inner)
+    inner = min(max(np.searchsorted(hi, centre - _CORE * f - low), start), stop)
+    outer = max(min(np.searchsorted(lo, centre + _CORE * f + high), stop), inner)
     work[:, inner:outer] = 0.0
-    mean = mean_axial = mean_equatorial = 0.0
-    # d flat / d divergence = 2 flat / divergence; kept as the slope by the square's root below
-    by_divergence = 2.0 * flat / math.sqrt(divergence2) if divergence2 > 0.0 else 0.0
+    mean = mean_axial = mean_flat = 0.0
     for j in range(n1):
-        shift, slope = _axial_shift(axial, nodes.axial[n1 - 1, j], cos2, 2.0 * theta)
+        shift = slope = 0.0
+        axial_weight = 1.0
+        if axial != 0.0:
+            shift, slope, axial_weight = _axial_node(
+                nodes, optics.transmission, n1, j, axial, cos2, 2.0 * theta
+            )
         for k in range(n2):
-            share = nodes.equatorial[n2 - 1, k]
-            weight = nodes.axial_weight[n1 - 1, j] * nodes.equatorial_weight[n2 - 1, k]
+            share = nodes.flat[n2 - 1, k]
+            weight = axial_weight * nodes.flat_weight[n2 - 1, k]
             moved = shift + flat * share
             _core(lo, hi, inner, outer, centre - moved, f, eta, weight, slope, by_divergence * share, work)
             mean += weight * moved
             mean_axial += weight * slope
-            mean_equatorial += weight * by_divergence * share
-    _tail(lo, hi, start, inner, centre - mean, f, eta, mean_axial, mean_equatorial, work)
-    _tail(lo, hi, outer, stop, centre - mean, f, eta, mean_axial, mean_equatorial, work)
+            mean_flat += weight * by_divergence * share
+    _tail(lo, hi, start, inner, centre - mean, f, eta, mean_axial, mean_flat, work)
+    _tail(lo, hi, outer, stop, centre - mean, f, eta, mean_axial, mean_flat, work)
     return start, stop
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _pedestal(lo, hi, start, stop, centre, half, share, work):
+    """Add the box that a wide weak source beside the focus makes, ``share`` of the line's area."""
+    # pragma: no cover - compiled
+    for i in range(start, stop):
+        covered = min(hi[i], centre + half) - max(lo[i], centre - half)
+        box = max(covered, 0.0) / ((hi[i] - lo[i]) * 2.0 * half)
+        work[_TAILS, i] = box
+        work[_VALUE, i] += share * box
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -247,7 +303,10 @@ def _add_slopes(jacobian, columns, phase, slopes, shape, height, start, stop, wo
         by_area = height * slopes[m, AREA]
         axial, equatorial = height * slopes[m, BY_AXIAL], height * slopes[m, BY_EQUATORIAL]
         out = jacobian[row]
-        if axial != 0.0 or equatorial != 0.0:
+        if slopes[m, BY_TAILS] != 0.0:
+            for i in range(start, stop):
+                out[i] += height * work[_TAILS, i]
+        elif axial != 0.0 or equatorial != 0.0:
             for i in range(start, stop):
                 out[i] += axial * work[_AXIAL, i] + equatorial * work[_EQUATORIAL, i]
         elif by_fwhm == 0.0 and by_eta == 0.0 and by_area == 0.0:
@@ -267,8 +326,8 @@ def _add_slopes(jacobian, columns, phase, slopes, shape, height, start, stop, wo
 def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, nodes, theta):
     """Loop over reflections and emission lines; see :func:`draw`."""  # pragma: no cover - compiled
     shared = theta[:_SHARED]
-    slopes, dq2, metric, cell = np.zeros((_SHARED + _OWN, 6)), np.zeros(6), np.zeros(12), np.zeros(6)
-    work = np.zeros((6, len(lo)))
+    slopes, dq2, metric, cell = np.zeros((_SHARED + _OWN, 7)), np.zeros(6), np.zeros(12), np.zeros(6)
+    work = np.zeros((7, len(lo)))
     ratio, at = shared[KA2], -1
     for r in range(len(reflections.strength)):
         p = reflections.phase[r]
@@ -301,9 +360,15 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
             f, eta = shape[0], shape[1]
             reach = 0.5 * math.sqrt(max(eta * reflections.relative[r, b] / optics.level, 0.0))
             reach = min(max(reach, _LEAST_REACH), _REACH)
+            tails = shared[TAILS] > 0.0 or columns[TAILS] >= 0
+            if tails:
+                reach = max(reach, optics.tails_deg / f)
             start, stop = _profile(
-                lo, hi, centre, f, eta, reach, shared[AXIAL], shared[EQUATORIAL] ** 2, angle, nodes, work
-            )
+                lo, hi, centre, f, eta, reach, shared[AXIAL], shared[EQUATORIAL], optics, angle,
+                _MOST_POINTS if reflections.relative[r, b] > _WEAK else _FEW_POINTS, nodes, work,
+            )  # fmt: skip
+            if tails:
+                _pedestal(lo, hi, start, stop, centre, optics.tails_deg, shared[TAILS], work)
             strength = reflections.strength[r] * texture * area * beam.share[b]
             out = design[p]
             for i in range(start, stop):
@@ -312,6 +377,7 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
                 continue
             slopes[_SHARED + MARCH, AREA] = by_texture / texture
             slopes[AXIAL, BY_AXIAL], slopes[EQUATORIAL, BY_EQUATORIAL] = 1.0, 1.0
+            slopes[TAILS, BY_TAILS] = 1.0
             per = 1.0 / (1.0 + ratio)
             slopes[KA2, AREA] = (1.0 / max(ratio, 1e-3) if beam.second[b] > 0.0 else 0.0) - per
             _add_slopes(jacobian, columns, p, slopes, shape, strength * group * scales[p], start, stop, work)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.fit.data import Pattern, smooth3
 from streamproc.models.powder.fit.draw import quadrature
+from streamproc.models.powder.fit.intensities import updated
 from streamproc.models.powder.fit.kinds import SHARED
 from streamproc.models.powder.fit.linear import background_rows
 from streamproc.models.powder.fit.lines import Beam, Optics
@@ -26,7 +28,16 @@ Array = npt.NDArray[np.float64]
 
 _WIDTH = SHARED.index("width")
 _WIDER = 2.5
+_ROUNDS, _STEPS_A_ROUND, _SETTLED = 40, 3, 2e-3
+_SHAPES = ("width", "inverse_size")
 _SHARPER = 0.5
+_FIRST_STAGE = (
+    "zero_deg", "displacement_mm", "width", "ka2_ratio", *"abc", "alpha", "beta", "gamma", "inverse_size",
+)  # fmt: skip
+"""What is refined before the rest, so that shapes are not bent to make up for positions."""
+
+_FIRST_STEPS = 15
+_FIRST_TOLERANCE = 10.0
 
 
 class ProfileFitter:
@@ -54,7 +65,7 @@ class ProfileFitter:
         self._beam = Beam(*settings.radiation.arrays())
         self._optics = Optics(
             int(settings.geometry == "debye-scherrer"), settings.radius_mm, int(settings.lorentz_factor),
-            settings.tail_level,
+            settings.tail_level, float(np.rad2deg(settings.tube_tails_mm / settings.radius_mm)),
         )  # fmt: skip
         self._nodes = quadrature()
 
@@ -84,6 +95,9 @@ class ProfileFitter:
             phases = start.phases if start is not None and start.phases else tuple(self.phases)
         chosen = self.chosen(phases)
         problem = self.problem(pattern, chosen)
+        sigma = np.array([self.settings.intensity_sigma.get(p.name, 0.0) for p in chosen])
+        if sigma.any():
+            problem = self._free_lines(problem, pattern, start, sigma)
         solution, steps = self._descend(problem, pattern, start)
         message = "converged" if solution.converged else f"not converged after {steps} steps"
         if not np.any(solution.linear.scales > 0):
@@ -129,11 +143,8 @@ class ProfileFitter:
         """Start from the width the pattern shows; where that ends badly, from wider and sharper lines."""
         settings, parameters = self.settings, problem.parameters
         values = dict(start.values) if start is not None else {}
-        theta = parameters.started(values)
-        if "width" not in values and parameters.sigma[_WIDTH] > 0:
-            theta[_WIDTH] = np.log(typical_fwhm(pattern, float(np.exp(parameters.start[_WIDTH]))))
-            theta = np.clip(theta, parameters.low, parameters.high)
-        best = self._try(problem, theta)
+        theta = self._started(problem, pattern, start)
+        best = self._try(problem, theta, settings.staged and "width" not in values)
         steps = best.steps
         for factor in (_WIDER, _SHARPER):
             good = best.linear.cost < settings.good_chi2 * problem.y.size
@@ -141,13 +152,46 @@ class ProfileFitter:
                 break
             other = parameters.started(values)
             other[_WIDTH] = theta[_WIDTH] + np.log(factor)
-            found = self._try(problem, np.clip(other, parameters.low, parameters.high))
+            found = self._try(problem, np.clip(other, parameters.low, parameters.high), settings.staged)
             steps += found.steps
             best = found if found.linear.cost < best.linear.cost else best
         return best, steps
 
-    def _try(self, problem: Problem, theta: Array) -> Solution:
-        solution = minimise(problem, theta, self.settings.steps, self.settings.tolerance)
+    def _started(self, problem: Problem, pattern: Pattern, start: FitState | None) -> Array:
+        """Start values; the width is read from the pattern where no one knows it."""
+        parameters = problem.parameters
+        values = dict(start.values) if start is not None else {}
+        theta = parameters.started(values)
+        if "width" not in values and parameters.sigma[_WIDTH] > 0:
+            theta[_WIDTH] = np.log(typical_fwhm(pattern, float(np.exp(parameters.start[_WIDTH]))))
+        return np.asarray(np.clip(theta, parameters.low, parameters.high))
+
+    def _free_lines(
+        self, problem: Problem, pattern: Pattern, start: FitState | None, sigma: Array
+    ) -> Problem:
+        """Alternate between line intensities and a few steps of all else until the cost stays.
+
+        Positions are let go only when the first intensities are there: lines of the wrong strength pull them.
+        """
+        original = problem.reflections.strength
+        held = replace(problem, parameters=problem.parameters.only(_SHAPES))
+        theta = self._started(problem, pattern, start)
+        for round_ in range(_ROUNDS):
+            now = minimise(held if round_ < 2 else problem, theta, _STEPS_A_ROUND, self.settings.tolerance)
+            theta = now.theta
+            problem = updated(problem, theta, now.linear, original, sigma)
+            held = replace(held, reflections=problem.reflections)
+            if round_ > 2 and abs(before - now.linear.cost) < _SETTLED * before:
+                break
+            before = now.linear.cost
+        return problem
+
+    def _try(self, problem: Problem, theta: Array, staged: bool) -> Solution:
+        settings = self.settings
+        if staged:
+            first = replace(problem, parameters=problem.parameters.only(_FIRST_STAGE))
+            theta = minimise(first, theta, _FIRST_STEPS, _FIRST_TOLERANCE).theta
+        solution = minimise(problem, theta, settings.steps, settings.tolerance)
         if not np.isfinite(solution.linear.cost):
             raise FrameFailed("the fit met numbers that are not finite; check intensities and variances")
         if not np.any(solution.linear.design):

@@ -10,7 +10,7 @@ __all__ = ["CELL", "OWN", "SHARED", "own_index", "shared_index"]
 
 SHARED = (
     "zero_deg", "displacement_mm", "shift2_mm", "width", "u_deg2", "v_deg2", "x_deg", "y_deg", "axial",
-    "equatorial_deg", "ka2_ratio", "polarisation", "absorption",
+    "equatorial_deg", "tube_tails", "ka2_ratio", "polarisation", "absorption",
 )  # fmt: skip
 """Parameters of the instrument.
 
@@ -29,9 +29,12 @@ SHARED = (
 ``x_deg``, ``y_deg``
     instrumental Lorentzian FWHM = X / cos + Y tan.
 ``axial``
-    half-height of specimen and slit over the goniometer radius, taken as equal.
+    Bragg-Brentano: largest axial angle that the Soller slits pass (radians), before and behind the specimen.
+    Debye-Scherrer: half-height of specimen and of slit over the radius, taken as equal.
 ``equatorial_deg``
     divergence that makes the flat-specimen error.
+``tube_tails``
+    intensity of the pedestal that rays from beside the tube's focus make, over that of the line.
 ``ka2_ratio``
     intensity of the second group of emission lines over the first.
 ``polarisation``

@@ -22,15 +22,15 @@ _SHERRER = 0.09
 """Scherrer's constant 0.9, with the wavelength in angstrom and the size in nanometres."""
 
 (
-    ZERO, DISPLACEMENT, SHIFT2, WIDTH, U, V, X, Y, AXIAL, EQUATORIAL, KA2, POLARISATION, ABSORPTION,
+    ZERO, DISPLACEMENT, SHIFT2, WIDTH, U, V, X, Y, AXIAL, EQUATORIAL, TAILS, KA2, POLARISATION, ABSORPTION,
 ) = range(len(SHARED))  # fmt: skip
 SIZE, STRAIN, MARCH, DELTA_B = range(CELL, len(OWN))
 
-CENTRE, GAUSS, LORENTZ, AREA, BY_AXIAL, BY_EQUATORIAL = range(6)
+CENTRE, GAUSS, LORENTZ, AREA, BY_AXIAL, BY_EQUATORIAL, BY_TAILS = range(7)
 """Columns of slopes: of position, Gaussian width, Lorentzian width, logarithm of the area, and the two
 aberrations that are drawn by quadrature."""
 
-_FLOOR_GAUSS2 = 1e-6
+_FLOOR = 0.03
 _FLOOR_LORENTZ = 1e-6
 
 
@@ -53,6 +53,7 @@ class Optics(NamedTuple):
     radius_mm: float
     lorentz: int
     level: float
+    tails_deg: float
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -143,9 +144,13 @@ def line_numbers(shared, own, optics, wavelength, spread, q2, dq2, slopes):
 
     w = math.exp(2.0 * shared[WIDTH])
     gauss2 = shared[U] * tan * tan + shared[V] * tan + w
-    gauss = math.sqrt(max(gauss2, _FLOOR_GAUSS2))
-    half = 0.5 / gauss if gauss2 > _FLOOR_GAUSS2 else 0.0
-    slopes[WIDTH, GAUSS], slopes[U, GAUSS], slopes[V, GAUSS] = 2.0 * w * half, tan * tan * half, tan * half
+    # where U and V would make it negative it stays just above zero, smoothly, so that a descent finds back
+    floor = _FLOOR * w
+    root = math.sqrt(gauss2 * gauss2 + floor * floor)
+    gauss = math.sqrt(0.5 * (gauss2 + root))
+    half = 0.25 / gauss * (1.0 + gauss2 / root)
+    slopes[WIDTH, GAUSS] = 2.0 * w * half + 0.5 / gauss * floor * floor / root
+    slopes[U, GAUSS], slopes[V, GAUSS] = tan * tan * half, tan * half
     gauss_turn = (2.0 * shared[U] * tan + shared[V]) / (cos * cos) * half
 
     by_size = _DEG * _SHERRER * wavelength

@@ -4,7 +4,7 @@ background."""
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,6 +45,13 @@ class Parameters:
     def refined(self) -> npt.NDArray[np.int64]:
         """Places of the refined parameters, in the order of the derivatives' rows."""
         return np.flatnonzero(self.columns >= 0)
+
+    def only(self, kinds: Sequence[str]) -> Parameters:
+        """Return the same parameters with all but some kinds (names without the phase) fixed."""
+        keep = np.array([name.rpartition(".")[2] in kinds for name in self.names])
+        free = keep & (self.sigma > 0)
+        columns = np.where(free, np.cumsum(free) - 1, -1)
+        return replace(self, sigma=np.where(keep, self.sigma, 0.0), columns=columns)
 
     def started(self, values: Mapping[str, float]) -> Array:
         """Return the start vector with some values replaced, within the bounds; names not here are passed

@@ -12,6 +12,8 @@ __all__ = ["Radiation", "cu_k_alpha", "doublet", "single_line"]
 Array = npt.NDArray[np.float64]
 
 _HC_EV_A = 12398.41984
+_SATELLITE_A, _SATELLITE_FWHM_A, _SATELLITE_SHARE = 1.534753, 3.6854e-3, 0.0161
+"""Cu K-alpha3,4, all satellites as one line, share of the doublet (Berger 1986, X-Ray Spectrom. 15, 241)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class Radiation:
     wavelength_A : tuple of float
         Wavelengths; the first one converts between Q and 2theta.
     share : tuple of float
-        Intensity of each line within its group (sums to one in each group).
+        Intensity of each line within its group (satellites come on top of one).
     fwhm_A : tuple of float
         Lorentzian width of each line; 0 for sharp lines.
     second : tuple of bool
@@ -70,7 +72,7 @@ def doublet(wavelength_A: float, wavelength2_A: float, ka2_ratio: float = 0.5) -
 
 
 def cu_k_alpha() -> Radiation:
-    """Return Cu K-alpha as four Lorentzians (Hoelzer et al. 1997, Phys. Rev. A 56, 4554, tables II and III).
+    """Return Cu K-alpha as four Lorentzians and the satellites (Hoelzer et al. 1997, Phys. Rev. A 56, 4554).
 
     The maximum of their sum is at 8047.823 eV, the 1.5405929 angstrom of K-alpha1.
     """
@@ -79,10 +81,12 @@ def cu_k_alpha() -> Radiation:
     area = np.array([0.579, 0.080, 0.236, 0.105])
     wavelength = _HC_EV_A / energy
     group = np.array([area[:2].sum(), area[2:].sum()])
+    share = area / np.repeat(group, 2)
+    satellite = _SATELLITE_SHARE / group[0]
     return Radiation(
-        tuple(map(float, wavelength)),
-        tuple(map(float, area / np.repeat(group, 2))),
-        tuple(map(float, wavelength * width / energy)),
-        (False, False, True, True),
+        (*map(float, wavelength), _SATELLITE_A),
+        (*map(float, share), float(satellite)),
+        (*map(float, wavelength * width / energy), _SATELLITE_FWHM_A),
+        (False, False, True, True, False),
         float(group[1] / group[0]),
     )

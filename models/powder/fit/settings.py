@@ -70,11 +70,19 @@ class Settings:
     steps : int
         Most Levenberg-Marquardt steps per start.
     tolerance : float
-        Relative decrease of the cost at which a fit has converged.
+        Decrease of the cost at which a fit has converged, in units of the reduced chi-squared: 0.01 is a
+        tenth of a standard deviation.
     tail_level : float
         Tails are drawn until they fall below this share of the phase's strongest line.
     good_chi2 : float
         A start whose reduced chi-squared is below is not followed by a wider one.
+    tube_tails_mm : float
+        Half-width of the source beside the focus, on the scale of ``radius_mm``.
+    staged : bool
+        Refine positions and widths before everything else.
+    intensity_sigma : mapping of str to float
+        Phases whose lines each get an intensity of their own (textured films, phases known by their cell
+        alone), with its relative standard deviation about the table's. Their weight fractions mean little.
     """
 
     radiation: Radiation
@@ -88,9 +96,12 @@ class Settings:
     humps: bool = True
     model_error: float = 0.03
     steps: int = 8
-    tolerance: float = 5e-3
+    tolerance: float = 10.0
     tail_level: float = 5e-4
     good_chi2: float = 3.0
+    tube_tails_mm: float = 1.0
+    staged: bool = False
+    intensity_sigma: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check names and numbers."""
@@ -127,9 +138,10 @@ def _priors(radiation: Radiation, geometry: Geometry, radius_mm: float) -> dict[
         "u_deg2": Prior(0.0, FIXED, -0.2, 0.5),
         "v_deg2": Prior(0.0, FIXED, -0.2, 0.2),
         "x_deg": Prior(0.0, FIXED, 0.0, 1.0),
-        "y_deg": Prior(0.0, FIXED, 0.0, 1.0),
+        "y_deg": Prior(0.0, FIXED, -0.03, 1.0),
         "axial": Prior(0.0, FIXED, 0.0, 0.15),
         "equatorial_deg": Prior(0.0, FIXED, 0.0, 5.0),
+        "tube_tails": Prior(0.0, FIXED, 0.0, 0.3),
         "ka2_ratio": second,
         "polarisation": Prior(0.85, 0.12, 0.0, 1.0),
         "absorption": Prior(0.0, FIXED, 0.0, 3.0),
@@ -190,5 +202,5 @@ def refine_settings(
     }
     return Settings(
         radiation, geometry, radius_mm, priors=priors, background_degree=9, model_error=0.0, steps=40,
-        tolerance=1e-4, tail_level=5e-5, good_chi2=10.0,
+        tolerance=0.02, tail_level=5e-5, good_chi2=10.0, staged=True,
     )  # fmt: skip

@@ -50,30 +50,33 @@ def minimise(problem: Problem, theta: Array, steps: int, tolerance: float, dampi
     steps : int
         Most steps to try.
     tolerance : float
-        Relative decrease of the cost at which to stop.
+        Decrease of the cost at which to stop, in units of the reduced chi-squared: 0.01 is a tenth of a
+        standard deviation.
     damping : float
         First Marquardt factor on the diagonal.
     """
-    low, high = problem.parameters.low, problem.parameters.high
     now = problem.linear(theta)
-    normal = gradient = None
+    equations: tuple[Array, Array] | None = None
     converged = False
-    tried = 0
+    tried, growth = 0, 4.0
     while tried < steps and not converged:
         tried += 1
-        if normal is None:
-            normal, gradient = _normal_equations(problem, theta, now)
-        step = _step(problem, theta, normal, gradient, damping)
-        trial = np.clip(theta + step, low, high)
+        if equations is None:
+            equations = _normal_equations(problem, theta, now)
+        step, foreseen = _step(problem, theta, *equations, damping)
+        trial = np.clip(theta + step, problem.parameters.low, problem.parameters.high)
         then = problem.linear(trial)
         if then.cost < now.cost:
-            converged = now.cost - then.cost < tolerance * now.cost
-            theta, now, normal = trial, then, None
-            damping = max(damping * 0.2, 1e-9)
+            gain = (now.cost - then.cost) / max(foreseen, 1e-300)
+            converged = max(now.cost - then.cost, foreseen) < tolerance * now.cost / problem.y.size
+            theta, now, equations = trial, then, None
+            # Nielsen's rule: how well the quadratic model foresaw the decrease says how far to trust it
+            damping = max(damping * max(0.1, 1 - (2 * min(gain, 1.0) - 1) ** 3), 1e-9)
+            growth = 4.0
         else:
-            # the predicted gain is nothing, or even the steepest descent does not help: this is the minimum
-            converged = damping >= _MOST_DAMPING or then.cost - now.cost < 1e-9 * now.cost
-            damping *= 10
+            converged = damping >= _MOST_DAMPING or foreseen < 1e-2 * tolerance * now.cost / problem.y.size
+            damping *= growth
+            growth *= 2
     return Solution(theta, now, tried, converged)
 
 
@@ -97,23 +100,36 @@ def _normal_equations(problem: Problem, theta: Array, now: Linear) -> tuple[Arra
     return normal, gradient
 
 
-def _step(problem: Problem, theta: Array, normal: Array, gradient: Array, damping: float) -> Array:
-    """Damped step; parameters at a bound that want to leave are held."""
+def _step(
+    problem: Problem, theta: Array, normal: Array, gradient: Array, damping: float
+) -> tuple[Array, float]:
+    """Damped step within the bounds, and the decrease of the cost it promises.
+
+    What the step would carry beyond a bound is set on it, and the others are solved for again.
+    """
     parameters = problem.parameters
     at = parameters.refined
     prior = 1 / parameters.sigma[at] ** 2
     down = gradient - prior * (theta[at] - parameters.start[at])
-    held = ((theta[at] <= parameters.low[at]) & (down < 0)) | (
-        (theta[at] >= parameters.high[at]) & (down > 0)
-    )
-    diagonal = np.diag(normal) + prior
-    go = ~held & (diagonal > 0)
-    step = np.zeros(theta.size)
-    if not go.any():
-        return step
-    scale = 1 / np.sqrt(diagonal[go])
-    matrix = (normal[np.ix_(go, go)] + np.diag(prior[go])) * np.outer(scale, scale)
-    # parameters of phases that are not there stay: their row is the prior's alone and their gradient zero
-    matrix[np.diag_indices_from(matrix)] += damping + 1e-10
-    step[at[go]] = scale * np.linalg.solve(matrix, scale * down[go])
-    return step
+    full = normal + np.diag(prior)
+    scale = np.sqrt(np.maximum(np.diag(full), 0.0))
+    go = scale > 0
+    down_room, up_room = parameters.low[at] - theta[at], parameters.high[at] - theta[at]
+    step = np.zeros(at.size)
+    for _ in range(4):
+        if not go.any():
+            break
+        inverse = 1 / scale[go]
+        matrix = full[np.ix_(go, go)] * np.outer(inverse, inverse)
+        matrix[np.diag_indices_from(matrix)] += damping + 1e-10
+        right = down[go] - full[np.ix_(go, ~go)] @ step[~go]
+        step[go] = inverse * np.linalg.solve(matrix, inverse * right)
+        beyond = go & ((step < down_room) | (step > up_room))
+        step = np.clip(step, down_room, up_room)
+        if not beyond.any():
+            break
+        go &= ~beyond
+    foreseen = float(2 * step @ down - step @ full @ step)
+    out = np.zeros(theta.size)
+    out[at] = step
+    return out, foreseen
