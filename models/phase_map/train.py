@@ -57,8 +57,8 @@ class TrainSettings:
     """
 
     seed: int = 1
-    library: int = 6000
-    steps: int = 2000
+    library: int = 8000
+    steps: int = 4000
     members: int = 4
     hidden: int = 256
     features: int = 64
