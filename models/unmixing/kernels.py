@@ -26,21 +26,36 @@ def _add(rest: Array, component: Array, lag: int, factor: float) -> None:
 
 
 @numba.njit(cache=True, nogil=True)
-def _best_lag(rest: Array, component: Array, lags: Ints, pull: float) -> tuple[int, float, float]:
+def _overlap(rest: Array, component: Array, lag: int) -> tuple[float, float]:
+    """Scalar product of rest and component moved by ``lag``, and the component's squared length there."""
+    low, high = _bounds(rest.size, lag)
+    num, den = 0.0, 0.0
+    for x in range(low, high):
+        c = component[x - lag]
+        num += c * rest[x]
+        den += c * c
+    return num, den
+
+
+@numba.njit(cache=True, nogil=True)
+def _best_lag(
+    rest: Array, component: Array, first: int, last: int, pull: float
+) -> tuple[int, float, float]:
     """Lag at which the component takes most off the rest; its overlap and squared length there."""
+    stride = max(1, (last - first) // 12)
     best, best_gain, best_num, best_den = 0, -1e300, 0.0, 1.0
-    for lag in lags:
-        low, high = _bounds(rest.size, lag)
-        num, den = 0.0, 0.0
-        for x in range(low, high):
-            c = component[x - lag]
-            num += c * rest[x]
-            den += c * c
-        if den <= 0:
-            continue
-        gain = (num * num / den if num > 0 else 0.0) - pull * lag * lag
-        if gain > best_gain:
-            best, best_gain, best_num, best_den = lag, gain, num, den
+    low, high, step = first, last, stride
+    for again in range(2):  # coarse, then every lag around the best
+        for lag in range(low, high + 1, step):
+            num, den = _overlap(rest, component, lag)
+            if den <= 0:
+                continue
+            gain = (num * num / den if num > 0 else 0.0) - pull * lag * lag
+            if gain > best_gain:
+                best, best_gain, best_num, best_den = lag, gain, num, den
+        if stride == 1:
+            break
+        low, high, step = max(first, best - stride + 1), min(last, best + stride - 1), 1
     return best, best_num, best_den
 
 
@@ -91,7 +106,7 @@ def fit_activations(
                 _add(rest, components[j], shifts[i, j], activations[i, j])
                 middle = shifts[i, j] if activations[i, j] > 0 else 0
                 low, high = max(-reach, middle - near), min(reach, middle + near)
-                lag, num, den = _best_lag(rest, components[j], np.arange(low, high + 1), pull * size)
+                lag, num, den = _best_lag(rest, components[j], low, high, pull * size)
                 others = 0.0
                 for other in range(k):
                     if other != j:

@@ -26,7 +26,7 @@ _STABLE = 0.6
 _COPIES = 0.95
 """Components as alike as this after a shift are one."""
 
-_LEAST_GAIN = 0.02
+_LEAST_GAIN = 0.0075
 """A component has to take away at least this share of the squared signal."""
 
 _NOISE_TIMES = 3.0
