@@ -72,7 +72,7 @@ def branches(x: Sequence[float] | Array) -> list[npt.NDArray[np.int64]]:
     return [np.arange(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
 
 
-def prepare_curves(x: Array, y: Array, sigma: Array | None) -> Curves | None:
+def prepare_curves(x: Array, y: Array, sigma: Array | None, *, trusted: bool = True) -> Curves | None:
     """Sort, join repeated values, estimate the noise from the scatter, and give outliers little weight.
 
     Parameters
@@ -83,6 +83,8 @@ def prepare_curves(x: Array, y: Array, sigma: Array | None) -> Curves | None:
         Values.
     sigma : ndarray, shape (n, d), or None
         Standard uncertainties, as far as they are known; a scatter beyond them enlarges them.
+    trusted : bool
+        False: only their ratios are known.
 
     Returns
     -------
@@ -104,7 +106,7 @@ def prepare_curves(x: Array, y: Array, sigma: Array | None) -> Curves | None:
     spread = np.maximum(np.ptp(y, axis=0), 1e-300)
     given = np.maximum(given, 1e-9 * spread)
     scale = _scatter(x, y, given)
-    scale = np.maximum(scale, 1.0) if sigma is not None else scale
+    scale = np.maximum(scale, 1.0) if sigma is not None and trusted else scale
     noise = np.maximum(given * scale, 1e-9 * spread)
     for d in range(y.shape[1]):
         noise[_out_of_line(x, y[:, d], noise[:, d]), d] *= _LITTLE

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["fit_activations", "update_components"]
+__all__ = ["fit_activations", "products", "update_components"]
 
 Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -154,3 +154,15 @@ def update_components(
             if activations[i, j] > 0:
                 _add(rest[i], change, shifts[i, j], -activations[i, j])
         components[j] = fresh
+
+
+@numba.njit(cache=True, nogil=True)
+def products(row: Array, rows: Array) -> Array:
+    """Return the scalar product of a row with each of ``rows``: the same bits whatever stands beside them."""
+    out = np.zeros(rows.shape[0])
+    for i in range(rows.shape[0]):
+        total = 0.0
+        for x in range(row.size):
+            total += row[x] * rows[i, x]
+        out[i] = total
+    return out

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.unmixing.kernels import products
 from streamproc.models.unmixing.rows import Rows
 
 __all__ = ["PatternStore"]
@@ -62,25 +63,24 @@ class PatternStore:
 
     def _exchange(self, pattern: Array, point: int) -> None:
         distance = self._distances()
-        new = 1.0 - _unit(pattern[None]) @ _unit(self.patterns).T
+        new = 1.0 - products(_unit(pattern[None])[0], _unit(self.patterns))
         nearest = int(new.argmin())
         first, second = np.unravel_index(int(distance.argmin()), distance.shape)
-        if new[0, nearest] <= distance[first, second]:
+        if new[nearest] <= distance[first, second]:
             self._weight[nearest] += 1.0
             return
         keep, drop = (first, second) if self._weight[first] >= self._weight[second] else (second, first)
         self._weight[keep] += self._weight[drop]
         self._rows.replace(int(drop), pattern)
         self._points[drop], self._weight[drop] = point, 1.0
-        new[0, drop] = np.inf
-        distance[drop], distance[:, drop] = new[0], new[0]
+        new[drop] = np.inf
+        distance[drop], distance[:, drop] = new, new
 
     def _distances(self) -> Array:
         """1 - cosine of each pair; the diagonal is infinite. The same bits after a restart as before."""
         if self._distance is None:
             unit = _unit(self.patterns)
-            rows = [1.0 - unit[i : i + 1] @ unit.T for i in range(len(unit))]
-            self._distance = np.concatenate(rows)
+            self._distance = np.stack([1.0 - products(row, unit) for row in unit])
             np.fill_diagonal(self._distance, np.inf)
         return self._distance
 
@@ -97,4 +97,5 @@ class PatternStore:
 
 
 def _unit(patterns: Array) -> Array:
-    return np.asarray(patterns / np.maximum(np.linalg.norm(patterns, axis=1, keepdims=True), 1e-300))
+    size = np.sqrt([products(row, row[None])[0] for row in patterns])
+    return np.asarray(patterns / np.maximum(size, 1e-300)[:, None])
