@@ -83,22 +83,25 @@ def log_evidence_smooth(t: Array, y: Array, weight: Array, wide: float, nu: floa
 
 @numba.njit(cache=True, nogil=True)
 def _sides(t: Array, at: float, left: int, right: int, joined: bool) -> Array:
-    """Design of a polynomial on either side of ``at``; joined: both pass through one value there."""
+    """Design of one curve on either side of ``at``; joined: both pass through one value there.
+
+    Shapes: 1 a line; 2 a parabola; 3 a root and a line, as an order parameter begins (Landau, beta = 1/2).
+    """
     n = t.size
-    p = left + right + (1 if joined else 2)
+    base = 1 if joined else 2
+    p = base + min(left, 2) + min(right, 2)
     design = np.zeros((n, p))
     for i in range(n):
         low = t[i] < at
         u = t[i] - at
-        if joined:
-            design[i, 0] = 1.0
-        else:
-            design[i, 0 if low else 1] = 1.0
-        first = (1 if joined else 2) + (0 if low else left)
-        power = 1.0
-        for k in range(left if low else right):
-            power *= u
-            design[i, first + k] = power
+        design[i, 0 if joined or low else 1] = 1.0
+        first = base if low else base + min(left, 2)
+        shape = left if low else right
+        design[i, first] = u
+        if shape == 2:
+            design[i, first + 1] = u * u
+        elif shape == 3:
+            design[i, first + 1] = math.sqrt(abs(u))
     return design
 
 
@@ -106,14 +109,15 @@ def _sides(t: Array, at: float, left: int, right: int, joined: bool) -> Array:
 def _broken(
     t: Array, y: Array, weight: Array, at: float, wide: float, nu: float, joined: bool
 ) -> tuple[float, float]:
-    """Evidence of degrees 1 and 2 on either side (as far as the points allow), and the noise of the best."""
+    """Evidence of all shapes on either side (as far as the points allow), and the noise of the best."""
     below = int((t < at).sum())
     above = t.size - below
-    found = np.full(4, -1e300)
+    found = np.full(9, -1e300)
     count, least, best = 0, 1e300, -1e300
-    for left in (1, 2):
-        for right in (1, 2):
-            if (left == 2 and below < 5) or (right == 2 and above < 5):
+    most = 3 if joined else 2
+    for left in range(1, most + 1):
+        for right in range(1, most + 1):
+            if (left > 1 and below < 5) or (right > 1 and above < 5):
                 continue
             value, noise = _evidence(_sides(t, at, left, right, joined), y, weight, wide, nu)
             found[count] = value

@@ -61,7 +61,7 @@ class Change:
     strongest: int
 
 
-def find_changes(curves: Curves, *, least_log10: float = 1.3, most: int = 8) -> list[Change]:
+def find_changes(curves: Curves, *, least_log10: float = 1.5, most: int = 8) -> list[Change]:
     """Find the changes of one branch, strongest first.
 
     Parameters
@@ -113,22 +113,19 @@ class _Scores:
             return -np.inf, 0
         scores = np.array(values)
         top = float(scores.max())
+        if top == -np.inf:
+            return top, 0
         return top + float(np.log(np.exp(scores - top).sum() / scores.size)), gaps[int(scores.argmax())]
 
     def _gap(self, low: int, gap: int, high: int) -> float:
         scores: list[float] = []
-        widest = 0
-        for width in _WINDOWS:
-            first, last = max(low, gap - width), min(high, gap + width)
-            if last - first <= widest:
-                continue
-            widest = last - first
+        for first, last in _windows(low, gap, high):
             key = (first, gap, last)
             if key not in self._known:
                 self._known[key] = _compared(self._curves, first, gap, last)
             scores.append(self._known[key])
         top = max(scores)
-        return top + float(np.log(np.exp(np.array(scores) - top).mean()))
+        return top + float(np.log(np.exp(np.array(scores) - top).mean())) if top > -np.inf else top
 
 
 def _compared(curves: Curves, first: int, gap: int, last: int) -> float:
@@ -165,31 +162,56 @@ def _window(curves: Curves, d: int, first: int, last: int) -> tuple[Array, Array
 
 
 def _located(curves: Curves, low: int, gap: int, high: int, score: float) -> Change:
-    """Return the posterior of the place: jumps anywhere within a gap, kinks at places on a fine grid."""
-    widest = _WINDOWS[-1]
-    first, last = max(low, gap - widest), min(high, gap + widest)
-    at, width = _places(curves.x[first:last])
-    logs = np.zeros((curves.y.shape[1], at.size, 2))
-    smooth = np.zeros(curves.y.shape[1])
-    for d in range(curves.y.shape[1]):
-        t, y, weight, wide = _window(curves, d, first, last)
-        places = 2 * (at - curves.x[first]) / (curves.x[last - 1] - curves.x[first]) - 1
-        smooth[d] = log_evidence_smooth(t, y, weight, wide, _NU)
-        logs[d, :, 0], _ = log_evidences_jump(t, y, weight, places, wide, _NU)
-        logs[d, :, 1], _ = log_evidence_kinks(t, y, weight, places, wide, _NU)
-    each = np.logaddexp.reduce(logs, axis=2) - np.log(2) - smooth[:, None]
-    joint = np.logaddexp(0.0, each).sum(axis=0) + np.log(width)
-    density = np.exp(joint - joint.max())
+    """Return the posterior of the place: the mean of those of all windows that show the change.
+
+    The windows differ where neither jump nor kink is quite what happens; so the width of their mean is honest.
+    """
+    at, width = _places(curves.x[low:high])
+    density = np.zeros(at.size)
+    logs = np.full((curves.y.shape[1], 2), -np.inf)
+    for first, last in _windows(low, gap, high):
+        inside = (at > curves.x[first + _LEAST_SIDE - 1]) & (at < curves.x[last - _LEAST_SIDE])
+        if not inside.any():
+            continue
+        each = _each(curves, first, last, at[inside])
+        joint = np.logaddexp(0.0, np.logaddexp.reduce(each, axis=1) - np.log(2)).sum(axis=0)
+        joint += np.log(width[inside])
+        weight = np.exp(joint - joint.max())
+        # a window in which nothing is to be seen knows no place either
+        share = 1.0 / (1.0 + np.exp(-min(float(joint.max() - np.log(width[inside].sum())), 50.0)))
+        density[inside] += share * weight / weight.sum()
+        logs = np.logaddexp(logs, np.logaddexp.reduce(each + np.log(weight / weight.sum() + 1e-300), axis=2))
     density /= density.sum()
     value = float(density @ at)
     # within its own grid cell the place is not known any better
     sigma = float(np.sqrt(density @ (at - value) ** 2 + density @ width**2 / 12))
-    strongest = int((each @ density).argmax())
-    jump, kink = (float(np.logaddexp.reduce(logs[strongest, :, k] + np.log(density + 1e-300))) for k in (0, 1))
+    strongest = int(np.logaddexp.reduce(logs, axis=1).argmax())
     edges = np.concatenate([[at[0] - width[0] / 2], at + width / 2])
     cumulated = np.concatenate([[0.0], np.cumsum(density)])
     interval = (float(np.interp(0.05, cumulated, edges)), float(np.interp(0.95, cumulated, edges)))
-    return Change(value, sigma, interval, score / np.log(10), "jump" if jump >= kink else "kink", strongest)
+    kind: Literal["jump", "kink"] = "jump" if logs[strongest, 0] >= logs[strongest, 1] else "kink"
+    return Change(value, sigma, interval, float(score / np.log(10)), kind, strongest)
+
+
+def _each(curves: Curves, first: int, last: int, at: Array) -> Array:
+    """Log evidence of jump and kink over that of a smooth curve, shape (curves, 2, places)."""
+    out = np.empty((curves.y.shape[1], 2, at.size))
+    places = 2 * (at - curves.x[first]) / (curves.x[last - 1] - curves.x[first]) - 1
+    for d in range(curves.y.shape[1]):
+        t, y, weight, wide = _window(curves, d, first, last)
+        smooth = log_evidence_smooth(t, y, weight, wide, _NU)
+        for k, search in enumerate((log_evidences_jump, log_evidence_kinks)):
+            values, noise = search(t, y, weight, places, wide, _NU)
+            out[d, k] = np.where(noise <= _MOST_NOISE, values - smooth, -1e9)
+    return out
+
+
+def _windows(low: int, gap: int, high: int) -> list[tuple[int, int]]:
+    """First and last of the windows around a gap, cut at the next changes; none twice."""
+    found: dict[tuple[int, int], None] = {}
+    for width in _WINDOWS:
+        found[max(low, gap - width), min(high, gap + width)] = None
+    return list(found)
 
 
 def _places(x: Array) -> tuple[Array, Array]:
