@@ -47,21 +47,17 @@ def draw_map(
     regions = regions or so_far.regions()
     used = [int(j) for j in np.flatnonzero(so_far.shares.sum(axis=0) > 0)]
     named = [names[j] if j < len(names) else f"component {j + 1}" for j in range(so_far.shares.shape[1])]
-    above = 2 if beside is not None else 1
-    columns = max(above, len(used), 2)
-    figure = Figure(figsize=(3.4 * columns, 7.2), layout="constrained")
+    figure = Figure(figsize=(max(3.2 * len(used), 10.0), 7.6), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(2, columns, height_ratios=(1.5, 1))
-    split = columns // above
-    own = figure.add_subplot(grid[0, :split] if above == 2 else grid[0, :])
-    draw_regions(own, so_far, regions.label, named, confidence=regions.confidence, title="regions found")
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1.5, 1))
+    both = upper.subplots(1, 2 if beside is not None else 1, squeeze=False)[0]
+    draw_regions(both[0], so_far, regions.label, named, confidence=regions.confidence, title="regions found")
     if beside is not None:
-        other = figure.add_subplot(grid[0, split:])
         labels = np.unique(np.asarray(beside[1]), return_inverse=True)
         texts = [str(v) for v in labels[0]]
-        draw_regions(other, so_far, labels[1], texts, title=beside[0])
-    for place, j in enumerate(used):
-        axes = figure.add_subplot(grid[1, place])
+        draw_regions(both[1], so_far, labels[1], texts, title=beside[0])
+    below = lower.subplots(1, max(len(used), 1), squeeze=False)[0]
+    for axes, j in zip(below, used, strict=False):
         _points(axes, so_far, so_far.shares[:, j], cmap="viridis", vmin=0, vmax=1, s=14)
         axes.set_title(f"share of {named[j]}", fontsize=9)
     if title:

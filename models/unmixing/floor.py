@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["subtract_floor"]
+__all__ = ["noise_of", "subtract_floor"]
 
 Array = npt.NDArray[np.float64]
 
@@ -43,3 +43,9 @@ def _smoothed(y: Array) -> Array:
     """Mean of three, so that the floor does not follow single low counts."""
     padded = np.concatenate([y[:1], y, y[-1:]])
     return (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+
+
+def noise_of(y: Array) -> float:
+    """Return the standard deviation of the noise, from second differences along the channels (robust)."""
+    second = np.diff(y, 2)
+    return 1.4826 * float(np.median(np.abs(second))) / float(np.sqrt(6.0))

@@ -145,10 +145,9 @@ class Unmixer:
         self._points = Rows(3 * s.most_components + 4)
         self._components = np.zeros((0, channels))
         self._ids: list[int] = []
-        self._next_id = 1
         self._spread = np.zeros(0)
         self._unit = 1.0
-        self._added = 0
+        self._added = self._estimates = 0
         self._estimate_at = s.first
         self._number = NumberEstimate(0, False, 1, s.most_components, "too few patterns yet", ())
 
@@ -161,7 +160,7 @@ class Unmixer:
 
     @property
     def identities(self) -> tuple[int, ...]:
-        """A number for each component that it keeps from estimate to estimate, as long as it is alike."""
+        """A number from 1 to ``most_components`` for each, which it keeps as long as it is alike; rising."""
         return tuple(self._ids)
 
     @property
@@ -188,6 +187,11 @@ class Unmixer:
     def number(self) -> NumberEstimate:
         """The number of components so far, with its evidence."""
         return self._number
+
+    @property
+    def estimates(self) -> int:
+        """How often all was estimated."""
+        return self._estimates
 
     def __len__(self) -> int:
         return self._added
@@ -239,6 +243,7 @@ class Unmixer:
             runs=self.settings.runs, neighbours=self._neighbours(rows),
         )  # fmt: skip
         factors = self._refined(patterns, found)
+        self._estimates += 1
         before = self._components
         self._unit = float(np.median(scale))
         self._take(factors, found)
@@ -317,9 +322,8 @@ class Unmixer:
             for new, old in zip(*linear_sum_assignment(-alike), strict=True):
                 if alike[new, old] >= _SAME:
                     ids[new] = self._ids[old]
-        for place, own in enumerate(ids):
-            if own == 0:
-                ids[place], self._next_id = self._next_id, self._next_id + 1
+        free = (n for n in range(1, self.settings.most_components + 1) if n not in ids)
+        ids = [own or next(free) for own in ids]
         order = np.argsort(ids, kind="stable")
         self._components = np.ascontiguousarray(components[order])
         self._ids = [ids[i] for i in order]
@@ -380,8 +384,7 @@ class Unmixer:
         number["candidates"] = [asdict(c) for c in self._number.candidates]
         return {
             "store": self._store.snapshot(), "points": self._points.snapshot(), "ids": list(self._ids),
-            "components": self._components.astype("<f8").tobytes(), "next_id": self._next_id,
-            "spread": [float(v) for v in self._spread], "unit": self._unit, "added": self._added,
+            "components": self._components.astype("<f8").tobytes(), "spread": [float(v) for v in self._spread], "unit": self._unit, "added": self._added, "estimates": self._estimates,
             "estimate_at": self._estimate_at, "number": number,
         }  # fmt: skip
 
@@ -391,9 +394,10 @@ class Unmixer:
         self._points.restore(state["points"])
         self._ids = [int(i) for i in state["ids"]]
         self._components = np.frombuffer(state["components"], "<f8").reshape(-1, self.channels).copy()
-        self._next_id, self._unit = int(state["next_id"]), float(state["unit"])
+        self._unit = float(state["unit"])
         self._spread = np.array(state["spread"], float)
         self._added, self._estimate_at = int(state["added"]), int(state["estimate_at"])
+        self._estimates = int(state["estimates"])
         number = dict(state["number"])
         number["candidates"] = tuple(Candidate(**c) for c in number["candidates"])
         self._number = NumberEstimate(**number)
