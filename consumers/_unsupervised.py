@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
+from streamproc.consumers._patterns import PatternSource
+from streamproc.consumers._unsupervised_run import UnsupervisedRun
 from streamproc.models.unmixing.example import example_run
 
 from streamproc.analysis import Example, FrameResult, LoadContext, Output, Provenance
-from streamproc.consumers._patterns import PatternSource
-from streamproc.consumers._unsupervised_run import UnsupervisedRun
 from streamproc.errors import ConfigurationError, RunRefused
 from streamproc.reduction.calibration import Calibration, load_calibration
 from streamproc.results import copied_readings
@@ -32,7 +32,8 @@ _OTHER_MODE = {"base_dir", "model", "publish_pattern", "cross_check_every", "wav
 class UnsupervisedPhaseMap:
     """Components, their shares at every point, the map and change points, without a model or references.
 
-    It has a name of its own, so that both modes can run at once: consumer group, state and result runs are its own.
+    It has a name of its own, so that both modes can run at once: consumer group, state and result runs are
+    its own.
 
     Parameters
     ----------
@@ -71,7 +72,11 @@ class UnsupervisedPhaseMap:
     def example(cls, folder: Path) -> Example:
         """Return a short simulated series of two phases."""
         run, frames = example_run()
-        table = {"axis_key": "two_theta", "unsupervised": True, "unmixing": {"points": 320, "strain_reach": 0.004}}
+        table = {
+            "axis_key": "two_theta",
+            "unsupervised": True,
+            "unmixing": {"points": 320, "strain_reach": 0.004},
+        }
         return Example(table, run, frames)
 
     @classmethod
@@ -79,7 +84,7 @@ class UnsupervisedPhaseMap:
         """Return the outputs of every result event."""
         return (
             Output("intensity", "number", "", "mean intensity of the pattern, in the unit of the frame"),
-            Output("peak_share", "number", "1", "share of the intensity above the smooth floor", (), False, True),
+            Output("peak_share", "number", "1", "share of the intensity above the floor", (), False, True),
             Output("signal_to_noise", "number", "1", "highest peak above the floor, over the noise"),
         )  # fmt: skip
 
@@ -137,7 +142,8 @@ class UnsupervisedPhaseMap:
             missing = [k for k in self.settings.map_keys if k not in keys]
             if missing:
                 raise RunRefused(
-                    f"analysis.phase-map.map_keys: stream {self.settings.stream!r} has no {', '.join(missing)}; "
+                    f"analysis.phase-map.map_keys: stream {self.settings.stream!r} has no "
+                    f"{', '.join(missing)}; "
                     f"it has {', '.join(sorted(keys)[:12])}"
                 )
             return tuple(self.settings.map_keys)
@@ -166,7 +172,7 @@ class UnsupervisedPhaseMap:
 
 def _point_outputs(k: int) -> tuple[Output, ...]:
     shares = [
-        Output(f"component_{j}", "estimate", "1", f"share of the peak area that component {j} has", (), False, True)
+        Output(f"component_{j}", "estimate", "1", f"share of component {j} in the peak area", (), False, True)
         for j in range(1, k + 1)
     ]  # fmt: skip
     strains = [

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.consumers._patterns import AxisKind, MeasuredPattern, log_q
 from streamproc.models.mapping.so_far import PhaseMapSoFar
 from streamproc.models.series.patterns import PatternWatch
 from streamproc.models.series.watch import ChangePoint
@@ -16,7 +17,6 @@ from streamproc.models.unmixing.rows import Rows
 from streamproc.models.unmixing.unmixer import Unmixed, Unmixer, UnmixerSettings
 
 from streamproc.analysis import Estimate, Frame, FrameFailure, FrameResult, Provenance, RunResult
-from streamproc.consumers._patterns import AxisKind, MeasuredPattern, log_q
 from streamproc.errors import FrameFailed
 from streamproc.reduction.azimuthal import AzimuthalPlan
 
@@ -161,7 +161,12 @@ class UnsupervisedRun:
     # -- what is said -------------------------------------------------------------------------------------
 
     def _point(
-        self, seq_num: int, place: Mapping[str, float], one: Unmixed | None, area: float, reasons: Sequence[str]
+        self,
+        seq_num: int,
+        place: Mapping[str, float],
+        one: Unmixed | None,
+        area: float,
+        reasons: Sequence[str],
     ) -> RunResult:
         k, unmixer = self._settings.most_components, self._unmixer
         found = unmixer.identities if unmixer is not None else ()

@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+from streamproc.consumers._unsupervised import UnsupervisedPhaseMap
 from streamproc.models.phase_map.interpret import Answer, interpret
 from streamproc.models.phase_qpa.example import example_run
 from streamproc.models.powder.classical import ClassicalFit, ClassicalFitter
@@ -29,7 +30,6 @@ from streamproc.analysis import (
     Provenance,
     RunResult,
 )
-from streamproc.consumers._unsupervised import UnsupervisedPhaseMap
 from streamproc.errors import ConfigurationError, FrameFailed, RunRefused
 from streamproc.inference.card import ModelCard
 from streamproc.inference.model import OnnxModel
@@ -265,7 +265,9 @@ class PhaseMap:
         }
 
     def _provenance(self, plan: AzimuthalPlan | None) -> Provenance:
-        dumped = self.settings.model_dump(mode="json", exclude={"base_dir", "model", "publish_pattern", *_OTHER_MODE})
+        dumped = self.settings.model_dump(
+            mode="json", exclude={"base_dir", "model", "publish_pattern", *_OTHER_MODE}
+        )
         # Files count by their content (in the calibration's hash), not by where they lie.
         dumped["reduction"] = {k: v for k, v in dumped["reduction"].items() if k not in _FILES}
         text = json.dumps(dumped, sort_keys=True)

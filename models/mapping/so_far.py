@@ -52,7 +52,8 @@ class PhaseMapSoFar:
     Parameters
     ----------
     axes : sequence of str
-        Names of the motors or composition columns; 1 to 3. Three that add up to one constant are a ternary system.
+        Names of the motors or composition columns; 1 to 3. Three that add up to one constant are a ternary
+        system.
     components : int
         Most shares of a point.
     coupling : float
@@ -135,9 +136,9 @@ class PhaseMapSoFar:
     def regions(self, least_share: float = 0.1) -> Regions:
         """Segment the map: the dominant component of each point, in agreement with its neighbours.
 
-        Mean-field solution of a Potts model (e.g. Koller & Friedman 2009, section 11.5): a point's own evidence is
-        the probability that a component's share is the greatest, by its sigma; each of its nearest neighbours adds
-        ``coupling`` for its own label.
+        Mean-field solution of a Potts model (e.g. Koller & Friedman 2009, section 11.5): a point's own
+        evidence is the probability that a component's share is the greatest, by its sigma; each of its
+        nearest neighbours adds ``coupling`` for its own label.
 
         Parameters
         ----------
@@ -191,7 +192,7 @@ class PhaseMapSoFar:
 
 
 def _log_odds_greatest(shares: Array, sigma: Array) -> Array:
-    """Log likelihood of each component being the greatest: how far it lies from the greatest of the others."""
+    """Log likelihood of each component being the greatest: by its distance from the rest."""
     k = shares.shape[1]
     out = np.zeros_like(shares)
     for j in range(k):

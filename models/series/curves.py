@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -62,14 +63,14 @@ def branches(x: Sequence[float] | Array) -> list[npt.NDArray[np.int64]]:
         return everything
     steps = np.sign(np.diff(x))
     moving = np.flatnonzero(steps)
-    turns = [int(b) for a, b in zip(moving, moving[1:], strict=False) if steps[a] != steps[b]]
+    turns = [int(b) for a, b in itertools.pairwise(moving) if steps[a] != steps[b]]
     cuts = [0, *turns, x.size]
     runs = np.diff(cuts)
     if len(runs) > _MOST_BRANCHES or (runs[:-1] < _LEAST_RUN).any():
         return everything
     if len(runs) > 1 and runs[-1] < _LEAST_RUN:  # has just turned: too few points to be a branch yet
         cuts.pop(-2)
-    return [np.arange(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [np.arange(a, b) for a, b in itertools.pairwise(cuts)]
 
 
 def prepare_curves(x: Array, y: Array, sigma: Array | None, *, trusted: bool = True) -> Curves | None:

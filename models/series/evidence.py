@@ -21,8 +21,8 @@ def _evidence(design: Array, y: Array, weight: Array, wide: float, nu: float) ->
     """Log marginal likelihood of a linear model with normal-inverse-gamma prior, and its noise variance.
 
     The noise of point i has the variance s / weight[i]; s is inverse-gamma around 1 with ``nu`` degrees of
-    freedom, each coefficient normal around 0 with the variance s * wide (Bishop 2006, section 3.5 and exercise
-    3.12). Constants that all models of one window share are left out.
+    freedom, each coefficient normal around 0 with the variance s * wide (Bishop 2006, section 3.5 and
+    exercise 3.12). Constants that all models of one window share are left out.
     """
     n, p = design.shape
     gram = np.zeros((p, p))

@@ -27,8 +27,9 @@ _EVERY_POINT_UP_TO = 64
 class PatternWatch:
     """Watches how patterns change over a motor or reading.
 
-    Each pattern is scaled to unit area and its square root taken (equal noise in all channels, as for counts);
-    the coordinates of the patterns along their leading principal components are the curves that are searched.
+    Each pattern is scaled to unit area and its square root taken (equal noise in all channels, as for
+    counts); the coordinates of the patterns along their leading principal components are the curves that
+    are searched.
 
     Parameters
     ----------
@@ -155,7 +156,8 @@ def pattern_curves(x: Array, gram: Array, joined: Array) -> tuple[Array, Array, 
     -------
     (x, y, sigma) or None
         y, sigma of shape (m, d): coordinates along the d leading principal components whose course stands out
-        of their scatter from point to point, and the ratio of the noise of the points. None with too few points.
+        of their scatter from point to point, and the ratio of the noise of the points. None with too few
+        points.
     """
     m = len(x)
     if m < 6:

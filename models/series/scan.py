@@ -1,14 +1,16 @@
 """The search: Bayes factors of a change at every place, against a smooth curve, and what follows from them.
 
-For every gap between two neighbouring points and windows of several widths around it, the marginal likelihood of
-a smooth curve is compared with that of two curves that jump, or meet in a kink, in this gap. A Bayes factor has the
-mean 1 where there is no change; so has its mean over windows, and over gaps. The strongest change is taken, windows
-end there from now on, and the search goes on between (after Killick, Fearnhead & Eckley 2012, JASA 107, 1590;
-evidences instead of penalties; the mean of e-values: Vovk & Wang 2021, Ann. Stat. 49, 1736).
+For every gap between two neighbouring points and windows of several widths around it, the marginal
+likelihood of a smooth curve is compared with that of two curves that jump, or meet in a kink, in this gap.
+A Bayes factor has the mean 1 where there is no change; so has its mean over windows, and over gaps. The
+strongest change is taken, windows end there from now on, and the search goes on between (after Killick,
+Fearnhead & Eckley 2012, JASA 107, 1590; evidences instead of penalties; the mean of e-values: Vovk & Wang
+2021, Ann. Stat. 49, 1736).
 """
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal
 
@@ -105,7 +107,7 @@ class _Scores:
         """Return the log Bayes factor for one more change, and the gap where it is most likely."""
         values: list[float] = []
         gaps: list[int] = []
-        for low, high in zip(cuts, cuts[1:], strict=False):
+        for low, high in itertools.pairwise(cuts):
             for gap in range(low + _LEAST_SIDE, high - _LEAST_SIDE + 1):
                 values.append(self._gap(low, gap, high))
                 gaps.append(gap)
@@ -145,9 +147,7 @@ def _one(curves: Curves, d: int, first: int, gap: int, last: int) -> float:
     at = np.array([(t[gap - first - 1] + t[gap - first]) / 2])
     jump, noise = log_evidences_jump(t, y, weight, at, wide, _NU)
     kink, noise_kink = log_evidence_kinks(t, y, weight, at, wide, _NU)
-    parts = [
-        float(value[0]) for value, left in ((jump, noise), (kink, noise_kink)) if left[0] <= _MOST_NOISE
-    ]
+    parts = [float(value[0]) for value, left in ((jump, noise), (kink, noise_kink)) if left[0] <= _MOST_NOISE]
     return float(np.logaddexp.reduce(parts)) - np.log(2) - smooth if parts else -np.inf
 
 
@@ -164,7 +164,8 @@ def _window(curves: Curves, d: int, first: int, last: int) -> tuple[Array, Array
 def _located(curves: Curves, low: int, gap: int, high: int, score: float) -> Change:
     """Return the posterior of the place: the mean of those of all windows that show the change.
 
-    The windows differ where neither jump nor kink is quite what happens; so the width of their mean is honest.
+    The windows differ where neither jump nor kink is quite what happens; so the width of their mean is
+    honest.
     """
     at, width = _places(curves.x[low:high])
     density = np.zeros(at.size)

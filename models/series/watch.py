@@ -151,8 +151,8 @@ def _differs(before: ChangePoint, fresh: ChangePoint) -> bool:
 class SeriesWatch:
     """Watches scalar curves over a motor or reading for change points.
 
-    Memory is bounded: when there are ``most_points``, neighbours are joined in pairs. The same points in the same
-    order give the same change points, interrupted or not.
+    Memory is bounded: when there are ``most_points``, neighbours are joined in pairs. The same points in
+    the same order give the same change points, interrupted or not.
 
     Parameters
     ----------

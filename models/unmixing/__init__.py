@@ -1,1 +1,1 @@
-"""Patterns taken apart into components without references: non-negative factorisation that tolerates shifts."""
+"""Patterns taken apart into components without references: a factorisation that tolerates shifts."""

@@ -125,7 +125,8 @@ def _fit(
     hard = options.sum_weight * float(np.mean((components**2).sum(axis=1)))
     pull = _PULL / max(options.reach, 1) ** 2
     return fit_activations(
-        patterns, components, activations, shifts, options.reach, near, pull, sweeps, target, stiffness, 1.0, hard
+        patterns, components, activations, shifts, options.reach, near, pull, sweeps, target, stiffness,
+        1.0, hard
     )  # fmt: skip
 
 

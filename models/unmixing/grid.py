@@ -58,7 +58,9 @@ class Grid:
         if axis.size < 2:
             return np.zeros(self.points), 0.0
         gaps = np.diff(axis)
-        edges = np.concatenate([[axis[0] - gaps[0] / 2], (axis[1:] + axis[:-1]) / 2, [axis[-1] + gaps[-1] / 2]])
+        edges = np.concatenate(
+            [[axis[0] - gaps[0] / 2], (axis[1:] + axis[:-1]) / 2, [axis[-1] + gaps[-1] / 2]]
+        )
         centres = self.axis
         inside = (centres >= edges[0]) & (centres <= edges[-1])
         # a hole in the source (masked bins) is not bridged

@@ -38,14 +38,12 @@ def _overlap(rest: Array, component: Array, lag: int) -> tuple[float, float]:
 
 
 @numba.njit(cache=True, nogil=True)
-def _best_lag(
-    rest: Array, component: Array, first: int, last: int, pull: float
-) -> tuple[int, float, float]:
+def _best_lag(rest: Array, component: Array, first: int, last: int, pull: float) -> tuple[int, float, float]:
     """Lag at which the component takes most off the rest; its overlap and squared length there."""
     stride = max(1, (last - first) // 12)
     best, best_gain, best_num, best_den = 0, -1e300, 0.0, 1.0
     low, high, step = first, last, stride
-    for again in range(2):  # coarse, then every lag around the best
+    for _again in range(2):  # coarse, then every lag around the best
         for lag in range(low, high + 1, step):
             num, den = _overlap(rest, component, lag)
             if den <= 0:
@@ -62,7 +60,8 @@ def _best_lag(
 @numba.njit(cache=True, nogil=True)
 def fit_activations(
     patterns: Array, components: Array, activations: Array, shifts: Ints,
-    reach: int, near: int, pull: float, sweeps: int, target: Array, stiffness: float, total: float, hard: float,
+    reach: int, near: int, pull: float, sweeps: int, target: Array, stiffness: float,
+    total: float, hard: float,
 ) -> Array:  # fmt: skip
     """Improve activations and shifts of each pattern in place, one component after the other.
 

@@ -1,10 +1,11 @@
-"""How many components: repeated factorisations, the stability of their components, and what each one explains.
+"""How many components: repeated factorisations, the stability of their components, and what each one
+explains.
 
-After Stanev et al. 2018 (npj Comput. Mater. 4, 43) and Alexandrov & Vesselinov 2014: for each candidate number the
-patterns are factorised several times from different starts and with different weights, the components of all
-runs are clustered, and the silhouette says whether the runs agree. Copies of a component that are only moved are
-prevented in the factorisation and joined here where they remain. The number is the largest at which the runs
-agree and the last component still explains more than it would of noise.
+After Stanev et al. 2018 (npj Comput. Mater. 4, 43) and Alexandrov & Vesselinov 2014: for each candidate
+number the patterns are factorised several times from different starts and with different weights, the
+components of all runs are clustered, and the silhouette says whether the runs agree. Copies of a component
+that are only moved are prevented in the factorisation and joined here where they remain. The number is the
+largest at which the runs agree and the last component still explains more than it would of noise.
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ def _noise_share(patterns: Array) -> float:
 
 
 def _noise_gain(m: int, n: int) -> float:
-    """Share of pure noise that its strongest component takes: (sqrt m + sqrt n)^2 / (m n), Marchenko-Pastur."""
+    """Share of pure noise that its strongest component takes: (sqrt m + sqrt n)^2 / (m n)."""
     return float((np.sqrt(m) + np.sqrt(n)) ** 2 / (m * n))
 
 

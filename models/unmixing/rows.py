@@ -16,8 +16,8 @@ _BLOCK_BYTES = 16384
 class Rows:
     """Rows of numbers of one width.
 
-    The state is a list of byte strings of some 16 KiB; a string stays the same object while its rows do, so that
-    a service writes each once.
+    The state is a list of byte strings of some 16 KiB; a string stays the same object while its rows do,
+    so that a service writes each once.
 
     Parameters
     ----------

@@ -12,7 +12,9 @@ class UnmixingSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    points: int = Field(1000, ge=64, le=8192, description="Channels, even in ln(q), that patterns are brought to.")
+    points: int = Field(
+        1000, ge=64, le=8192, description="Channels, even in ln(q), that patterns are brought to."
+    )
     most_components: int = Field(8, ge=1, le=16, description="Largest number of components tried.")
     strain_reach: float = Field(
         0.01, ge=0, le=0.1, description="Largest shift of a component, as a relative change of its lattice."

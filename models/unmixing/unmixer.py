@@ -36,7 +36,8 @@ class UnmixerSettings:
     reach : int
         Largest shift of a component from pattern to pattern (channels); 0: none.
     floor_width : int
-        Half-width of the widest feature that is a peak and not the floor (channels); 0: no floor is subtracted.
+        Half-width of the widest feature that is a peak and not the floor (channels); 0: no floor is
+        subtracted.
     most_components : int
         Largest number tried.
     runs : int
@@ -123,9 +124,9 @@ class Unmixed:
 class Unmixer:
     """Online factorisation of patterns without references.
 
-    The cost of a pattern is one small fit; all is estimated anew when there are ``growth`` times as many patterns,
-    from at most ``most_patterns`` of them, so that time per pattern (amortised) and memory are bounded. The same
-    patterns in the same order give the same bits, interrupted or not.
+    The cost of a pattern is one small fit; all is estimated anew when there are ``growth`` times as many
+    patterns, from at most ``most_patterns`` of them, so that time per pattern (amortised) and memory are
+    bounded. The same patterns in the same order give the same bits, interrupted or not.
 
     Parameters
     ----------
@@ -331,7 +332,7 @@ class Unmixer:
         self._spread = found.spread[order] * self._every()
 
     def _renew_points(self, before: Array) -> None:
-        """Activations of all points by the new components: fitted where the pattern is kept, else converted."""
+        """Activations of all points by the new components: fitted to the patterns kept, else converted."""
         width = self.settings.most_components
         rows = self._points.array.copy()
         k, old = len(self._components), len(before)
@@ -384,7 +385,8 @@ class Unmixer:
         number["candidates"] = [asdict(c) for c in self._number.candidates]
         return {
             "store": self._store.snapshot(), "points": self._points.snapshot(), "ids": list(self._ids),
-            "components": self._components.astype("<f8").tobytes(), "spread": [float(v) for v in self._spread], "unit": self._unit, "added": self._added, "estimates": self._estimates,
+            "components": self._components.astype("<f8").tobytes(), "estimates": self._estimates,
+            "spread": [float(v) for v in self._spread], "unit": self._unit, "added": self._added,
             "estimate_at": self._estimate_at, "number": number,
         }  # fmt: skip
 
