@@ -27,6 +27,8 @@ _ZERO_WIDTHS = 0.4
 """Standard deviation of the zero shift, in widths of a line."""
 
 _LENGTHS_A = (2.0, 40.0)
+"""Cell edges looked for: no lattice has atoms nearer than the shortest, and larger cells need better data."""
+
 _REACH_SIGMA = 3.5
 _IMPURITY = (0.02, 0.13)
 """Prior probability that a line is an impurity: of a strong one, and what the weakest have on top."""
@@ -159,6 +161,8 @@ def evaluate(system: System, parameters: Array, centring: str, lines: Observed) 
         if use.sum() < system.free + 1:
             return None
         design = _design(form[chosen[use]], lines, use)
+        if not _determined(design[:, :-1]):
+            return None
         sigma = np.hypot(lines.sigma_deg[use], 0.1 * lines.width_deg)
         solution, _, _ = _solve(design, lines.q[use] / lines.slope[use], sigma, lines)
         p, zero = solution[:-1], float(solution[-1])
@@ -175,7 +179,9 @@ def _predict(
     """Forms and positions of all reflections, the distinct line each belongs to, and where those are."""
     top_deg = float(lines.x_deg[-1]) + 0.5 * lines.resolution_deg
     low_deg = min(lines.first_deg, float(lines.x_deg[0]) - lines.resolution_deg)
-    q_of = [(2 * np.sin(np.deg2rad(max(x - zero, 0.0)) / 2) / lines.wavelength_A) ** 2 for x in (low_deg, top_deg)]
+    q_of = [
+        (2 * np.sin(np.deg2rad(max(x - zero, 0.0)) / 2) / lines.wavelength_A) ** 2 for x in (low_deg, top_deg)
+    ]
     hkl = _reflections(system, p, q_of[1] * 1.01)
     if hkl is None:
         return None
@@ -201,7 +207,10 @@ def _reflections(system: System, p: Array, q_top: float) -> npt.NDArray[np.int64
         return None
     low = -reach[0] if system.name == "monoclinic" else 0
     grid = np.stack(
-        np.meshgrid(np.arange(low, reach[0] + 1), np.arange(reach[1] + 1), np.arange(reach[2] + 1), indexing="ij"), -1
+        np.meshgrid(
+            np.arange(low, reach[0] + 1), np.arange(reach[1] + 1), np.arange(reach[2] + 1), indexing="ij"
+        ),
+        -1,
     ).reshape(-1, 3)
     h, k, ell = grid[:, 0], grid[:, 1], grid[:, 2]
     keep = (h != 0) | (k != 0) | (ell != 0)
@@ -241,6 +250,15 @@ def _design(form: Array, lines: Observed, use: npt.NDArray[np.bool_]) -> Array:
     return np.concatenate([form / lines.slope[use, None], np.ones((int(use.sum()), 1))], 1)
 
 
+def _determined(design: Array) -> bool:
+    """Whether the lines fix all parameters of the cell."""
+    length = np.linalg.norm(design, axis=0)
+    if not np.all(length > 0):
+        return False
+    unit = design / length
+    return bool(np.linalg.eigvalsh(unit.T @ unit)[0] > 1e-6)
+
+
 def _solve(design: Array, target: Array, sigma: Array, lines: Observed) -> tuple[Array, Array, float]:
     """Solution, covariance and log-determinant of the latter, with the prior of the zero shift."""
     weighted = design / sigma[:, None]
@@ -254,9 +272,12 @@ def _solve(design: Array, target: Array, sigma: Array, lines: Observed) -> tuple
 
 
 def _is_cell(system: System, p: Array) -> bool:
-    if not np.all(np.isfinite(p)) or np.any(p[:3] <= 1e-5):
+    axes = p[: min(system.free, 3)]
+    if not np.all(np.isfinite(p)) or np.any(axes <= _LENGTHS_A[1] ** -2):
         return False
-    return not (system.name == "monoclinic" and p[3] ** 2 >= 3.6 * p[0] * p[2])
+    if system.name == "monoclinic" and p[3] ** 2 >= 3.6 * p[0] * p[2]:
+        return False
+    return bool(cell_of(system, p)[:3].min() >= _LENGTHS_A[0])
 
 
 def _weigh(
@@ -287,9 +308,8 @@ def _weigh(
     shared = float(betaln(n + 1, seen - n + 1)) + _impurities(lines, use)
     log_evidence = float(logsumexp(np.array(likelihoods) + corrections)) + share + shared
     solution, covariance = spreads[best]
-    p, zero = solution[:-1], float(solution[-1])
-    if not _is_cell(system, p):
-        p = np.abs(p)
+    if _is_cell(system, solution[:-1]):
+        p, zero = solution[:-1], float(solution[-1])
     sigma_p = np.sqrt(np.maximum(np.diag(covariance)[:-1], 0.0))
     return Fitted(
         system, centring, p, sigma_p, cell_of(system, p), _cell_sigma(system, p, covariance[:-1, :-1]), zero,
@@ -309,7 +329,9 @@ def _log_prior(system: System, p: Array) -> float:
     """Log-density of the parameters: lengths log-uniform from 2 to 40 A, the monoclinic net reduced."""
     per_axis = np.log(2 * np.log(_LENGTHS_A[1] / _LENGTHS_A[0]))
     axes = min(system.free, 3)
-    value = -float(np.log(p[:axes]).sum()) - axes * float(per_axis) - float(np.log(len(CENTRINGS[system.name])))
+    value = (
+        -float(np.log(p[:axes]).sum()) - axes * float(per_axis) - float(np.log(len(CENTRINGS[system.name])))
+    )
     if system.name == "orthorhombic":
         value += float(np.log(6))
     if system.name == "monoclinic":

@@ -30,7 +30,16 @@ from streamproc.models.powder.peaks import PeakList
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["CALIBRATION", "Calibration", "Weighed", "hint_from", "index_lines", "index_peaks", "weigh"]
+__all__ = [
+    "CALIBRATION",
+    "Calibration",
+    "Weighed",
+    "hint_from",
+    "index_lines",
+    "index_peaks",
+    "weigh",
+    "weigh_peaks",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -100,16 +109,22 @@ def index_peaks(found: PeakList, wavelength_A: float, max_s: float = 20.0) -> St
     max_s : float
         Time allowed (s).
     """
+    lines, given = _lines_of(found, wavelength_A)
+    return _say(lines, given, max_s, CALIBRATION)
+
+
+def weigh_peaks(found: PeakList, wavelength_A: float, max_s: float) -> Weighed | None:
+    """Return the evidence behind :func:`index_peaks`; None where there are too few peaks."""
+    lines, given = _lines_of(found, wavelength_A)
+    return None if lines is None else weigh(lines, given, max_s)
+
+
+def _lines_of(found: PeakList, wavelength_A: float) -> tuple[Observed | None, int]:
     peaks = found.peaks
-    return index_lines(
-        [p.position_deg for p in peaks],
-        wavelength_A,
-        sigma_deg=[p.sigma_deg for p in peaks],
-        strength=[p.area for p in peaks],
-        fwhm_deg=_typical_width(found),
-        first_deg=found.first_deg,
-        max_s=max_s,
-    )
+    return _observed(
+        [p.position_deg for p in peaks], wavelength_A, [p.sigma_deg for p in peaks], [p.area for p in peaks],
+        _typical_width(found), found.first_deg,
+    )  # fmt: skip
 
 
 def _typical_width(found: PeakList) -> float:
@@ -162,6 +177,10 @@ def index_lines(
         When the lines are no lines (shapes, values that are not finite, angles outside 0 to 180 degrees).
     """
     lines, given = _observed(two_theta_deg, wavelength_A, sigma_deg, strength, fwhm_deg, first_deg)
+    return _say(lines, given, max_s, calibration)
+
+
+def _say(lines: Observed | None, given: int, max_s: float, calibration: Calibration) -> StructureHint:
     if lines is None:
         why = f"{given} lines, expected at least {LEAST_LINES}"
         return StructureHint({**{s.name: 0.0 for s in SYSTEMS}, NONE: 1.0}, (), why, (), 0, given)

@@ -317,7 +317,9 @@ def search_rank(
             if outside:
                 continue
             tried += 1
-            _match(code, p, q[first - 1] + tolerance[first - 1], step, near_at, bin_at, q, best, forms, seen, f)
+            _match(
+                code, p, q[first - 1] + tolerance[first - 1], step, near_at, bin_at, q, best, forms, seen, f
+            )
             if _count(best, first) < first - early:
                 continue
             if not _improve(first, p, q, tolerance, best, forms, again, scratch):
@@ -331,7 +333,9 @@ def search_rank(
                 continue
             if _volume(code, p) <= 0.0:
                 continue
-            lines = _match(code, p, q[n - 1] + tolerance[n - 1], step, line_at, bin_at, q, best, forms, seen, f)
+            lines = _match(
+                code, p, q[n - 1] + tolerance[n - 1], step, line_at, bin_at, q, best, forms, seen, f
+            )
             met = _count(best, n)
             if met < n - spare:
                 continue

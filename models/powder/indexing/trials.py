@@ -21,7 +21,7 @@ _MULTIPLICITY = {"cubic": 48, "hexagonal": 24, "tetragonal": 16, "orthorhombic":
 _LINES_PER_LINE = {"cubic": 14, "hexagonal": 8, "tetragonal": 8, "orthorhombic": 7, "monoclinic": 5}
 """Predicted lines (no centring) per observed line up to which a cell is of interest."""
 
-_AXIS_MAX_A = 45.0
+_AXIS_MAX_A = 40.0
 _VOLUME_MIN_A3 = 8.0
 
 
