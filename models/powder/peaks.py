@@ -13,13 +13,13 @@ from streamproc.models.powder.peakfit import Doublet, GroupFit, fit_group
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["Doublet", "Peak", "PeakList", "find_peaks"]
+__all__ = ["Doublet", "Peak", "PeakList", "detect_peaks", "find_peaks"]
 
 Array = npt.NDArray[np.float64]
 
 _FLOOR_LENGTH_DEG = 9.0
 _MODEL_ERROR = 0.04
-"""Relative error of a fitted profile (axial divergence, grains): what it leaves beside a strong peak is no peak."""
+"""Relative error of a fitted profile: what axial divergence leaves beside a strong peak is no peak."""
 
 _ROUNDS = 4
 _GROUP_FWHM = 3.0
@@ -128,22 +128,66 @@ def find_peaks(
     FrameFailed
         When the arrays are no pattern.
     """
+    ready = _prepared(two_theta_deg, intensity, variance, false_alarms)
+    peaks, model = _search(ready, beam, max_peaks)
+    left = ready.y - model
+    chi2 = float(np.mean(left**2 / (ready.noise + ready.gain * model)))
+    return PeakList(tuple(peaks), float(ready.x[0]), float(ready.x[-1]), ready.detector.threshold, chi2)
+
+
+def detect_peaks(
+    two_theta_deg: npt.ArrayLike,
+    intensity: npt.ArrayLike,
+    beam: Doublet,
+    variance: npt.ArrayLike | None = None,
+    *,
+    false_alarms: float = 0.05,
+) -> list[Candidate]:
+    """Say only where peaks stand out, without fitting them: the quick half of :func:`find_peaks`.
+
+    Parameters and errors are those of :func:`find_peaks`.
+
+    Returns
+    -------
+    list of Candidate
+        The most significant first.
+    """
+    ready = _prepared(two_theta_deg, intensity, variance, false_alarms)
+    return ready.detector.candidates(ready.x, ready.y, ready.noise, ready.gain, beam)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    """A pattern without its floor, the variance of what is no peak, variance per intensity, and the filters."""
+
+    x: Array
+    y: Array
+    noise: Array
+    gain: float
+    detector: Detector
+
+
+def _prepared(
+    two_theta_deg: npt.ArrayLike,
+    intensity: npt.ArrayLike,
+    variance: npt.ArrayLike | None,
+    false_alarms: float,
+) -> _Ready:
     x, y, noise = _checked(two_theta_deg, intensity, variance)
     step = float(np.median(np.diff(x)))
     length = _FLOOR_LENGTH_DEG / step
     if noise is None:
         constant, gain = estimate_noise(y)
-        floor = smooth_floor(y, constant + gain * np.maximum(uniform_filter1d(y, 15), gain), length)
+        rough = np.maximum(uniform_filter1d(y, 15), gain)
+        floor = smooth_floor(y, constant + gain * rough, length)
         noise = constant + gain * noise_level(y, floor, constant, gain)
     else:
         # a variance taken from the counts themselves is low where they are: that must not make peaks
         noise = uniform_filter1d(noise, 15, mode="nearest")
-        gain = float(np.median(noise)) / max(float(np.median(y)), 1e-300) if np.median(y) > 0 else 0.0
+        level = float(np.median(y))
+        gain = float(np.median(noise)) / level if level > 0 else 0.0
         floor = smooth_floor(y, noise, length)
-    detector = Detector(step, float(x[-1] - x[0]), false_alarms)
-    peaks, model = _search(x, y - floor, noise, gain, beam, detector, max_peaks)
-    chi2 = float(np.mean((y - floor - model) ** 2 / (noise + gain * model)))
-    return PeakList(tuple(peaks), float(x[0]), float(x[-1]), detector.threshold, chi2)
+    return _Ready(x, y - floor, noise, gain, Detector(step, float(x[-1] - x[0]), false_alarms))
 
 
 def _checked(
@@ -184,10 +228,9 @@ def _even(x: Array, y: Array, v: Array | None) -> tuple[Array, Array, Array | No
     return even, np.interp(even, x, y), None if v is None else np.interp(even, x, v)
 
 
-def _search(
-    x: Array, y: Array, noise: Array, gain: float, beam: Doublet, detector: Detector, most: int
-) -> tuple[list[Peak], Array]:
+def _search(ready: _Ready, beam: Doublet, most: int) -> tuple[list[Peak], Array]:
     """Detect, fit, and look again at what is left."""
+    x, y, noise, gain, detector = ready.x, ready.y, ready.noise, ready.gain, ready.detector
     found: list[Candidate] = []
     model = np.zeros_like(y)
     peaks: list[Peak] = []
