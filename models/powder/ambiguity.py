@@ -27,6 +27,9 @@ ALIKE = 0.08
 
 _STANDARD_TOLERANCE = 1e-3
 _POINTS = 2000
+_SAME_D = 3e-3
+"""Cells of one structure from two sources differ by less than this."""
+
 _SEEN = 0.02
 """Lines weaker than this share of the strongest do not count as seen."""
 
@@ -165,7 +168,7 @@ def _duplicates(phases: Sequence[Phase]) -> list[Ambiguity]:
     prints = {p.label: _fingerprint(p.structure) for p in phases}
     for one, two in combinations(prints, 2):
         (counts1, cell1), (counts2, cell2) = prints[one], prints[two]
-        if counts1.keys() != counts2.keys() or not np.allclose(cell1, cell2, rtol=2e-3):
+        if counts1.keys() != counts2.keys() or not np.allclose(cell1, cell2, rtol=_SAME_D):
             continue
         if all(abs(counts1[e] - counts2[e]) < 0.02 * counts1[e] for e in counts1):
             a, b = (next(p.structure for p in phases if p.label == label) for label in (one, two))
@@ -176,14 +179,17 @@ def _duplicates(phases: Sequence[Phase]) -> list[Ambiguity]:
 
 
 def _same_pattern(one: Structure, two: Structure) -> bool:
-    """Whether the strong reflections of two structures of one cell have the same spacings and intensities."""
+    """Whether the strong reflections of two structures have the same spacings and intensities."""
     tables = [table_of(s, 1.0, 1.2) for s in (one, two)]
-    ends = []
-    for table in tables:
-        power = table.multiplicity * table.f2
-        bins = np.histogram(np.log(table.d_A), np.log(np.geomspace(1.2, 60, 300)), weights=power)[0]
-        ends.append(np.cumsum(bins) / power.sum())
-    return bool(np.abs(ends[0] - ends[1]).max() < 0.03)
+    powers = [t.multiplicity * t.f2 / t.volume_A3**2 for t in tables]
+    spacings = [t.d_A for t in tables]
+    strongest = powers[0].max()
+    for d in np.concatenate([d_A[p > 0.02 * p.max()] for d_A, p in zip(spacings, powers, strict=True)]):
+        here = [p[np.abs(d_A / d - 1) < _SAME_D].sum() for d_A, p in zip(spacings, powers, strict=True)]
+        # displacement parameters of two refinements of one crystal differ by this much
+        if abs(here[0] - here[1]) > 0.05 * strongest + 0.15 * max(here):
+            return False
+    return True
 
 
 def _fingerprint(structure: Structure) -> tuple[dict[str, float], Array]:

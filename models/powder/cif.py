@@ -300,12 +300,13 @@ def _formula(block: Block, atoms: list[Atom], content: Content) -> tuple[str, st
         element = atoms[owner].site.element
         counts[element] = counts.get(element, 0.0) + float(occupancy)
     whole = [round(n) for n in counts.values() if abs(n - round(n)) < 1e-3 and round(n)]
-    unit = float(np.gcd.reduce(whole)) if whole else min(counts.values())
+    if len(whole) == len(counts):
+        unit = float(np.gcd.reduce(whole))
+    else:
+        unit = float(np.gcd.reduce(np.bincount(content.owner)))
     given = block.value("_cell_formula_units_z")
     stated = number(given.text) if given else None
-    if stated and all(
-        abs(n / stated - round(n / stated)) < 1e-3 and n / stated > 0.5 for n in counts.values()
-    ):
+    if stated and stated > 0 and all(abs(n / stated - round(n / stated)) < 1e-3 for n in whole):
         unit = stated  # keeps Li2O2 apart from LiO
     order = sorted(counts, key=lambda e: _NON_METALS.index(e) + 1 if e in _NON_METALS else 0)
     texts = [(e, f"{counts[e] / unit:.3f}".rstrip("0").rstrip(".")) for e in order]

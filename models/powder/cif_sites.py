@@ -51,6 +51,8 @@ _NON_METALS = frozenset(
     ]
 )
 _LARGEST_B_A2 = 25.0
+_VACANCIES = frozenset(["va", "vac", "vc", "vacancy"])
+_WATER = frozenset(["ow", "oh", "hw", "oa", "ob", "oc"])
 _XYZ = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
 
 
@@ -146,16 +148,20 @@ def _element(symbol: str) -> str | None:
 
 
 def _pick(letters: str, formula: dict[str, float]) -> str | None:
-    """Element at the start of a symbol or label; the formula decides where two readings are possible."""
+    """Element at the start of a symbol or label; the formula decides where two readings are possible.
+
+    A second letter in lower case that makes no element is only passed over for names of water and where the
+    formula holds the element of the first: "Va" is a vacancy, not vanadium.
+    """
+    if letters.lower() in _VACANCIES:
+        return None
     two, one = _element(letters[:2]) if len(letters) > 1 else None, _element(letters[:1])
     if two and one and formula:
-        if two in formula:
-            return two
-        if one in formula:
-            return one
-    if two and one and len(letters) > 1 and letters[1].isupper() and not formula:
-        return two if letters[1:2].islower() or len(letters) == 2 else one
-    return two or one
+        return next((e for e in (two, one) if e in formula), two)
+    if two:
+        return two
+    plain = len(letters) == 1 or letters[1].isupper() or letters.lower() in _WATER
+    return one if plain or one in formula else None
 
 
 class _Reader:
