@@ -184,7 +184,9 @@ def _same_pattern(one: Structure, two: Structure) -> bool:
     powers = [t.multiplicity * t.f2 / t.volume_A3**2 for t in tables]
     spacings = [t.d_A for t in tables]
     strongest = powers[0].max()
-    for d in np.concatenate([d_A[p > 0.02 * p.max()] for d_A, p in zip(spacings, powers, strict=True)]):
+    # the last lines before the end may be those of one cell only
+    seen = [d_A[(p > 0.02 * p.max()) & (d_A > 1.22)] for d_A, p in zip(spacings, powers, strict=True)]
+    for d in np.concatenate(seen):
         here = [p[np.abs(d_A / d - 1) < _SAME_D].sum() for d_A, p in zip(spacings, powers, strict=True)]
         # displacement parameters of two refinements of one crystal differ by this much
         if abs(here[0] - here[1]) > 0.05 * strongest + 0.15 * max(here):
