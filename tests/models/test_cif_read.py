@@ -343,6 +343,67 @@ def test_several_blocks_give_several_phases_with_labels_of_their_own(tmp_path: P
     assert [p.structure.name for p in read_cifs([tmp_path / "a-1.cif"])] == ["TiO2_136"]
 
 
+def test_two_halves_of_an_atom_beside_a_mirror_stay_two_and_a_rounded_whole_one_is_one(
+    tmp_path: Path,
+) -> None:
+    half = read(tmp_path, RUTILE.replace(OXYGEN, "O1 O 0.3053 0.3053 0.012 0.5 0.0053"))
+    assert half.formula == "TiO2" and "split" in kinds(half)
+    whole = read(tmp_path, RUTILE.replace(OXYGEN, "O1 O 0.3053 0.3053 0.012 1 0.0053"))
+    assert whole.formula == "TiO2" and "split" not in kinds(whole)
+    assert whole.structure.sites[1].z == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_refined_occupancy_just_above_one_is_one(tmp_path: Path) -> None:
+    assert (
+        read(tmp_path, RUTILE.replace("0 1.0 0.0053", "0 1.02(1) 0.0053")).structure.sites[1].occupancy == 1.0
+    )
+
+
+def test_multiplicities_and_density_that_the_symmetry_contradicts_are_said(tmp_path: Path) -> None:
+    text = RUTILE.replace("_atom_site_U_iso_or_equiv", "_atom_site_symmetry_multiplicity").replace(
+        "0.0055", "2"
+    )
+    assert "multiplicity" not in kinds(read(tmp_path, text.replace("1.0 0.0053", "1.0 4")))
+    wrong = read(tmp_path, text.replace("1.0 0.0053", "1.0 8"))
+    assert "O1: multiplicity 8 in the file, 4 by symmetry (line 21)" in [str(n) for n in wrong.notes]
+    dense = read(tmp_path, RUTILE.replace("_cell_volume 62.43", "_exptl_crystal_density_diffrn 5.25"))
+    assert "density" in kinds(dense)
+
+
+def test_a_triclinic_file_says_what_symmetry_it_nearly_has(tmp_path: Path) -> None:
+    pytest.importorskip("spglib", reason="finding symmetry needs spglib (extra train)")
+    lines_of_file = cif_of("halite", hide=True).splitlines()
+    rng = np.random.default_rng(4)
+    for i, line in enumerate(lines_of_file):
+        words = line.split()
+        if len(words) == 6 and not line.startswith("'"):
+            words[2:5] = [f"{float(v) + 0.0025 * rng.standard_normal():.5f}" for v in words[2:5]]
+            lines_of_file[i] = " ".join(words)
+    phase = read(tmp_path, "\n".join([*lines_of_file, ""]))
+    assert phase.number < 225
+    assert any("have the symmetry of F m -3 m (number 225)" in n.text for n in phase.notes)
+
+
+@pytest.mark.parametrize("symbol", ["R -3 c", "R -3 c R", "R-3c:R", "R -3 c :R"])
+def test_a_rhombohedral_cell_with_a_symbol_alone_is_understood(symbol: str, tmp_path: Path) -> None:
+    pytest.importorskip("spglib", reason="unusual settings need spglib (extra train)")
+    material = structures()["calcite"]
+    text = cif_of("calcite", axes="2/3*x-1/3*y-1/3*z,1/3*x+1/3*y-2/3*z,1/3*x+1/3*y+1/3*z")
+    start, stop = text.index("loop_"), text.index("loop_", text.index("loop_") + 5)
+    text = text[:start] + f"_symmetry_space_group_name_H-M '{symbol}'\n" + text[stop:]
+    phase = read(tmp_path, text)
+    assert_same_powder(table_of(phase.structure, CU), table_of(material, CU))
+
+
+def test_old_suffixes_of_the_origin_are_understood(tmp_path: Path) -> None:
+    text = cif_of("magnetite")
+    start, stop = text.index("loop_"), text.index("loop_", text.index("loop_") + 5)
+    for symbol in ("F d -3 m Z", "Fd-3mZ", "F d -3 m :2"):
+        named = text[:start] + f"_symmetry_space_group_name_H-M '{symbol}'\n" + text[stop:]
+        phase = read(tmp_path, named)
+        assert phase.structure.space_group == "F d -3 m:2" and phase.formula == "Fe3O4"
+
+
 def test_peroxide_and_monoxide_have_labels_of_their_own_where_z_is_given(tmp_path: Path) -> None:
     text = RUTILE.replace("Ti1 Ti4+", "Li1 Li+").replace("'O2 Ti'", "'Li O2'").replace("Z 2", "Z 1")
     assert read(tmp_path, text).formula == "Li2O4"

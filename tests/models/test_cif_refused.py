@@ -116,12 +116,19 @@ REFUSED = {
     ),
     "atoms too close": (RUTILE + "N1 N 0.06 0.0 0 1 0.01\n", "0.28 angstrom apart", "N1"),
     "own image too close": (
-        changed((OX, "O1 O2- 0.3053 0.2453 0 1 0.005")), "own symmetry image are 0.39", "O1",
+        changed((OX, "O1 O2- 0.3053 0.2453 0 1 0.005")), "O1 and its symmetry image are 0.39", "O1",
     ),
     "density absurd": (
         changed(("2.9587(1)", "290.587"), ("_cell_volume 62.43\n", ""), (OX + "\n", "")),
         "density of 0.0", None,
     ),
+    "two elements in one type": (
+        changed(("Ti1 Ti4+", "Ti1 Ti/Sn")),
+        "'Ti/Sn' is not one element", "Ti/Sn",
+    ),
+    "two elements run together": (changed(("Ti1 Ti4+", "Ti1 TiSn")), "'TiSn' is not one element", "TiSn"),
+    "symbol and number contradict": (changed(("IT_number 136", "IT_number 137")),
+        "'P 42/m n m' is space group 136, but the file gives number 137", "137"),
     "symbol unknown": (changed(("'P 42/m n m'", "'Q 42/z'"), ("_space_group_IT_number 136\n", "")), "'Q 42/z' is not known", "Q 42/z"),
     "no symmetry": (changed((SYMBOL, "")), "no symmetry: neither operations", None),
     "operation garbled": (changed((SYMBOL, OPERATIONS.replace("-x,-y,z\n", "-x,-w,z\n", 1))), "'-x,-w,z' is not understood", "-w"),
@@ -197,7 +204,12 @@ def test_an_element_without_dispersion_is_refused_when_its_pattern_is_wanted(tmp
 
 
 def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
-    for content, said in ((b"", "is empty"), (b"\x00\x01\x02data", "zero bytes"), (b"   \n", "is empty")):
+    for content, said in (
+        (b"", "is empty"),
+        (b"\x00\x01\x02data", "zero bytes"),
+        (b"   \n", "is empty"),
+        (b"\x1f\x8b\x08", "unpack"),
+    ):
         with pytest.raises(ConfigurationError, match=said):
             read_cif(write(tmp_path, content))
     with pytest.raises(ConfigurationError, match="cannot be read"):
