@@ -175,16 +175,16 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     print(
-        f"{'structure':<32}{'system':<14}{'lines':>6}"
-        f"{'Dans_Diffraction':>18}{'gemmi':>10}{'position/deg':>14}"
+        f"{'structure':<32}{'system':<14}{'lines':>6}{'Dans_Diffraction':>18}{'gemmi':>10}{'position/deg':>14}"
+        f"{'structure':<32}{'system':<14}{'lines':>6}{'Dans_Diffraction':>18}{'gemmi':>10}{'position/deg':>14}"
     )
     rows = compare()
     for name, system, n, dans, own, place in rows:
         print(f"{name:<32}{system:<14}{n:>6}{dans:>18.1e}{own:>10.1e}{place:>14.1e}")
     worst = [max(row[i] for row in rows) for i in (3, 4, 5)]
     print(
-        f"largest difference of an intensity {max(worst[:2]):.1e} (relative), "
-        f"of a position {worst[2]:.1e} degrees"
+        f"largest difference of an intensity {max(worst[:2]):.1e} (relative), of a position {worst[2]:.1e} "
+        "degrees"
     )
     if arguments.cif:
         begin = time.perf_counter()

@@ -88,8 +88,7 @@ def read_cif(path: Path, block: str | None = None) -> CifPhase:
         names = ", ".join(p.block for p in phases)
         raise ConfigurationError(
             f"{path}: holds {len(phases)} structures (data blocks {names}); say which one, or read all "
-            "of them "
-            "with read_cifs"
+            "of them with read_cifs"
         )
     return phases[0]
 

@@ -68,10 +68,8 @@ def symmetrised_cell(block: Block, cell: tuple[float, ...], symmetry: Symmetry) 
         wanted = ", ".join(f"{v:.5g}" for v in cell_of_metric(moved.mean(axis=0)))
         raise block.error(
             f"cell {', '.join(f'{v:g}' for v in cell)} does not have the symmetry of {symmetry.symbol} "
-            "(number "
-            f"{symmetry.number}): the operation {worst} does not map it onto itself, one like {wanted} "
-            "would be "
-            "expected; correct the cell or the space group",
+            f"(number {symmetry.number}): the operation {worst} does not map it onto itself, one like "
+            f"{wanted} would be expected; correct the cell or the space group",
             line and line.line, "_cell_length_a",
         )  # fmt: skip
     if off.max() < 1e-9:

@@ -120,15 +120,13 @@ def _overfilled(block: Block, one: Atom, two: Atom, total: float) -> Exception:
     elif one.site.element == two.site.element:
         hint = (
             "the same atom is listed twice, or the file lists the atoms of the whole cell and symmetry "
-            "operations "
-            "besides; delete one of them"
+            "operations besides; delete one of them"
         )
     else:
         hint = "give occupancies whose sum is at most 1"
     return block.error(
         f"atoms {one.label} and {two.label} share one position and fill it {total:g} times, at most 1 "
-        "is possible; "
-        f"{hint}", two.line,
+        f"is possible; {hint}", two.line,
     )  # fmt: skip
 
 
@@ -164,8 +162,7 @@ def content_notes(
     if not low <= density <= high:
         raise block.error(
             f"cell and atoms make a density of {density:.3g} g/cm3, {low:g} to {high:g} is possible; "
-            "check the cell "
-            "(angstrom), the atoms and the symmetry"
+            "check the cell (angstrom), the atoms and the symmetry"
         )
     notes = [*formula_notes(block, counts, formula), *_multiplicity_notes(block, atoms, content)]
     stated = block.value("_exptl_crystal_density_diffrn")

@@ -204,8 +204,8 @@ def _syntax_error(path: Path, message: str) -> ConfigurationError:
     at = f"{path.name} line {line}" if line else path.name
     return ConfigurationError(
         f"{at}{f', {block}' if block else ''}: {what.strip() or 'not understood'}; this is not the "
-        "syntax of a "
-        "CIF 1.1 file (quotes, text fields and loops must be closed, and every tag be given once)"
+        "syntax of a CIF 1.1 file (quotes, text fields and loops must be closed, and every tag be given "
+        "once)"
     )
 
 

@@ -120,8 +120,8 @@ def _require_group(block: Block, column: Column, operations: list[Any]) -> None:
         first, second = (operations[i] for i in divmod(missing, len(operations)))
         raise block.error(
             f"the {len(operations)} symmetry operations form no group: {first.triplet()} after "
-            f"{second.triplet()} "
-            f"gives {(first * second).wrap().triplet()}, which is not listed; a line is missing or wrong",
+            f"{second.triplet()} gives {(first * second).wrap().triplet()}, which is not listed; a line is "
+            "missing or wrong",
             line, column.tag,
         )  # fmt: skip
 

@@ -82,8 +82,8 @@ def _no_coordinates(block: Block) -> Exception:
     if cartesian is not None:
         return block.error(
             "atoms have Cartesian coordinates only, fractional ones (_atom_site_fract_x, _y, _z) are "
-            "expected; "
-            "convert the file, macromolecular ones are not meant for powder patterns", cartesian.line,
+            "expected; convert the file, macromolecular ones are not meant for powder "
+            "patterns", cartesian.line,
             cartesian.tag,
         )  # fmt: skip
     absent = ", ".join(tag for tag in _XYZ if block.column(tag) is None)
@@ -183,8 +183,7 @@ class _Reader:
             at = self._block.line_of(column, row) if column else line
             raise self._block.error(
                 f"atom {label}: {text!r} begins with no chemical element; correct it, or delete the "
-                "line where "
-                "it is a vacancy or a dummy", at, column.tag if column else None,
+                "line where it is a vacancy or a dummy", at, column.tag if column else None,
             )  # fmt: skip
         if name == "type_symbol" and not _TYPE.fullmatch(text):
             column = self._columns[name]

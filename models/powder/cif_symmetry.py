@@ -53,13 +53,12 @@ def read_symmetry(block: Block, cell: tuple[float, ...]) -> tuple[list[Symmetry]
         if symbol is not None:
             raise block.error(
                 f"space group {symbol.text!r} is not known; write the symbol as in International "
-                "Tables, with "
-                "spaces ('P 21/c', 'R -3 c:H'), or give the symmetry operations", symbol.line, symbol.tag,
+                "Tables, with spaces ('P 21/c', 'R -3 c:H'), or give the symmetry "
+                "operations", symbol.line, symbol.tag,
             )  # fmt: skip
         raise block.error(
             "no symmetry: neither operations (_space_group_symop_operation_xyz) nor a space group "
-            "symbol; give "
-            "one, 'P 1' if all atoms of the cell are listed"
+            "symbol; give one, 'P 1' if all atoms of the cell are listed"
         )
     return _from_symbol(group, symbol)
 
@@ -108,8 +107,8 @@ def _from_operations(
         other = gemmi.find_spacegroup_by_number(true)
         raise block.error(
             f"the {len(found)} symmetry operations are those of {other.hm} (number {true}), but the "
-            "file names "
-            f"{symbol.text!r} (number {group.number}); delete the wrong one", symbol.line, symbol.tag,
+            f"file names {symbol.text!r} (number {group.number}); delete the wrong "
+            "one", symbol.line, symbol.tag,
         )  # fmt: skip
     notes = []
     if group is None and symbol is not None:
