@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 import numpy as np
-from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.fit import QuickFitter
 
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
@@ -28,7 +28,7 @@ def main() -> None:
     with np.load(model.path.with_name("golden.npz")) as golden:
         x = np.ascontiguousarray(np.resize(golden["x"], (32, golden["x"].shape[1])), np.float32)
     axis = model.card.axis
-    fitter = ClassicalFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
+    fitter = QuickFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
     rivals: dict[str, tuple[Callable[[], object], int]] = {
         "batch 1": (lambda: model.run(x[:1]), 1),
         "batch 8": (lambda: model.run(x[:8]), 8),

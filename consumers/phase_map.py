@@ -12,10 +12,12 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+from streamproc.consumers._unsupervised import UnsupervisedPhaseMap
 from streamproc.models.phase_map.interpret import Answer, interpret
 from streamproc.models.phase_qpa.example import example_run
-from streamproc.models.powder.classical import ClassicalFit, ClassicalFitter
+from streamproc.models.powder.fit import CrossCheck, QuickFitter
 from streamproc.models.powder.pattern import prepare
+from streamproc.models.unmixing.settings import UnmixingSettings
 
 from streamproc.analysis import (
     Estimate,
@@ -41,6 +43,7 @@ from streamproc.runs import Run
 __all__ = ["ANALYSIS", "PhaseMap", "PhaseMapSettings"]
 
 _FILES = {"poni", "mask", "dark", "flat", "hot_pixels"}
+_OTHER_MODE = {"unsupervised", "unmixing", "map_keys", "series_key"}
 
 
 class PhaseMapSettings(BaseModel):
@@ -71,6 +74,18 @@ class PhaseMapSettings(BaseModel):
     publish_pattern: bool = Field(False, description="Publish the prepared pattern with each answer.")
     reduction: ReductionSettings = Field(
         default_factory=ReductionSettings, description="How detector images become patterns."
+    )
+    unsupervised: bool = Field(
+        False, description="No model and no references: components are found in the patterns themselves."
+    )
+    unmixing: UnmixingSettings = Field(
+        default_factory=UnmixingSettings, description="How, with unsupervised = true."
+    )
+    map_keys: tuple[str, ...] = Field(
+        (), description="Readings that the map is keyed by, at most 3; unset: the motors of the plan."
+    )
+    series_key: str | None = Field(
+        None, description="Reading that change points are sought over; unset: the motor, if there is but one."
     )
 
 
@@ -105,15 +120,18 @@ class PhaseMap:
         self.settings, self.model, self.calibration = settings, model, calibration
         card = model.card
         axis = card.axis
-        self.fitter = ClassicalFitter(card.reference, card.labels, axis.start, axis.stop, axis.n)
+        self.fitter = QuickFitter(card.reference, card.labels, axis.start, axis.stop, axis.n)
+        self.fitter.warm_up()
         self.plan: AzimuthalPlan | None = None
         if calibration.geometry is not None:
             self.plan = calibration.plan()
             self.plan.warm_up()
 
     @classmethod
-    def load(cls, settings: PhaseMapSettings, context: LoadContext) -> Self:
+    def load(cls, settings: PhaseMapSettings, context: LoadContext) -> Self | UnsupervisedPhaseMap:  # type: ignore[override]
         """Load model and calibration; what is missing is said here."""
+        if settings.unsupervised:
+            return UnsupervisedPhaseMap.load(settings, context)
         reduction = settings.reduction
         if settings.axis_key is None and reduction.poni is None and not reduction.from_run.calibration_md:
             raise ConfigurationError(
@@ -248,7 +266,9 @@ class PhaseMap:
         }
 
     def _provenance(self, plan: AzimuthalPlan | None) -> Provenance:
-        dumped = self.settings.model_dump(mode="json", exclude={"base_dir", "model", "publish_pattern"})
+        dumped = self.settings.model_dump(
+            mode="json", exclude={"base_dir", "model", "publish_pattern", *_OTHER_MODE}
+        )
         # Files count by their content (in the calibration's hash), not by where they lie.
         dumped["reduction"] = {k: v for k, v in dumped["reduction"].items() if k not in _FILES}
         text = json.dumps(dumped, sort_keys=True)
@@ -372,7 +392,7 @@ class PhaseMapRun:
             raise FrameFailed(f"pattern of shape {intensity.shape} with an axis of shape {axis.shape}")
         return _Pattern(axis, self._settings.axis_kind, intensity, self._settings.wavelength_A)
 
-    def _cross_check(self, frame: Frame, x: npt.NDArray[np.float32]) -> ClassicalFit | None:
+    def _cross_check(self, frame: Frame, x: npt.NDArray[np.float32]) -> CrossCheck | None:
         if (frame.seq_num - 1) % self._settings.cross_check_every:
             return None
         return self._analysis.fitter.fit(x)
@@ -384,7 +404,7 @@ class PhaseMapRun:
         x: npt.NDArray[np.float32],
         coverage: float,
         answer: Answer,
-        fit: ClassicalFit | None,
+        fit: CrossCheck | None,
     ) -> FrameResult:
         reasons = (*_wavelength_doubt(pattern, self._model.card), *answer.reasons)
         in_domain = answer.in_domain and not _wavelength_doubt(pattern, self._model.card)
@@ -431,4 +451,5 @@ def _wavelength_doubt(pattern: _Pattern, card: ModelCard) -> tuple[str, ...]:
     return (f"wavelength {pattern.wavelength_A:.4f} A, model trained for {expected:.4f} A",)
 
 
+UnsupervisedPhaseMap.Settings = PhaseMapSettings
 ANALYSIS = PhaseMap

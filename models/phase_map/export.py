@@ -2,52 +2,86 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from streamproc.models.phase_map.network import QUANTITIES, Ensemble
+from streamproc.models.phase_map.network import Ensemble, Layout
 
 from streamproc.inference.card import OutputHead
 
-__all__ = ["OPSET", "OUTPUTS", "to_onnx"]
+__all__ = ["OPSET", "Statistics", "output_heads", "to_onnx"]
 
 OPSET = 18
 
-OUTPUTS = (
-    OutputHead(
-        name="fractions", shape=(4,), meaning="weight fractions among the known phases, sum 1", units="1"
-    ),
-    OutputHead(
-        name="scale",
-        shape=(QUANTITIES,),
-        meaning="Laplace scale of each fraction, of unknown and of amorphous (aleatoric)",
-        units="1",
-    ),
-    OutputHead(
-        name="spread",
-        shape=(QUANTITIES,),
-        meaning="standard deviation between ensemble members, same order (epistemic)",
-        units="1",
-    ),
-    OutputHead(
-        name="unknown", shape=(), meaning="share of unknown material in the crystalline intensity", units="1"
-    ),
-    OutputHead(
-        name="amorphous",
-        shape=(),
-        meaning="weight share of glass (silica equivalent) in glass and known phases",
-        units="1",
-    ),
-    OutputHead(
-        name="distance",
-        shape=(),
-        meaning="Mahalanobis distance of the features from training patterns over sqrt(dimensions)",
-        units="1",
-    ),
-)
-"""The graph's outputs, batch first."""
+def output_heads(phases: int) -> tuple[OutputHead, ...]:
+    """Return the graph's outputs for a number of phases, batch first."""
+    p = phases
+    return (
+        OutputHead(
+            name="fractions", shape=(p,), meaning="weight fractions among the known phases, sum 1", units="1"
+        ),
+        OutputHead(
+            name="scale",
+            shape=(p + 2,),
+            meaning="Laplace scale of each fraction, of unknown and of amorphous (aleatoric)",
+            units="1",
+        ),
+        OutputHead(
+            name="spread",
+            shape=(p + 2,),
+            meaning="standard deviation between ensemble members, same order (epistemic)",
+            units="1",
+        ),
+        OutputHead(
+            name="unknown", shape=(), meaning="share of unknown material in the crystalline intensity", units="1"
+        ),
+        OutputHead(
+            name="amorphous",
+            shape=(),
+            meaning="weight share of glass (silica equivalent) in glass and known phases",
+            units="1",
+        ),
+        OutputHead(name="presence", shape=(p,), meaning="probability that the phase is there", units="1"),
+        OutputHead(
+            name="state",
+            shape=(3, p),
+            meaning="linear lattice strain, ln(crystallite size / nm), ln(March-Dollase r) of each phase",
+            units="1",
+        ),
+        OutputHead(name="state_scale", shape=(3, p), meaning="Laplace scale of each state (aleatoric)", units="1"),
+        OutputHead(
+            name="state_spread", shape=(3, p), meaning="standard deviation of each state between members", units="1"
+        ),
+        OutputHead(
+            name="distance",
+            shape=(),
+            meaning="Mahalanobis distance of the features from training patterns over sqrt(dimensions)",
+            units="1",
+        ),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """What the graph needs besides the weights.
+
+    Attributes
+    ----------
+    centre : ndarray of float32, shape (members * features,)
+        Mean of the features over patterns the model is meant for.
+    whiten : ndarray of float32, shape (members * features, r)
+        Matrix that gives the centred features unit covariance.
+    state_mean, state_span : ndarray of float32, shape (3, p)
+        Mean and standard deviation of each phase's states in the training library.
+    """
+
+    centre: npt.NDArray[np.float32]
+    whiten: npt.NDArray[np.float32]
+    state_mean: npt.NDArray[np.float32]
+    state_span: npt.NDArray[np.float32]
 
 
 class _Graph:
@@ -86,17 +120,15 @@ class _Graph:
         return self.node("Slice", [value, *ends], output)
 
 
-def to_onnx(ensemble: Ensemble, centre: npt.NDArray[np.float32], whiten: npt.NDArray[np.float32]) -> bytes:
+def to_onnx(ensemble: Ensemble, statistics: Statistics) -> bytes:
     """Build the model file, without its card.
 
     Parameters
     ----------
     ensemble : Ensemble
         Trained members.
-    centre : ndarray of float32, shape (members * features,)
-        Mean of the features over training patterns.
-    whiten : ndarray of float32, shape (members * features, r)
-        Matrix that gives the centred features unit covariance.
+    statistics : Statistics
+        Features of usual patterns and spans of the states.
 
     Returns
     -------
@@ -108,12 +140,16 @@ def to_onnx(ensemble: Ensemble, centre: npt.NDArray[np.float32], whiten: npt.NDA
     graph = _Graph()
     points = ensemble.first.in_features
     heads, features = _trunk(graph, ensemble)
-    _outputs(graph, heads, ensemble.members)
-    _distance(graph, features, centre, whiten)
+    _outputs(graph, heads, ensemble.members, ensemble.layout)
+    _states(graph, heads, ensemble.members, ensemble.layout, statistics)
+    _distance(graph, features, statistics.centre, statistics.whiten)
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", points])]
-    outputs = [helper.make_tensor_value_info(o.name, TensorProto.FLOAT, ["batch", *o.shape]) for o in OUTPUTS]
+    outputs = [
+        helper.make_tensor_value_info(o.name, TensorProto.FLOAT, ["batch", *o.shape])
+        for o in output_heads(ensemble.layout.phases)
+    ]
     model = helper.make_model(
-        helper.make_graph(graph.nodes, "phase_qpa", inputs, outputs, graph.tensors),
+        helper.make_graph(graph.nodes, "phase_map", inputs, outputs, graph.tensors),
         opset_imports=[helper.make_opsetid("", OPSET)],
         producer_name="streamproc",
         ir_version=9,
@@ -148,28 +184,63 @@ def _trunk(graph: _Graph, ensemble: Ensemble) -> tuple[str, str]:
     return graph.cut(y, 0, -1, "heads", axis=1), features
 
 
-def _outputs(graph: _Graph, heads: str, members: int) -> None:
-    """Values between 0 and 1, their means and spreads over members, mean scales."""
-    phases = graph.node("Softmax", [graph.cut(heads, 0, 4, "logits")], "phases", axis=-1)
-    others = graph.node("Sigmoid", [graph.cut(heads, 4, 6, "gates")], "others")
-    values = graph.node("Concat", [phases, others], "values", axis=-1)
-    over = graph.constant("members_axis", np.array([0]))
-    mean = graph.node("ReduceMean", [values, over], "mean", keepdims=0)
-    deviation = graph.node("Sub", [values, mean], "deviation")
-    square = graph.node("Mul", [deviation, deviation], "square")
-    variance = graph.node("ReduceMean", [square, over], "variance", keepdims=0)
-    correction = graph.constant("bessel", np.array(members / max(1, members - 1), np.float32))
-    graph.node("Sqrt", [graph.node("Mul", [variance, correction], "unbiased")], "spread")
-    low, high = (
-        graph.constant("log_low", np.array(-6.5, np.float32)),
-        graph.constant("log_high", np.array(0.5, np.float32)),
-    )
-    logs = graph.node("Clip", [graph.cut(heads, 6, 12, "log_scale"), low, high], "log_scale_clipped")
-    graph.node("ReduceMean", [graph.node("Exp", [logs], "scales"), over], "scale", keepdims=0)
-    graph.cut(mean, 0, 4, "fractions")
+def _over_members(graph: _Graph, values: str, members: int, mean: str, spread: str) -> None:
+    """Mean and unbiased standard deviation over members (the first axis)."""
+    over = graph.constant(f"{mean}_axis", np.array([0]))
+    graph.node("ReduceMean", [values, over], mean, keepdims=0)
+    deviation = graph.node("Sub", [values, mean], f"{mean}_deviation")
+    square = graph.node("Mul", [deviation, deviation], f"{mean}_square")
+    variance = graph.node("ReduceMean", [square, over], f"{mean}_variance", keepdims=0)
+    correction = graph.constant(f"{mean}_bessel", np.array(members / max(1, members - 1), np.float32))
+    graph.node("Sqrt", [graph.node("Mul", [variance, correction], f"{mean}_unbiased")], spread)
+
+
+def _scales(graph: _Graph, heads: str, where: slice, output: str) -> str:
+    """Mean over members of the exponential of clipped log-scales."""
+    low = graph.constant(f"{output}_low", np.array(-6.5, np.float32))
+    high = graph.constant(f"{output}_high", np.array(0.5, np.float32))
+    raw = graph.cut(heads, where.start, where.stop, f"{output}_log")
+    clipped = graph.node("Clip", [raw, low, high], f"{output}_clipped")
+    over = graph.constant(f"{output}_axis", np.array([0]))
+    return graph.node("ReduceMean", [graph.node("Exp", [clipped], f"{output}_all"), over], output, keepdims=0)
+
+
+def _outputs(graph: _Graph, heads: str, members: int, layout: Layout) -> None:
+    """Values between 0 and 1, their means and spreads over members, mean scales, presence."""
+    p = layout.phases
+    phases = graph.node("Softmax", [graph.cut(heads, 0, p, "logits")], "phases", axis=-1)
+    gates = graph.cut(heads, layout.gates.start, layout.gates.stop, "gates")
+    values = graph.node("Concat", [phases, graph.node("Sigmoid", [gates], "others")], "values", axis=-1)
+    _over_members(graph, values, members, "mean", "spread")
+    _scales(graph, heads, layout.log_scale, "scale")
+    graph.cut("mean", 0, p, "fractions")
     one = graph.constant("squeeze_axis", np.array([1]))
-    graph.node("Squeeze", [graph.cut(mean, 4, 5, "unknown_column"), one], "unknown")
-    graph.node("Squeeze", [graph.cut(mean, 5, 6, "amorphous_column"), one], "amorphous")
+    graph.node("Squeeze", [graph.cut("mean", p, p + 1, "unknown_column"), one], "unknown")
+    graph.node("Squeeze", [graph.cut("mean", p + 1, p + 2, "amorphous_column"), one], "amorphous")
+    logits = graph.cut(heads, layout.presence.start, layout.presence.stop, "presence_logits")
+    over = graph.constant("presence_axis", np.array([0]))
+    graph.node("ReduceMean", [graph.node("Sigmoid", [logits], "presences"), over], "presence", keepdims=0)
+
+
+def _states(graph: _Graph, heads: str, members: int, layout: Layout, statistics: Statistics) -> None:
+    """Strain, size and texture in their own units, shape (b, 3, p)."""
+    p = layout.phases
+    span = graph.constant("state_span", statistics.state_span.reshape(3, p))
+    mean = graph.constant("state_mean", statistics.state_mean.reshape(3, p))
+    shape = graph.constant("state_shape", np.array([0, 3, p]))
+    values = graph.cut(heads, layout.states.start, layout.states.stop, "state_all")
+    _over_members(graph, values, members, "state_flat", "state_spread_flat")
+    _scales(graph, heads, layout.state_log_scale, "state_scale_flat")
+    for flat, output in (
+        ("state_flat", "state_unit"),
+        ("state_spread_flat", "state_spread_unit"),
+        ("state_scale_flat", "state_scale_unit"),
+    ):
+        graph.node("Reshape", [flat, shape], output)
+    scaled = graph.node("Mul", ["state_unit", span], "state_scaled")
+    graph.node("Add", [scaled, mean], "state")
+    graph.node("Mul", ["state_spread_unit", span], "state_spread")
+    graph.node("Mul", ["state_scale_unit", span], "state_scale")
 
 
 def _distance(

@@ -1,36 +1,42 @@
-"""Train the model and write a version folder: ``python -m streamproc.models.phase_map.train --out DIR``.
+"""Train a network for a system of phases and write a version folder with model, golden vectors and report.
 
-Renders a library of single phases, mixes it afresh at every step, trains an ensemble, and writes
-``model.onnx`` (with its card inside) and ``golden.npz``. The same arguments give the same
-model on the same machine.
+Renders a library of single phases, mixes it afresh at every step, trains an ensemble, calibrates what ships
+and says how far to trust it. The same settings give the same model on the same machine.
 """
 
 from __future__ import annotations
 
-import argparse
 import shutil
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from streamproc.models.phase_map.library import AXIS, Library, build_library
+from streamproc.models.phase_map.export import Statistics
+from streamproc.models.phase_map.library import Library, build_library
+from streamproc.models.phase_map.measured import Measured, prepared
 from streamproc.models.phase_map.mixtures import PLAIN, Batch, Mixer
-from streamproc.models.phase_map.network import Ensemble, member_loss
+from streamproc.models.phase_map.network import Ensemble, Targets, member_loss, split
 from streamproc.models.phase_map.release import release
+from streamproc.models.phase_map.system import System
 
-__all__ = ["TrainSettings", "feature_statistics", "fit", "main", "train", "truth_of"]
+__all__ = ["Course", "TrainSettings", "fit", "progress_line", "statistics_of", "targets_of", "train"]
 
 _BATCH = 256
+_POINTS = 20
+"""Points of the learning curve, and checkpoints."""
+
+_KEPT_SHARE = 0.1
+"""A state counts fully from this share of the crystalline weight on."""
 
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """What determines a model, besides the code.
+    """What determines a model, besides the system and the code.
 
     Attributes
     ----------
@@ -38,94 +44,115 @@ class TrainSettings:
         Seed of everything.
     library : int
         Instrument draws rendered.
-    epochs : int
-        Passes over the library; every pass mixes anew.
+    steps : int
+        Batches of 256 patterns, each mixed anew.
     members, hidden, features : int
         Ensemble members, hidden width, width of the last layer.
     hold_out : int
         Patterns mixed for calibration, and again as many for the scores.
     fits : int
-        Classical fits that set the residual's limit.
+        Classical fits that set rules and limits.
     threads : int
         Threads torch may use.
     """
 
     seed: int = 1
     library: int = 8000
-    epochs: int = 64
+    steps: int = 4000
     members: int = 4
     hidden: int = 256
     features: int = 64
     hold_out: int = 4000
-    fits: int = 300
+    fits: int = 500
     threads: int = 2
+
+    @classmethod
+    def for_phases(cls, phases: int) -> TrainSettings:
+        """Return settings that suit a number of phases: more of them, fewer draws of each and more steps."""
+        if phases <= 6:
+            return cls()
+        library = int(np.clip(30000 // phases, 1200, 4000))
+        return cls(library=library, steps=3500 if phases <= 16 else 4500, hidden=256 if phases <= 16 else 320)
 
     def quick(self) -> TrainSettings:
         """A tiny model, for tests of the whole way."""
-        return replace(self, library=200, epochs=8, members=2, hidden=48, features=16, hold_out=300, fits=10)
+        return replace(self, library=200, steps=60, members=2, hidden=48, features=16, hold_out=400, fits=40)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code."""
-    parser = argparse.ArgumentParser(
-        prog="python -m streamproc.models.phase_map.train", description=(__doc__ or "").splitlines()[0]
-    )
-    default = TrainSettings()
-    parser.add_argument(
-        "--out", type=Path, required=True, help="version folder to write, e.g. models/phase_qpa/1"
-    )
-    for name in ("seed", "library", "epochs", "members", "hidden", "features", "threads"):
-        parser.add_argument(f"--{name}", type=int, default=None, help=f"default {getattr(default, name)}")
-    parser.add_argument(
-        "--quick", action="store_true", help="a tiny model in under a minute, to try the whole way"
-    )
-    parser.add_argument(
-        "--validate", type=Path, metavar="DIR", help="folder of measured round-robin patterns to score on"
-    )
-    parser.add_argument(
-        "--resume", action="store_true", help="go on from the last checkpoint in the version folder"
-    )
-    arguments = parser.parse_args(argv)
-    settings = default.quick() if arguments.quick else default
-    given = {k: v for k, v in vars(arguments).items() if v is not None and k in TrainSettings.__slots__}
-    train(arguments.out, replace(settings, **given), validate=arguments.validate, resume=arguments.resume)
-    return 0
+@dataclass(slots=True)
+class Course:
+    """The learning curve, and the best state by the patterns that may stop the training."""
+
+    step: list[int] = field(default_factory=list)
+    training: list[float] = field(default_factory=list)
+    simulated: list[float] = field(default_factory=list)
+    stopping: list[float] = field(default_factory=list)
+    stopped_at: int | None = None
 
 
-def train(out: Path, settings: TrainSettings, *, validate: Path | None = None, resume: bool = False) -> None:
-    """Train, calibrate and write ``out/model.onnx`` and ``out/golden.npz``.
+def train(
+    system: System,
+    out: Path,
+    settings: TrainSettings,
+    *,
+    measured: Sequence[Measured] = (),
+    resume: bool = False,
+    notes: Sequence[str] = (),
+    command: str = "",
+) -> None:
+    """Train, calibrate and write ``out/model.onnx``, ``out/golden.npz`` and the report.
 
     Parameters
     ----------
+    system : System
+        What to train for.
     out : Path
         Version folder; its name is the version. A folder ``training`` inside holds the checkpoint meanwhile.
     settings : TrainSettings
-        What to train.
-    validate : Path, optional
-        Folder of measured round-robin patterns, scored at the end and put into the card.
+        How.
+    measured : sequence of Measured
+        Scored at the end and put into the card; those that may stop the training are not counted.
     resume : bool
-        Go on from the checkpoint, if there is one of the same settings.
+        Go on from the checkpoint, if there is one of the same system and settings.
+    notes : sequence of str
+        What card and report are to say about the phases (ambiguities, assumptions).
+    command : str
+        Command line that makes the same model again.
     """
     began = time.monotonic()
     torch.set_num_threads(settings.threads)
     work = out / "training"
     work.mkdir(parents=True, exist_ok=True)
-    library = _library(work, settings, resume)
-    ensemble = fit(library, settings, work, resume=resume)
-    centre, whiten = feature_statistics(ensemble, library, settings.seed)
-    release(out, ensemble, centre, whiten, library.sha256(), asdict(settings), began, validate)
+    library = _library(system, work, settings, resume)
+    ensemble, course = fit(library, settings, work, resume=resume, measured=measured, system=system)
+    statistics = statistics_of(ensemble, library, settings.seed)
+    release(
+        out,
+        system,
+        ensemble,
+        statistics,
+        course,
+        data_sha256=library.sha256(),
+        settings=asdict(settings),
+        began_s=began,
+        measured=measured,
+        notes=tuple(notes),
+        command=command,
+        progress=progress_line,
+    )
     shutil.rmtree(work)
 
 
-def _library(work: Path, settings: TrainSettings, resume: bool) -> Library:
-    file = work / f"library-{settings.seed}-{settings.library}.npz"
+def _library(system: System, work: Path, settings: TrainSettings, resume: bool) -> Library:
+    file = work / f"library-{settings.seed}-{settings.library}-{len(system.phases)}.npz"
     if resume and file.is_file():
         return Library.load(file)
     began = time.monotonic()
     library = build_library(
+        system,
         settings.library,
         settings.seed,
-        progress=lambda done: _progress("library", done, settings.library, time.monotonic() - began),
+        progress=lambda done: progress_line("library", done, settings.library, time.monotonic() - began),
     )
     library.save(file)
     return library
@@ -138,7 +165,9 @@ def fit(
     *,
     resume: bool = False,
     stop_after: int | None = None,
-) -> Ensemble:
+    measured: Sequence[Measured] = (),
+    system: System | None = None,
+) -> tuple[Ensemble, Course]:
     """Optimise with AdamW and one cycle of the learning rate.
 
     Parameters
@@ -152,63 +181,118 @@ def fit(
     resume : bool
         Go on from the checkpoint there.
     stop_after : int, optional
-        Stop after this epoch, with a checkpoint.
+        Stop after this point of the curve, with a checkpoint.
+    measured : sequence of Measured
+        Those with ``stops`` choose the weights that are kept.
+    system : System, optional
+        Needed to read measured patterns.
     """
     torch.manual_seed(settings.seed)
-    ensemble = Ensemble(AXIS.size, settings.hidden, settings.features, settings.members)
-    steps = settings.epochs * -(-settings.library // _BATCH)
+    points, phases = len(library.axis), library.known.shape[1]
+    ensemble = Ensemble(points, settings.hidden, settings.features, settings.members, phases)
     optimiser = torch.optim.AdamW(ensemble.parameters(), lr=1e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps, pct_start=0.1)
-    mixer = Mixer(library, settings.seed)
-    state: dict[str, Any] = {
-        "ensemble": ensemble,
-        "optimiser": optimiser,
-        "schedule": schedule,
-        "mixer": mixer,
-    }
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=settings.steps, pct_start=0.1)
+    state: dict[str, Any] = {"ensemble": ensemble, "optimiser": optimiser, "schedule": schedule}
+    state |= {"mixer": Mixer(library, settings.seed), "course": Course()}
     first = _restore(work, settings, state) if resume else 0
-    began = time.monotonic()
-    for epoch in range(first, settings.epochs):
-        loss = _epoch(ensemble, optimiser, schedule, mixer, len(library))
-        _progress("training", epoch + 1, settings.epochs, time.monotonic() - began, f"loss {loss:.3f}")
-        if (epoch + 1) % 10 == 0 or epoch + 1 == stop_after:
-            _checkpoint(work, settings, state, epoch + 1)
-        if epoch + 1 == stop_after:
-            break
-    return ensemble
+    stopping = [m for m in measured if m.stops and np.isfinite(m.fractions).all()]
+    stopping_x = prepared(system.axis(), stopping) if stopping and system is not None else None
+    spans, began = _spans(library), time.monotonic()
+    every = -(-settings.steps // _POINTS)
+    for point in range(first, -(-settings.steps // every)):
+        steps = min(every, settings.steps - point * every)
+        loss = _some_steps(state, settings, steps, len(library), spans)
+        done = point * every + steps
+        error = _simulated_error(ensemble, library, settings.seed)
+        real = _stopping_error(ensemble, stopping_x, stopping)
+        _note(state["course"], done, loss, error, real, ensemble, work)
+        said = f"loss {loss:.3f}, simulated {100 * error:.2f} wt%"
+        progress_line("training", done, settings.steps, time.monotonic() - began, said)
+        _checkpoint(work, settings, state, point + 1)
+        if point + 1 == stop_after:
+            return ensemble, state["course"]
+    if state["course"].stopped_at is not None:
+        ensemble.load_state_dict(torch.load(work / "best.pt", weights_only=True))
+    return ensemble, state["course"]
 
 
-def _epoch(ensemble: Ensemble, optimiser: Any, schedule: Any, mixer: Mixer, rows: int) -> float:
-    order = torch.randperm(rows, generator=mixer.generator)
-    order = (
-        torch.cat([order, order[: -rows % _BATCH]]) if rows >= _BATCH else order.repeat(_BATCH // rows + 1)
-    )
-    total, steps = 0.0, -(-rows // _BATCH)
-    for step in range(steps):
-        batch = mixer.batch(order[step * _BATCH : (step + 1) * _BATCH])
+def _some_steps(state: dict[str, Any], settings: TrainSettings, steps: int, rows: int, spans: Any) -> float:
+    ensemble, optimiser, mixer = state["ensemble"], state["optimiser"], state["mixer"]
+    total = 0.0
+    for _ in range(steps):
+        chosen = torch.randint(rows, (_BATCH,), generator=mixer.generator)
+        batch = mixer.batch(chosen)
         heads, _ = ensemble(batch.x)
-        loss = member_loss(heads, truth_of(batch), _weights(batch))
+        loss = member_loss(heads, targets_of(batch, *spans), ensemble.layout)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
-        schedule.step()
+        state["schedule"].step()
         total += float(loss.detach())
     return total / steps
 
 
-def truth_of(batch: Batch) -> torch.Tensor:
-    """Return the six true values, shape (b, 6)."""
-    return torch.cat([batch.fractions, batch.unknown[:, None], batch.amorphous[:, None]], 1)
+def _note(
+    course: Course, step: int, loss: float, error: float, real: float, ensemble: Ensemble, work: Path
+) -> None:
+    """Write a point of the curve down; keep the weights where the stopping patterns are read best."""
+    best = min(course.stopping, default=float("inf"))
+    course.step.append(step)
+    course.training.append(loss)
+    course.simulated.append(error)
+    course.stopping.append(real)
+    if real < best:
+        course.stopped_at = step
+        torch.save(ensemble.state_dict(), work / "best.pt")
 
 
-def _weights(batch: Batch) -> torch.Tensor:
-    """Fractions count as far as known phases are there to be read; the other heads always."""
-    visible = batch.has_known.float() * (1 - batch.unknown) * (1 - 0.7 * batch.amorphous)
-    return torch.cat([visible[:, None].expand(-1, 4), torch.ones(len(visible), 2)], 1)
+def _spans(library: Library) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and standard deviation of every state over the library, shape (3, p)."""
+    state = torch.from_numpy(library.state)
+    return state.mean(0), state.std(0).clamp(min=1e-6)
 
 
-def feature_statistics(ensemble: Ensemble, library: Library, seed: int) -> tuple[Any, Any]:
-    """Return the mean of the features over patterns the model is meant for, and what whitens them."""
+def targets_of(batch: Batch, mean: torch.Tensor, span: torch.Tensor) -> Targets:
+    """Return what the network should say about a batch, and how much each value counts.
+
+    Fractions count as far as known phases are there to be read, states as far as their phase is; traces below
+    1 % count less as present.
+    """
+    unknown, amorphous = batch.unknown[:, None], batch.amorphous[:, None]
+    visible = batch.has_known.float()[:, None] * (1 - unknown) * (1 - 0.7 * amorphous)
+    shares = torch.cat([batch.fractions, unknown, amorphous], 1)
+    weight = torch.cat([visible.expand(-1, batch.fractions.shape[1]), torch.ones(len(shares), 2)], 1)
+    present = (batch.fractions > 0).float() * batch.has_known.float()[:, None]
+    amount = batch.fractions * (1 - amorphous)
+    present_weight = torch.where(present > 0, (amount / 0.01).clamp(max=1), torch.ones_like(present))
+    states = ((batch.state - mean) / span).flatten(1)
+    seen = (amount * (1 - unknown) / _KEPT_SHARE).clamp(max=1) * batch.has_known.float()[:, None]
+    return Targets(shares, weight, present, present_weight, states, seen.repeat(1, 3))
+
+
+def _simulated_error(ensemble: Ensemble, library: Library, seed: int) -> float:
+    """Mean absolute error of the fractions over fresh mixtures of the training library."""
+    mixer = Mixer(library, seed + 50, PLAIN)
+    batch = mixer.batch(torch.arange(2 * _BATCH) % len(library))
+    with torch.no_grad():
+        values, _ = split(ensemble(batch.x)[0], ensemble.layout)
+    rows = batch.has_known
+    p = batch.fractions.shape[1]
+    return float((values.mean(0)[rows, :p] - batch.fractions[rows]).abs().mean())
+
+
+def _stopping_error(ensemble: Ensemble, x: Any, stopping: Sequence[Measured]) -> float:
+    """Mean absolute error over the measured patterns that may stop the training; NaN without any."""
+    if x is None:
+        return float("nan")
+    with torch.no_grad():
+        values, _ = split(ensemble(torch.from_numpy(x))[0], ensemble.layout)
+    truth = np.array([m.fractions for m in stopping])
+    return float(np.abs(values.mean(0)[:, : truth.shape[1]].numpy() - truth).mean())
+
+
+def statistics_of(ensemble: Ensemble, library: Library, seed: int) -> Statistics:
+    """Return the mean of the features over patterns the model is meant for, what whitens them, and spans."""
     mixer = Mixer(library, seed + 100, PLAIN)
     rows = torch.randint(len(library), (20 * _BATCH,), generator=mixer.generator).split(_BATCH)
     with torch.no_grad():
@@ -217,12 +301,15 @@ def feature_statistics(ensemble: Ensemble, library: Library, seed: int) -> tuple
     centre = features.mean(0)
     values, vectors = np.linalg.eigh(np.cov(features.T))
     floor = 1e-3 * values.max()
-    return centre.astype(np.float32), (vectors / np.sqrt(np.maximum(values, floor))).astype(np.float32)
+    whiten = (vectors / np.sqrt(np.maximum(values, floor))).astype(np.float32)
+    mean, span = _spans(library)
+    return Statistics(centre.astype(np.float32), whiten, mean.numpy(), span.numpy())
 
 
-def _checkpoint(work: Path, settings: TrainSettings, state: dict[str, Any], epoch: int) -> None:
+def _checkpoint(work: Path, settings: TrainSettings, state: dict[str, Any], point: int) -> None:
     saved = {k: state[k].state_dict() for k in ("ensemble", "optimiser", "schedule")}
-    saved |= {"mixer": state["mixer"].state(), "epoch": epoch, "settings": asdict(settings)}
+    saved |= {"mixer": state["mixer"].state(), "course": asdict(state["course"])}
+    saved |= {"point": point, "settings": asdict(settings)}
     torch.save(saved, work / "checkpoint.part")
     (work / "checkpoint.part").replace(work / "checkpoint.pt")
 
@@ -238,24 +325,21 @@ def _restore(work: Path, settings: TrainSettings, state: dict[str, Any]) -> int:
     for k in ("ensemble", "optimiser", "schedule"):
         state[k].load_state_dict(saved[k])
     state["mixer"].restore(saved["mixer"])
-    return int(saved["epoch"])
+    state["course"] = Course(**saved["course"])
+    return int(saved["point"])
 
 
-def _progress(what: str, done: int, total: int, seconds: float, note: str = "") -> None:
+def progress_line(what: str, done: int, total: int, seconds: float, note: str = "") -> None:
     """A bar on a terminal, a line now and then elsewhere."""
     tty = sys.stderr.isatty()
     if not tty and done != total and done % max(1, total // 10):
         return
     bar = "#" * round(30 * done / total)
     left = seconds / done * (total - done)
-    text = f"{what:9s} [{bar:30s}] {done}/{total}  {seconds:.0f} s, {left:.0f} s left  {note}"
+    text = f"{what:11s} [{bar:30s}] {done}/{total}  {seconds:.0f} s, {left:.0f} s left  {note}"
     print(
-        f"\r{text:100s}" if tty else text,
+        f"\r{text:110s}" if tty else text,
         end="\n" if done == total or not tty else "",
         file=sys.stderr,
         flush=True,
     )
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.errors import FrameFailed
-from streamproc.inference.card import ModelCard
+from streamproc.inference.card import Axis
 
 __all__ = ["prepare"]
 
@@ -21,7 +21,7 @@ _MAX_NEGATIVE = 0.2
 def prepare(
     axis: npt.ArrayLike,
     intensity: npt.ArrayLike,
-    card: ModelCard,
+    model_axis: Axis,
     kind: Literal["two_theta_deg", "q_invA"] = "two_theta_deg",
     wavelength_A: float | None = None,
 ) -> tuple[npt.NDArray[np.float32], float]:
@@ -36,8 +36,8 @@ def prepare(
         Strictly rising or falling 2theta (degrees) or Q (1/angstrom).
     intensity : array_like, shape (m,)
         Intensity per bin of equal exposure (counts, or the mean of an azimuthal average).
-    card : ModelCard
-        The model's card.
+    model_axis : Axis
+        The model's axis, from its card.
     kind : {'two_theta_deg', 'q_invA'}
         What ``axis`` is.
     wavelength_A : float, optional
@@ -56,15 +56,15 @@ def prepare(
         When the pattern is empty, not finite, mostly negative, or does not meet the axis.
     """
     source, y = _checked(axis, intensity)
-    source = _to_model_axis(source, card, kind, wavelength_A)
-    grid = np.linspace(card.axis.start, card.axis.stop, card.axis.n)
+    source = _to_model_axis(source, model_axis, kind, wavelength_A)
+    grid = np.linspace(model_axis.start, model_axis.stop, model_axis.n)
     values, measured = _rebin(source, np.maximum(y, 0.0), grid)
     root = np.sqrt(np.where(measured, values, 0.0))
     highest = float(root.max(initial=0.0))
     if not measured.any():
         raise FrameFailed(
             f"the pattern (2theta {source[0]:.2f} to {source[-1]:.2f} deg) does not meet the model's axis "
-            f"({card.axis.start:g} to {card.axis.stop:g}); check the geometry and the wavelength"
+            f"({model_axis.start:g} to {model_axis.stop:g}); check the geometry and the wavelength"
         )
     if highest <= 0:
         raise FrameFailed("the pattern is empty on the model's axis: no intensity above zero")
@@ -97,9 +97,9 @@ def _checked(axis: npt.ArrayLike, intensity: npt.ArrayLike) -> tuple[Array, Arra
     return x, y
 
 
-def _to_model_axis(source: Array, card: ModelCard, kind: str, wavelength_A: float | None) -> Array:
+def _to_model_axis(source: Array, model_axis: Axis, kind: str, wavelength_A: float | None) -> Array:
     """2theta (degrees) at the model's wavelength; points beyond 180 degrees are left outside the axis."""
-    own = card.axis.wavelength_A
+    own = model_axis.wavelength_A
     if kind == "q_invA":
         sine = source * (own or 0.0) / (4 * np.pi)
     elif wavelength_A is None or own is None or abs(wavelength_A / own - 1) < 1e-6:

@@ -29,8 +29,24 @@ _log = structlog.get_logger()
 @click.option(
     "--once", is_flag=True, help="End when the topic is read to its present end and all is answered."
 )
+@click.option(
+    "--set",
+    "assignments",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Setting of the analysis, as in its table of the file (unmixing.points=500); may be given again.",
+)
+@click.option(
+    "--unsupervised", is_flag=True, help="Short for --set unsupervised=true (phase-map without references)."
+)
 def run_command(
-    analysis: str, config: Path | None, bootstrap: str | None, beamline: str | None, once: bool
+    analysis: str,
+    config: Path | None,
+    bootstrap: str | None,
+    beamline: str | None,
+    once: bool,
+    assignments: tuple[str, ...],
+    unsupervised: bool,
 ) -> None:
     """Analyse live runs of a Kafka topic and publish the results as new Bluesky runs.
 
@@ -39,6 +55,7 @@ def run_command(
     \b
     Example:
       streamproc run phase-map --config beamline.toml
+      streamproc run phase-map --unsupervised --set axis_key=two_theta
 
     Every setting of the file can also be given as an environment variable, e.g.
     STREAMPROC_KAFKA__BOOTSTRAP=broker:9092; `streamproc config schema` explains them all.
@@ -51,9 +68,10 @@ def run_command(
     on where it ended.
     """
     from streamproc.cli.reloading import Reloader
-    from streamproc.cli.wiring import build_service, load_analysis, settings_of
+    from streamproc.cli.wiring import analysis_table, build_service, load_analysis, settings_of
 
-    settings = settings_of(config, bootstrap, beamline)
+    table = analysis_table(analysis, [*assignments, *(["unsupervised=true"] if unsupervised else [])])
+    settings = settings_of(config, bootstrap, beamline, table)
     if once:
         service_settings = settings.service.model_copy(update={"one_pass": True})
         settings = settings.model_copy(update={"service": service_settings})
@@ -61,7 +79,7 @@ def run_command(
     with _broker_may_come_back():
         service, metrics, loaded = build_service(analysis, settings)
     reloader = Reloader(
-        lambda: settings_of(config, bootstrap, beamline),
+        lambda: settings_of(config, bootstrap, beamline, table),
         lambda again: load_analysis(analysis, again),
         loaded,
         service.reload,

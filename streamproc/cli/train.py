@@ -11,7 +11,7 @@ from streamproc.errors import ConfigurationError
 
 __all__ = ["train_command"]
 
-_TRAINERS = {"phase-map": "streamproc.models.phase_map.train"}
+_TRAINERS = {"phase-map": "streamproc.models.phase_map.command"}
 
 
 @click.command(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+import tomllib
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,17 +31,49 @@ from streamproc.transports.ports import Sink
 from streamproc.validation import DocumentValidator
 from streamproc.watchdog import Watchdog
 
-__all__ = ["build_service", "frame_reader", "load_analysis", "settings_of"]
+__all__ = ["analysis_table", "build_service", "frame_reader", "load_analysis", "settings_of"]
 
 
-def settings_of(config: Path | None, bootstrap: str | None = None, beamline: str | None = None) -> Settings:
-    """Read the settings with the command line's overrides laid over them."""
+def settings_of(
+    config: Path | None,
+    bootstrap: str | None = None,
+    beamline: str | None = None,
+    analysis: dict[str, Any] | None = None,
+) -> Settings:
+    """Read the settings with the command line's overrides (``analysis``: tables by name) laid over them."""
     overrides: dict[str, Any] = {}
     if bootstrap:
         overrides["kafka"] = {"bootstrap": bootstrap}
     if beamline:
         overrides["beamline"] = beamline
+    if analysis:
+        overrides["analysis"] = analysis
     return load_settings(config, overrides)
+
+
+def analysis_table(name: str, assignments: Sequence[str]) -> dict[str, Any]:
+    """Return ``KEY=VALUE`` texts of the command line as ``{analysis: table}``; values as in TOML, or plain
+    text.
+
+    Raises
+    ------
+    ConfigurationError
+        A text without ``=`` or key.
+    """
+    table: dict[str, Any] = {}
+    for text in assignments:
+        key, equals, value = text.partition("=")
+        parts = key.strip().split(".")
+        if not equals or not all(parts):
+            raise ConfigurationError(f"--set {text!r}: expected KEY=VALUE, e.g. axis_key=two_theta")
+        try:
+            read: Any = tomllib.loads(f"value = {value}")["value"]
+        except tomllib.TOMLDecodeError:
+            read = value
+        for part in reversed(parts):
+            read = {part: read}
+        table = merge_tables(table, read)
+    return {find_analysis(name).name: table} if table else {}
 
 
 def load_analysis(name: str, settings: Settings, extra: dict[str, Any] | None = None) -> Analysis:

@@ -50,6 +50,10 @@ class Calibration(_Frozen):
     q90: dict[str, float]
     limits: dict[str, float]
     """Out-of-domain limits by signal name (the 99 % quantile on held-out simulations unless said)."""
+    rules: dict[str, dict[str, float]] = Field(default_factory=dict)
+    """Logistic rules that join several signals to one probability: weight by signal, and ``bias``."""
+    prior_sigma: dict[str, float] = Field(default_factory=dict)
+    """Spread of a quantity in training: an estimate hardly sharper than this says nothing."""
 
 
 class ModelCard(_Frozen):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
 from streamproc.models.phase_map.interpret import interpret
-from streamproc.models.powder.classical import ClassicalFit
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.errors import FrameFailed
@@ -56,9 +57,19 @@ def outputs(**changes) -> dict[str, np.ndarray]:
     return {k: np.array([v, v], np.float32) for k, v in (raw | changes).items()}
 
 
-def fit(fractions=(0.58, 0.32, 0.1, 0.0), unexplained=0.05) -> ClassicalFit:
+@dataclass(frozen=True)
+class Fit:
+    fractions: dict[str, float]
+    esd: dict[str, float]
+    r_wp: float
+    chi2_reduced: float
+    unexplained: float
+    crystalline: float
+
+
+def fit(fractions=(0.58, 0.32, 0.1, 0.0), unexplained=0.05) -> Fit:
     named = dict(zip(LABELS, fractions, strict=True))
-    return ClassicalFit(named, dict.fromkeys(LABELS, 0.01), 0.1, 1.2, unexplained, 0.8)
+    return Fit(named, dict.fromkeys(LABELS, 0.01), 0.1, 1.2, unexplained, 0.8)
 
 
 def peaks(axis: np.ndarray) -> np.ndarray:
@@ -67,7 +78,7 @@ def peaks(axis: np.ndarray) -> np.ndarray:
 
 def test_a_fine_axis_is_averaged_so_that_areas_are_kept(card: ModelCard) -> None:
     fine = np.arange(5.0, 150.0, 0.005)
-    x, coverage = prepare(fine, peaks(fine), card)
+    x, coverage = prepare(fine, peaks(fine), card.axis)
     y = x.astype(float) ** 2
     assert coverage == 1.0 and x.dtype == np.float32 and x.max() == 1.0
     near_grid, near_fine = np.abs(GRID - 43.3) < 1, np.abs(fine - 43.3) < 1
@@ -79,20 +90,20 @@ def test_a_fine_axis_is_averaged_so_that_areas_are_kept(card: ModelCard) -> None
 def test_counting_noise_of_a_fine_axis_is_averaged_not_sampled(card: ModelCard) -> None:
     fine = np.arange(19.0, 101.0, 0.01)
     counts = np.random.default_rng(0).poisson(100, fine.size)
-    y = prepare(fine, counts, card)[0].astype(float) ** 2
+    y = prepare(fine, counts, card.axis)[0].astype(float) ** 2
     assert (y / y.mean()).std() == pytest.approx(0.1 / np.sqrt(0.04002 / 0.01), rel=0.15)
 
 
 def test_a_coarse_axis_is_interpolated(card: ModelCard) -> None:
     coarse = np.arange(15.0, 110.0, 0.08)
-    x, coverage = prepare(coarse, 100 + coarse, card)
+    x, coverage = prepare(coarse, 100 + coarse, card.axis)
     assert coverage == 1.0
     assert np.allclose(x**2, (100 + GRID) / 200, atol=1e-3)
 
 
 def test_what_was_not_measured_is_zero_and_counts_against_coverage(card: ModelCard) -> None:
     axis = np.arange(10.0, 80.0, 0.02)
-    x, coverage = prepare(axis, peaks(axis), card)
+    x, coverage = prepare(axis, peaks(axis), card.axis)
     assert coverage == pytest.approx(60 / 80, abs=1e-3)
     assert (x[GRID > 80.05] == 0).all() and (x[GRID < 79.9] > 0).all()
 
@@ -100,7 +111,7 @@ def test_what_was_not_measured_is_zero_and_counts_against_coverage(card: ModelCa
 def test_a_hole_in_the_axis_is_not_bridged(card: ModelCard) -> None:
     axis = np.arange(20.0, 100.0, 0.02)
     axis = axis[(axis < 50) | (axis > 52)]
-    x, coverage = prepare(axis, np.full(axis.size, 7.0), card)
+    x, coverage = prepare(axis, np.full(axis.size, 7.0), card.axis)
     assert (x[(GRID > 50.05) & (GRID < 51.95)] == 0).all()
     assert coverage == pytest.approx(78 / 80, abs=2e-3)
 
@@ -108,23 +119,23 @@ def test_a_hole_in_the_axis_is_not_bridged(card: ModelCard) -> None:
 def test_q_and_two_theta_axes_give_the_same_input(card: ModelCard) -> None:
     q = np.linspace(1.2, 6.4, 3000)
     two_theta = 2 * np.rad2deg(np.arcsin(q * WAVELENGTH_A / (4 * np.pi)))
-    a, _ = prepare(q, peaks(two_theta), card, "q_invA")
-    b, _ = prepare(two_theta, peaks(two_theta), card)
+    a, _ = prepare(q, peaks(two_theta), card.axis, "q_invA")
+    b, _ = prepare(two_theta, peaks(two_theta), card.axis)
     assert np.array_equal(a, b)
 
 
 def test_another_wavelength_is_converted_through_q(card: ModelCard) -> None:
     two_theta = np.arange(18.0, 102.0, 0.02)
     other = 2 * np.rad2deg(np.arcsin(np.sin(np.deg2rad(two_theta / 2)) * 0.7 / WAVELENGTH_A))
-    a, _ = prepare(other, peaks(two_theta), card, wavelength_A=0.7)
-    b, _ = prepare(two_theta, peaks(two_theta), card)
+    a, _ = prepare(other, peaks(two_theta), card.axis, wavelength_A=0.7)
+    b, _ = prepare(two_theta, peaks(two_theta), card.axis)
     assert np.abs(a - b).max() < 1e-6
 
 
 def test_a_falling_axis_is_turned_round(card: ModelCard) -> None:
     axis = np.arange(20.0, 100.0, 0.02)
     assert np.array_equal(
-        prepare(axis[::-1], peaks(axis)[::-1], card)[0], prepare(axis, peaks(axis), card)[0]
+        prepare(axis[::-1], peaks(axis)[::-1], card.axis)[0], prepare(axis, peaks(axis), card.axis)[0]
     )
 
 
@@ -142,12 +153,12 @@ def test_a_falling_axis_is_turned_round(card: ModelCard) -> None:
 )
 def test_what_is_no_pattern_fails_with_a_reason(card: ModelCard, axis, intensity, says: str) -> None:
     with pytest.raises(FrameFailed, match=says):
-        prepare(axis, intensity, card)
+        prepare(axis, intensity, card.axis)
 
 
 def test_a_little_below_zero_is_cut(card: ModelCard) -> None:
     axis = np.arange(20.0, 100.0, 0.02)
-    x, _ = prepare(axis, peaks(axis) - 10.5, card)
+    x, _ = prepare(axis, peaks(axis) - 10.5, card.axis)
     assert x.min() == 0
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import streamproc.models.phase_qpa as package
 from streamproc.models.phase_map.interpret import Answer, interpret
-from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.fit import QuickFitter
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.inference.model import OnnxModel
@@ -26,13 +26,13 @@ def model() -> OnnxModel:
 
 
 @pytest.fixture(scope="module")
-def fitter(model: OnnxModel) -> ClassicalFitter:
+def fitter(model: OnnxModel) -> QuickFitter:
     axis = model.card.axis
-    return ClassicalFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
+    return QuickFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
 
 
-def answer(model: OnnxModel, fitter: ClassicalFitter | None, axis, intensity) -> Answer:
-    x, coverage = prepare(axis, intensity, model.card)
+def answer(model: OnnxModel, fitter: QuickFitter | None, axis, intensity) -> Answer:
+    x, coverage = prepare(axis, intensity, model.card.axis)
     return interpret(model.run(x[None]), model.card, 0, coverage, fitter.fit(x) if fitter else None)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from streamproc.models.phase_map.interpret import Answer, interpret
 from streamproc.models.phase_qpa.validate import WEIGHED, measured_patterns, read_columns
-from streamproc.models.powder.classical import ClassicalFitter
+from streamproc.models.powder.fit import QuickFitter
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.inference.model import OnnxModel
@@ -27,18 +27,18 @@ def model() -> OnnxModel:
 
 
 @pytest.fixture(scope="module")
-def fitter(model: OnnxModel) -> ClassicalFitter:
+def fitter(model: OnnxModel) -> QuickFitter:
     axis = model.card.axis
-    return ClassicalFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
+    return QuickFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
 
 
-def answer(model: OnnxModel, fitter: ClassicalFitter, axis, intensity) -> Answer:
-    x, coverage = prepare(axis, intensity, model.card)
+def answer(model: OnnxModel, fitter: QuickFitter, axis, intensity) -> Answer:
+    x, coverage = prepare(axis, intensity, model.card.axis)
     return interpret(model.run(x[None]), model.card, 0, coverage, fitter.fit(x))
 
 
 @pytest.fixture(scope="module")
-def weighed(shared_data: Path, model: OnnxModel, fitter: ClassicalFitter) -> dict[str, Answer]:
+def weighed(shared_data: Path, model: OnnxModel, fitter: QuickFitter) -> dict[str, Answer]:
     patterns = measured_patterns(shared_data / "iucr_qarr")
     return {p.name: answer(model, fitter, p.two_theta_deg, p.intensity) for p in patterns}
 
@@ -78,7 +78,7 @@ def test_intervals_hold_the_weighed_fractions(weighed: dict[str, Answer]) -> Non
 
 def test_the_classical_fit_agrees_with_the_weighed_mixtures(weighed, shared_data, model, fitter) -> None:
     for pattern in measured_patterns(shared_data / "iucr_qarr"):
-        x, _ = prepare(pattern.two_theta_deg, pattern.intensity, model.card)
+        x, _ = prepare(pattern.two_theta_deg, pattern.intensity, model.card.axis)
         fit = fitter.fit(x)
         assert np.abs(np.array(list(fit.fractions.values())) - pattern.fractions).max() < 0.02, pattern.name
         assert fit.r_wp < 0.18
@@ -98,7 +98,7 @@ def test_measured_foreign_materials_are_refused_for_the_right_reason(shared_data
 
 def test_the_network_alone_refuses_measured_foreign_materials(shared_data, model) -> None:
     for file in sorted((shared_data / "xrd_autoanalyzer" / "spectra").iterdir()):
-        x, coverage = prepare(*read_columns(file), model.card)
+        x, coverage = prepare(*read_columns(file), model.card.axis)
         assert not interpret(model.run(x[None]), model.card, 0, coverage).in_domain, file.name
 
 

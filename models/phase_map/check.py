@@ -1,0 +1,68 @@
+"""The classical fit beside the network: which phases it takes, and what it finds foreign."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.phase_map.excess import Excess, excess_of
+from streamproc.models.powder.fit import QuickFitter, Refined
+
+from streamproc.inference.card import ModelCard
+
+__all__ = ["Checked", "Checker"]
+
+_FEW = 6
+"""Up to so many phases all are fitted; of more, those that the network or the screening name."""
+
+_LIKELY = 0.02
+_MOST = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A fit and what it leaves over."""
+
+    fit: Refined
+    excess: Excess
+
+
+class Checker:
+    """Fits the pattern that a network read.
+
+    Parameters
+    ----------
+    card : ModelCard
+        The model's card.
+    """
+
+    def __init__(self, card: ModelCard) -> None:
+        self.labels = card.labels
+        axis = card.axis
+        self.fitter = QuickFitter(card.reference, card.labels, axis.start, axis.stop, axis.n)
+
+    def warm_up(self) -> None:
+        """Compile the kernels."""
+        self.fitter.warm_up()
+
+    def check(self, x: npt.NDArray[np.float32], presence: npt.NDArray[np.float32]) -> Checked:
+        """Fit one pattern.
+
+        Parameters
+        ----------
+        x : ndarray of float32, shape (n,)
+            Prepared pattern.
+        presence : ndarray of float32, shape (p,)
+            The network's probability of each phase.
+        """
+        fit = self.fitter.fit(x, self.candidates(presence))
+        return Checked(fit, excess_of(fit))
+
+    def candidates(self, presence: npt.NDArray[np.float32]) -> tuple[str, ...] | None:
+        """Return the phases worth fitting; None for all."""
+        if len(self.labels) <= _FEW:
+            return None
+        order = np.argsort(-presence, kind="stable")[:_MOST]
+        chosen = [int(i) for k, i in enumerate(order) if presence[i] > _LIKELY or k < 2]
+        return tuple(self.labels[i] for i in sorted(chosen))

@@ -1,0 +1,117 @@
+"""Lines that no known phase explains: what the residual of the fit says about foreign material (numpy only)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.powder.fit.data import noise_of_root, smooth3
+from streamproc.models.powder.fit.results import Refined
+
+__all__ = ["Excess", "excess_of"]
+
+Array = npt.NDArray[np.float64]
+
+_MODEL_ERROR = 0.08
+"""Relative error of calculated lines (texture, grains, profile): what is on a known line proves little."""
+
+_LINES = 6
+_CLEAR = 4.0
+_LEAST_POINTS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """Evidence for lines beside those of the known phases.
+
+    Attributes
+    ----------
+    highest : float
+        Significance (standard deviations) of the strongest unexplained line.
+    lines : float
+        Mean significance of the six strongest ones, at least five widths apart.
+    share : float
+        Intensity of unexplained lines over all intensity above the background.
+    """
+
+    highest: float
+    lines: float
+    share: float
+
+    def signals(self) -> tuple[float, float, float]:
+        """Return the three figures on scales that suit a linear rule."""
+        return float(np.log1p(self.highest)), float(np.log1p(self.lines)), self.share
+
+
+def excess_of(fit: Refined) -> Excess:
+    """Look for lines in what a fit leaves over.
+
+    Parameters
+    ----------
+    fit : Refined
+        A fit of the known phases.
+
+    Returns
+    -------
+    Excess
+        A matched filter (Gaussian as wide as the instrument's lines) over the residual; slow errors of the
+        background are taken off with a running median. All zero where hardly anything was measured.
+    """
+    y, calculated, background = fit.observed, fit.calculated, fit.background
+    if y.size < _LEAST_POINTS:
+        return Excess(0.0, 0.0, 0.0)
+    width = _width_points(fit)
+    residual = y - calculated
+    residual = residual - _slow(residual, width)
+    lines = _smeared(np.maximum(calculated - background, 0.0), width)
+    root = np.sqrt(np.maximum(y, 0.0))
+    counting = np.maximum(4 * smooth3(np.maximum(calculated, 0.0)) * noise_of_root(root) ** 2, 1e-10)
+    weight = 1 / (counting + (_MODEL_ERROR * lines) ** 2)
+    kernel = _kernel(width)
+    signal = np.convolve(residual * weight, kernel, "same")
+    z = signal / np.sqrt(np.convolve(weight, kernel**2, "same"))
+    found = _peaks(z, max(3, round(5 * width)))
+    net = float(np.maximum(y - background, 0).sum())
+    clear = np.where(z > _CLEAR, np.maximum(residual, 0.0), 0.0)
+    share = float(clear.sum() / net) if net > 0 else 0.0
+    return Excess(max(0.0, found[0]), float(np.mean(np.maximum(found, 0.0))), min(1.0, share))
+
+
+def _width_points(fit: Refined) -> float:
+    """FWHM of the instrument's lines in points of the axis, two at least."""
+    step = float(np.median(np.diff(fit.two_theta_deg)))
+    fwhm = fit.instrument["fwhm_deg"].value if "fwhm_deg" in fit.instrument else float("nan")
+    return float(np.clip(fwhm / step, 2.0, 40.0)) if np.isfinite(fwhm) else 4.0
+
+
+def _kernel(width: float) -> Array:
+    reach = max(2, int(np.ceil(1.5 * width)))
+    x = np.arange(-reach, reach + 1)
+    return np.asarray(np.exp(-4 * np.log(2) * (x / max(width, 1.0)) ** 2))
+
+
+def _smeared(lines: Array, width: float) -> Array:
+    """Largest calculated line within a width: shifts leave a residual beside a line, not only on it."""
+    from scipy.ndimage import maximum_filter1d
+
+    return np.asarray(maximum_filter1d(lines, 2 * max(1, round(width)) + 1, mode="nearest"))
+
+
+def _slow(residual: Array, width: float) -> Array:
+    """Running median over many widths: what the background's polynomial did not follow."""
+    from scipy.ndimage import median_filter
+
+    size = 2 * max(20, round(12 * width)) + 1
+    return np.asarray(median_filter(residual, size=size, mode="nearest"))
+
+
+def _peaks(z: Array, apart: int) -> list[float]:
+    """Return the highest values of z, each farther than ``apart`` points from the others, by falling height."""
+    left = z.copy()
+    found = []
+    for _ in range(_LINES):
+        top = int(np.argmax(left))
+        found.append(float(left[top]))
+        left[max(0, top - apart) : top + apart + 1] = -np.inf
+    return [v if np.isfinite(v) else 0.0 for v in found]

@@ -1,0 +1,161 @@
+"""The cross-check beside a network's answer: the same engine on the pattern the network read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.powder.fit.data import Pattern, noise_of_root, smooth3
+from streamproc.models.powder.fit.engine import ProfileFitter
+from streamproc.models.powder.fit.radiation import Radiation, doublet, single_line
+from streamproc.models.powder.fit.reference import phases_of
+from streamproc.models.powder.fit.results import FitState, PhaseResult, Refined, Value
+from streamproc.models.powder.fit.settings import Settings, quick_settings
+
+__all__ = ["QuickFitter", "prepared_pattern", "radiation_of"]
+
+Array = npt.NDArray[np.float64]
+
+_HOLE = 25
+"""So many zeros in a row (one degree of the usual axis) were not measured."""
+
+_LEAST_POINTS = 16
+
+
+def radiation_of(reference: Mapping[str, Any]) -> Radiation:
+    """Return the radiation a card's ``reference`` field is for."""
+    if "wavelength2_A" not in reference:
+        return single_line(float(reference["wavelength_A"]))
+    return doublet(float(reference["wavelength_A"]), float(reference["wavelength2_A"]))
+
+
+class QuickFitter:
+    """Fits patterns prepared for a model, in milliseconds.
+
+    Parameters
+    ----------
+    reference : mapping
+        The card's ``reference`` field.
+    labels : sequence of str
+        Phase names in order.
+    start, stop : float
+        Ends of the model's axis (degrees 2theta).
+    n : int
+        Points of the axis.
+    settings : Settings, optional
+        By default :func:`~.settings.quick_settings` for the card's wavelengths.
+    """
+
+    def __init__(
+        self,
+        reference: Mapping[str, Any],
+        labels: Sequence[str],
+        start: float,
+        stop: float,
+        n: int,
+        settings: Settings | None = None,
+    ) -> None:
+        self.labels = tuple(labels)
+        self._axis = np.linspace(start, stop, n)
+        settings = settings or quick_settings(radiation_of(reference))
+        self._fitter = ProfileFitter(phases_of(reference, self.labels), settings)
+
+    def warm_up(self) -> None:
+        """Compile the kernels (seconds the first time on a machine), so that no frame waits for it."""
+        self.fit(np.where(np.arange(self._axis.size) % 97 < 3, 1.0, 0.1).astype(np.float32))
+
+    def fit(
+        self,
+        x: npt.NDArray[np.float32],
+        phases: Sequence[str] | None = None,
+        start: FitState | None = None,
+    ) -> Refined:
+        """Fit one pattern.
+
+        Parameters
+        ----------
+        x : ndarray of float32, shape (n,)
+            Pattern as :func:`~streamproc.models.powder.pattern.prepare` gives it: square roots of the
+            intensities over their maximum, zeros where nothing was measured.
+        phases : sequence of str, optional
+            Phases to fit; all by default. The others get a fraction of zero.
+        start : FitState, optional
+            Where to start.
+
+        Returns
+        -------
+        Refined
+            With every phase of ``labels``. A pattern without any measured point gives ``unexplained`` 1 and
+            fractions of NaN.
+        """
+        pattern = prepared_pattern(x, self._axis)
+        if pattern is None:
+            return _nothing(self.labels)
+        chosen = self.labels if phases is None else phases
+        fit = self._fitter.fit(pattern, chosen, start)
+        absent = PhaseResult(Value(0.0, 0.0), *_absent())
+        return replace(fit, phases={name: fit.phases.get(name, absent) for name in self.labels})
+
+
+def prepared_pattern(x: npt.NDArray[np.float32], axis_deg: Array) -> Pattern | None:
+    """Return the measured points of a prepared pattern as intensities; None where there are hardly any.
+
+    Parameters
+    ----------
+    x : ndarray, shape (n,)
+        Square roots of the intensities over their maximum.
+    axis_deg : ndarray, shape (n,)
+        The model's even axis (degrees 2theta).
+    """
+    root = np.asarray(x, float)
+    measured = _measured(root)
+    if measured.sum() < _LEAST_POINTS:
+        return None
+    root, at = root[measured], axis_deg[measured]
+    half = (axis_deg[1] - axis_deg[0]) / 2
+    low, high = at - half, at + half
+    joined = np.diff(at) < 3 * half
+    low[1:][joined] = high[:-1][joined]
+    variance = np.maximum(4 * smooth3(root**2) * noise_of_root(root) ** 2, 1e-10) + 1e-8
+    return Pattern(at, low, high, root**2, variance)
+
+
+def _measured(root: Array) -> npt.NDArray[np.bool_]:
+    """Points between the first and last that are not zero, long runs of zeros left out."""
+    inside = np.flatnonzero(root)
+    measured = np.zeros(root.size, bool)
+    if inside.size:
+        measured[inside[0] : inside[-1] + 1] = True
+        for k in np.flatnonzero(np.diff(inside) > _HOLE):
+            measured[inside[k] + 1 : inside[k + 1]] = False
+    return measured
+
+
+def _absent() -> tuple[Any, ...]:
+    nan = Value(float("nan"), float("nan"))
+    return np.full(6, np.nan), np.full(6, np.nan), nan, nan, {}, nan, nan, nan, nan
+
+
+def _nothing(labels: tuple[str, ...]) -> Refined:
+    nan, none = float("nan"), np.zeros(0)
+    return Refined(
+        phases={name: PhaseResult(Value(nan, nan), *_absent()) for name in labels},
+        instrument={},
+        r_wp=1.0,
+        r_exp=1.0,
+        chi2_reduced=0.0,
+        unexplained=1.0,
+        crystalline=0.0,
+        converged=False,
+        message="the pattern holds hardly any measured point",
+        steps=0,
+        two_theta_deg=none,
+        observed=none,
+        calculated=none,
+        background=none,
+        contribution={},
+        state=FitState((), {}),
+    )

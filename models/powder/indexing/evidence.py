@@ -1,0 +1,374 @@
+"""How well a cell explains observed lines: the evidence of Bayesian inference, and the classical figures of merit.
+
+Observed lines and predicted lines are point sets on the axis. Given a cell, each of its M distinct lines in the
+measured range is seen with one unknown probability (uniform prior); n are, each displaced by a normal error of
+unknown size; the other observed lines are impurities anywhere. Cell and zero shift are integrated out
+(Laplace), so that a cell pays for each free parameter and for each line it predicts in vain. Without a cell
+all lines may be anywhere. No step is tuned; how far the result can be trusted is measured by simulation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import betaln, gammaln, logsumexp
+from streamproc.models.powder.indexing.forms import CENTRINGS, System, allowed, cell_of, coefficients
+
+__all__ = ["Fitted", "Observed", "evaluate", "log_evidence_of_none", "merit"]
+
+Array = npt.NDArray[np.float64]
+
+_SYSTEMATIC = np.array([0.03, 0.07, 0.15, 0.3])
+"""Systematic position errors considered, in widths of a line."""
+
+_ZERO_WIDTHS = 0.4
+"""Standard deviation of the zero shift, in widths of a line."""
+
+_LENGTHS_A = (2.0, 40.0)
+"""Cell edges looked for: no lattice has atoms nearer than the shortest, and larger cells need better data."""
+
+_REACH_SIGMA = 3.5
+_IMPURITY = (0.02, 0.13)
+"""Prior probability that a line is an impurity: of a strong one, and what the weakest have on top."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """Lines to be explained, by rising angle.
+
+    Attributes
+    ----------
+    x_deg, sigma_deg : ndarray, shape (n,)
+        Positions (degrees 2theta) and statistical uncertainties.
+    strength : ndarray, shape (n,)
+        Areas relative to the strongest.
+    wavelength_A : float
+        Wavelength of the positions.
+    first_deg : float
+        Where the measured range begins.
+    width_deg : float
+        Typical FWHM: the scale of systematic errors.
+    resolution_deg : float
+        Lines closer than this are seen as one.
+    """
+
+    x_deg: Array
+    sigma_deg: Array
+    strength: Array
+    wavelength_A: float
+    first_deg: float
+    width_deg: float
+    resolution_deg: float
+
+    @property
+    def q(self) -> Array:
+        """1/d^2 (1/square angstrom)."""
+        return np.asarray((2 * np.sin(np.deg2rad(self.x_deg) / 2) / self.wavelength_A) ** 2)
+
+    @property
+    def slope(self) -> Array:
+        """Derivative of 1/d^2 to the position (1/(square angstrom degree))."""
+        return np.asarray(2 / self.wavelength_A**2 * np.sin(np.deg2rad(self.x_deg)) * np.pi / 180)
+
+    @property
+    def range_deg(self) -> float:
+        """Length of the range the lines lie in."""
+        return float(self.x_deg[-1] - self.first_deg) + self.resolution_deg
+
+    def shifted(self, zero_deg: float) -> Observed:
+        """Return the lines with a zero shift taken off."""
+        return Observed(
+            self.x_deg - zero_deg, self.sigma_deg, self.strength, self.wavelength_A, self.first_deg,
+            self.width_deg, self.resolution_deg,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Fitted:
+    """A cell fitted to the lines.
+
+    Attributes
+    ----------
+    system : System
+        Lattice system.
+    centring : str
+        Lattice type.
+    parameters, sigma : ndarray, shape (p,)
+        Parameters of the quadratic form and their standard deviations.
+    cell : ndarray, shape (6,)
+        a, b, c (angstrom), alpha, beta, gamma (degrees).
+    cell_sigma : ndarray, shape (6,)
+        Standard deviations; 0 where fixed.
+    zero_deg : float
+        Zero shift (degrees).
+    log_evidence : float
+        Natural logarithm of the evidence.
+    log_fit : float
+        The part of it that is no payment for parameters.
+    predicted_deg : ndarray, shape (m,)
+        Distinct lines predicted in the measured range.
+    line_of : ndarray of int, shape (n,)
+        Predicted line of each observed one; -1 for an impurity.
+    """
+
+    system: System
+    centring: str
+    parameters: Array
+    sigma: Array
+    cell: Array
+    cell_sigma: Array
+    zero_deg: float
+    log_evidence: float
+    log_fit: float
+    predicted_deg: Array
+    line_of: npt.NDArray[np.int64]
+
+    @property
+    def indexed(self) -> int:
+        """Number of observed lines that are explained."""
+        return int((self.line_of >= 0).sum())
+
+
+def log_evidence_of_none(lines: Observed) -> float:
+    """Return the evidence of lines anywhere: a Poisson process of unknown rate (log-uniform prior)."""
+    n = lines.x_deg.size
+    return float(gammaln(n) - n * np.log(lines.range_deg) - np.log(np.log(100.0)))
+
+
+def evaluate(system: System, parameters: Array, centring: str, lines: Observed) -> Fitted | None:
+    """Fit a cell and the zero shift to the lines, and weigh it; None where too few lines are explained.
+
+    Parameters
+    ----------
+    system, centring
+        Lattice system and type.
+    parameters : ndarray, shape (p,)
+        Start values.
+    lines : Observed
+        Lines to explain.
+    """
+    p, zero = np.asarray(parameters, float), 0.0
+    reach_deg = 0.5 * lines.width_deg + 2 * lines.sigma_deg
+    for turn in range(4):
+        drawn = _predict(system, p, centring, lines, zero)
+        if drawn is None:
+            return None
+        form, position, line, heads = drawn
+        chosen, line_of = _assign(lines, position, line, reach_deg)
+        use = line_of >= 0
+        if use.sum() < system.free + 1:
+            return None
+        design = _design(form[chosen[use]], lines, use)
+        if not _determined(design[:, :-1]):
+            return None
+        sigma = np.hypot(lines.sigma_deg[use], 0.1 * lines.width_deg)
+        solution, _, _ = _solve(design, lines.q[use] / lines.slope[use], sigma, lines)
+        p, zero = solution[:-1], float(solution[-1])
+        if not _is_cell(system, p):
+            return None
+        if turn == 2:
+            reach_deg = _REACH_SIGMA * np.hypot(lines.sigma_deg, 0.12 * lines.width_deg)
+    return _weigh(system, p, centring, lines, zero, form[chosen], line_of, heads)
+
+
+def _predict(
+    system: System, p: Array, centring: str, lines: Observed, zero: float
+) -> tuple[Array, Array, npt.NDArray[np.int64], Array] | None:
+    """Forms and positions of all reflections, the distinct line each belongs to, and where those are."""
+    top_deg = float(lines.x_deg[-1]) + 0.5 * lines.resolution_deg
+    low_deg = min(lines.first_deg, float(lines.x_deg[0]) - lines.resolution_deg)
+    q_of = [
+        (2 * np.sin(np.deg2rad(max(x - zero, 0.0)) / 2) / lines.wavelength_A) ** 2 for x in (low_deg, top_deg)
+    ]
+    hkl = _reflections(system, p, q_of[1] * 1.01)
+    if hkl is None:
+        return None
+    hkl = hkl[allowed(hkl, centring)]
+    form = coefficients(system, hkl)
+    q = form @ p
+    inside = (q >= q_of[0]) & (q <= q_of[1] * 1.005)
+    form, q = form[inside], q[inside]
+    order = np.argsort(q, kind="stable")
+    form, q = form[order], q[order]
+    position = np.rad2deg(2 * np.arcsin(np.clip(lines.wavelength_A * np.sqrt(q) / 2, 0, 1))) + zero
+    if not position.size:
+        return None
+    fresh = np.concatenate([[True], np.diff(position) > 0.5 * lines.resolution_deg])
+    return form, position, np.cumsum(fresh) - 1, position[fresh]
+
+
+def _reflections(system: System, p: Array, q_top: float) -> npt.NDArray[np.int64] | None:
+    """Indices with 1/d^2 <= q_top, one per equivalent set at least; None for absurdly large cells."""
+    cell = cell_of(system, p)
+    reach = np.floor(cell[:3] * np.sqrt(q_top)).astype(int) + 1
+    if np.prod(reach + 1.0) * (2 if system.name == "monoclinic" else 1) > 60_000:
+        return None
+    low = -reach[0] if system.name == "monoclinic" else 0
+    grid = np.stack(
+        np.meshgrid(
+            np.arange(low, reach[0] + 1), np.arange(reach[1] + 1), np.arange(reach[2] + 1), indexing="ij"
+        ),
+        -1,
+    ).reshape(-1, 3)
+    h, k, ell = grid[:, 0], grid[:, 1], grid[:, 2]
+    keep = (h != 0) | (k != 0) | (ell != 0)
+    if system.name == "cubic":
+        keep &= (h <= k) & (k <= ell)
+    elif system.name == "tetragonal":
+        keep &= h <= k
+    elif system.name == "monoclinic":
+        keep &= (ell > 0) | (h >= 0)
+    if system.name == "hexagonal":  # obverse extinctions tell (h k l) from (k h l)
+        grid = grid[keep]
+        mirrored = np.stack([grid[:, 0], grid[:, 1], -grid[:, 2]], 1)
+        return np.concatenate([grid, mirrored[grid[:, 2] > 0]])
+    return grid[keep]
+
+
+def _assign(
+    lines: Observed, position: Array, line: npt.NDArray[np.int64], reach_deg: Array
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Nearest reflection of each observed line, and its distinct line; each is used once, the nearest wins."""
+    after = np.clip(np.searchsorted(position, lines.x_deg), 1, max(position.size - 1, 1))
+    after = np.minimum(after, position.size - 1)
+    before = np.maximum(after - 1, 0)
+    nearer = np.abs(lines.x_deg - position[before]) <= np.abs(lines.x_deg - position[after])
+    chosen = np.where(nearer, before, after)
+    off = np.abs(lines.x_deg - position[chosen])
+    line_of = np.where(off <= reach_deg, line[chosen], -1)
+    for value in np.unique(line_of[line_of >= 0]):
+        rivals = np.flatnonzero(line_of == value)
+        if rivals.size > 1:
+            line_of[np.delete(rivals, int(np.argmin(off[rivals])))] = -1
+    return chosen, line_of
+
+
+def _design(form: Array, lines: Observed, use: npt.NDArray[np.bool_]) -> Array:
+    """Rows in degrees: 1/d^2 over its slope, and the zero shift (Q(x - z) = Q(x) - slope z)."""
+    return np.concatenate([form / lines.slope[use, None], np.ones((int(use.sum()), 1))], 1)
+
+
+def _determined(design: Array) -> bool:
+    """Whether the lines fix all parameters of the cell."""
+    length = np.linalg.norm(design, axis=0)
+    if not np.all(length > 0):
+        return False
+    unit = design / length
+    return bool(np.linalg.eigvalsh(unit.T @ unit)[0] > 1e-6)
+
+
+def _solve(design: Array, target: Array, sigma: Array, lines: Observed) -> tuple[Array, Array, float]:
+    """Solution, covariance and log-determinant of the latter, with the prior of the zero shift."""
+    weighted = design / sigma[:, None]
+    normal = weighted.T @ weighted
+    normal[-1, -1] += 1 / (_ZERO_WIDTHS * lines.width_deg) ** 2
+    scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
+    unit = normal / np.outer(scale, scale) + 1e-12 * np.eye(scale.size)
+    covariance = np.linalg.inv(unit) / np.outer(scale, scale)
+    log_det = -float(np.linalg.slogdet(unit)[1]) - 2 * float(np.log(scale).sum())
+    return covariance @ (weighted.T @ (target / sigma)), covariance, log_det
+
+
+def _is_cell(system: System, p: Array) -> bool:
+    axes = p[: min(system.free, 3)]
+    if not np.all(np.isfinite(p)) or np.any(axes <= _LENGTHS_A[1] ** -2):
+        return False
+    if system.name == "monoclinic" and p[3] ** 2 >= 3.6 * p[0] * p[2]:
+        return False
+    return bool(cell_of(system, p)[:3].min() >= _LENGTHS_A[0])
+
+
+def _weigh(
+    system: System, p: Array, centring: str, lines: Observed, zero: float, form: Array,
+    line_of: npt.NDArray[np.int64], heads: Array,
+) -> Fitted:  # fmt: skip
+    """Evidence of the cell, the systematic error summed over."""
+    use = line_of >= 0
+    n, seen = int(use.sum()), max(heads.size, int(use.sum()))
+    design = _design(form[use], lines, use)
+    target = lines.q[use] / lines.slope[use]
+    likelihoods, corrections, spreads = [], [], []
+    for systematic in _SYSTEMATIC * lines.width_deg:
+        sigma = np.hypot(lines.sigma_deg[use], systematic)
+        solution, covariance, log_det = _solve(design, target, sigma, lines)
+        residual = (target - design @ solution) / sigma
+        z = solution[-1] / (_ZERO_WIDTHS * lines.width_deg)
+        likelihoods.append(
+            -0.5 * float(residual @ residual) - float(np.log(sigma * np.sqrt(2 * np.pi)).sum()) - 0.5 * z * z
+        )
+        corrections.append(
+            0.5 * solution.size * np.log(2 * np.pi) + 0.5 * log_det
+            - np.log(_ZERO_WIDTHS * lines.width_deg * np.sqrt(2 * np.pi))
+        )  # fmt: skip
+        spreads.append((solution, covariance))
+    best = int(np.argmax(np.array(likelihoods) + corrections))
+    share = -np.log(_SYSTEMATIC.size)
+    shared = float(betaln(n + 1, seen - n + 1)) + _impurities(lines, use)
+    log_evidence = float(logsumexp(np.array(likelihoods) + corrections)) + share + shared
+    solution, covariance = spreads[best]
+    if _is_cell(system, solution[:-1]):
+        p, zero = solution[:-1], float(solution[-1])
+    sigma_p = np.sqrt(np.maximum(np.diag(covariance)[:-1], 0.0))
+    return Fitted(
+        system, centring, p, sigma_p, cell_of(system, p), _cell_sigma(system, p, covariance[:-1, :-1]), zero,
+        log_evidence + _log_prior(system, p), float(logsumexp(likelihoods)) + share + shared, heads, line_of,
+    )  # fmt: skip
+
+
+def _impurities(lines: Observed, use: npt.NDArray[np.bool_]) -> float:
+    """Log-probability of which lines are impurities and where they lie."""
+    chance = _IMPURITY[0] + _IMPURITY[1] * np.exp(-lines.strength / 0.1)
+    k = int((~use).sum())
+    which = float(np.log(chance[~use]).sum() + np.log1p(-chance[use]).sum())
+    return which + float(gammaln(k + 1)) - k * float(np.log(lines.range_deg))
+
+
+def _log_prior(system: System, p: Array) -> float:
+    """Log-density of the parameters: lengths log-uniform from 2 to 40 A, the monoclinic net reduced."""
+    per_axis = np.log(2 * np.log(_LENGTHS_A[1] / _LENGTHS_A[0]))
+    axes = min(system.free, 3)
+    value = (
+        -float(np.log(p[:axes]).sum()) - axes * float(per_axis) - float(np.log(len(CENTRINGS[system.name])))
+    )
+    if system.name == "orthorhombic":
+        value += float(np.log(6))
+    if system.name == "monoclinic":
+        value += float(np.log(2)) - float(np.log(min(p[0], p[2])))
+    return value
+
+
+def _cell_sigma(system: System, p: Array, covariance: Array) -> Array:
+    """Propagate the parameters' covariance to the cell (numerical derivatives)."""
+    centre = cell_of(system, p)
+    delta = 1e-4 * np.maximum(np.abs(p), 1e-3 * p[0])
+    jacobian = np.stack(
+        [(cell_of(system, p + d) - centre) / step for step, d in zip(delta, np.diag(delta), strict=True)], 1
+    )
+    return np.asarray(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian), 0.0)))
+
+
+def merit(fitted: Fitted, lines: Observed, most: int = 20) -> tuple[float, float, int]:
+    """Return M_N (de Wolff 1968, J. Appl. Cryst. 1, 108), F_N (Smith & Snyder 1979, ibid. 12, 60), and N.
+
+    N is 20, or the number of explained lines where there are fewer; impurities are passed over. The number of
+    possible lines counts the distinct ones of the lattice up to the N-th observed line.
+    """
+    use = np.flatnonzero(fitted.line_of >= 0)[:most]
+    if not use.size:
+        return 0.0, 0.0, 0
+    predicted = fitted.predicted_deg[fitted.line_of[use]]
+    q_of = (2 * np.sin(np.deg2rad(predicted - fitted.zero_deg) / 2) / lines.wavelength_A) ** 2
+    seen = lines.shifted(fitted.zero_deg)
+    off_q = float(np.mean(np.abs(seen.q[use] - q_of)))
+    off_deg = float(np.mean(np.abs(lines.x_deg[use] - predicted)))
+    possible = int(np.sum(fitted.predicted_deg <= predicted[-1] + 1e-9))
+    last = float(seen.q[use[-1]])
+    # a spread of zero would be an infinite merit: the last digit of a position is 0.0001 degrees
+    floor_deg, floor_q = 1e-4, 1e-4 * float(lines.slope[use].mean())
+    return (
+        last / (2 * max(off_q, floor_q) * possible),
+        use.size / (max(off_deg, floor_deg) * possible),
+        int(use.size),
+    )

@@ -1,0 +1,345 @@
+"""Indexing: search every lattice system, weigh what was found, and say it with calibrated probability."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import logsumexp
+from streamproc.models.powder.indexing.evidence import (
+    Fitted,
+    Observed,
+    evaluate,
+    log_evidence_of_none,
+    merit,
+)
+from streamproc.models.powder.indexing.forms import CENTRINGS, SYSTEMS, System
+from streamproc.models.powder.indexing.hint import NONE, CandidateCell, StructureHint
+from streamproc.models.powder.indexing.lattice import (
+    metric_of,
+    primitive_metric,
+    same_lattice,
+    signature,
+    superlattice_index,
+)
+from streamproc.models.powder.indexing.trials import search_system
+from streamproc.models.powder.peaks import PeakList
+
+from streamproc.errors import FrameFailed
+
+__all__ = [
+    "CALIBRATION",
+    "Calibration",
+    "Weighed",
+    "hint_from",
+    "index_lines",
+    "index_peaks",
+    "weigh",
+    "weigh_peaks",
+]
+
+Array = npt.NDArray[np.float64]
+
+MOST_LINES = 24
+LEAST_LINES = 5
+_EVALUATED = 24
+_SAID = 5
+_LEAST_PROBABILITY = 0.5
+_LOG_HOPELESS = np.log(1e-4)
+_NATS_PER_PARAMETER = 4.0
+"""What a further free parameter costs at the very least (ratio of its prior to its posterior width)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Turns log-evidence into probability; fitted on simulated patterns (benchmarks/science/indexing.py).
+
+    Attributes
+    ----------
+    temperature : float
+        Log-evidence is divided by it.
+    none : float
+        Added to the log-weight of "none of the cells".
+    """
+
+    temperature: float
+    none: float
+
+
+CALIBRATION = Calibration(temperature=2.0, none=2.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Weighed:
+    """What the search found, before calibration.
+
+    Attributes
+    ----------
+    lines : Observed
+        Lines used.
+    given : int
+        Lines given.
+    fitted : tuple of Fitted
+        One per system and lattice, by falling evidence.
+    log_none : float
+        Log-evidence of no cell.
+    unfinished : tuple of str
+        What was not searched to the end.
+    """
+
+    lines: Observed
+    given: int
+    fitted: tuple[Fitted, ...]
+    log_none: float
+    unfinished: tuple[str, ...]
+
+
+def index_peaks(found: PeakList, wavelength_A: float, max_s: float = 20.0) -> StructureHint:
+    """Index the peaks of a pattern; see :func:`index_lines`.
+
+    Parameters
+    ----------
+    found : PeakList
+        What :func:`~streamproc.models.powder.peaks.find_peaks` found.
+    wavelength_A : float
+        Wavelength of the positions (angstrom).
+    max_s : float
+        Time allowed (s).
+    """
+    lines, given = _lines_of(found, wavelength_A)
+    return _say(lines, given, max_s, CALIBRATION)
+
+
+def weigh_peaks(found: PeakList, wavelength_A: float, max_s: float) -> Weighed | None:
+    """Return the evidence behind :func:`index_peaks`; None where there are too few peaks."""
+    lines, given = _lines_of(found, wavelength_A)
+    return None if lines is None else weigh(lines, given, max_s)
+
+
+def _lines_of(found: PeakList, wavelength_A: float) -> tuple[Observed | None, int]:
+    peaks = found.peaks
+    return _observed(
+        [p.position_deg for p in peaks], wavelength_A, [p.sigma_deg for p in peaks], [p.area for p in peaks],
+        _typical_width(found), found.first_deg,
+    )  # fmt: skip
+
+
+def _typical_width(found: PeakList) -> float:
+    return float(np.median([p.fwhm_deg for p in found.peaks])) if found.peaks else 0.1
+
+
+def index_lines(
+    two_theta_deg: npt.ArrayLike,
+    wavelength_A: float,
+    *,
+    sigma_deg: npt.ArrayLike | None = None,
+    strength: npt.ArrayLike | None = None,
+    fwhm_deg: float = 0.1,
+    first_deg: float | None = None,
+    max_s: float = 20.0,
+    calibration: Calibration = CALIBRATION,
+) -> StructureHint:
+    """Find candidate unit cells, cubic to monoclinic, with calibrated probabilities.
+
+    The first 24 lines are used. A few of them may be impurities, and all may be shifted. Triclinic cells are
+    not searched; they are part of :data:`NONE`.
+
+    Parameters
+    ----------
+    two_theta_deg : array_like, shape (n,)
+        Positions of the lines (degrees).
+    wavelength_A : float
+        Wavelength (angstrom).
+    sigma_deg : array_like, shape (n,), optional
+        Statistical uncertainties of the positions (degrees).
+    strength : array_like, shape (n,), optional
+        Areas; weak lines are likelier to be impurities.
+    fwhm_deg : float
+        Width of the lines: the scale of systematic errors and of what is resolved.
+    first_deg : float, optional
+        Where the measured range begins; by default a third of the first position.
+    max_s : float
+        Time allowed (s); what was not finished is said.
+    calibration : Calibration
+        From evidence to probability.
+
+    Returns
+    -------
+    StructureHint
+        With cells only where their probability reaches one half in sum.
+
+    Raises
+    ------
+    FrameFailed
+        When the lines are no lines (shapes, values that are not finite, angles outside 0 to 180 degrees).
+    """
+    lines, given = _observed(two_theta_deg, wavelength_A, sigma_deg, strength, fwhm_deg, first_deg)
+    return _say(lines, given, max_s, calibration)
+
+
+def _say(lines: Observed | None, given: int, max_s: float, calibration: Calibration) -> StructureHint:
+    if lines is None:
+        why = f"{given} lines, expected at least {LEAST_LINES}"
+        return StructureHint({**{s.name: 0.0 for s in SYSTEMS}, NONE: 1.0}, (), why, (), 0, given)
+    return hint_from(weigh(lines, given, max_s), calibration)
+
+
+def _observed(
+    two_theta: npt.ArrayLike, wavelength_A: float, sigma: npt.ArrayLike | None, strength: npt.ArrayLike | None,
+    fwhm_deg: float, first_deg: float | None,
+) -> tuple[Observed | None, int]:  # fmt: skip
+    x = np.atleast_1d(np.asarray(two_theta, float))
+    s = np.full(x.shape, 0.05 * fwhm_deg) if sigma is None else np.atleast_1d(np.asarray(sigma, float))
+    area = np.ones(x.shape) if strength is None else np.atleast_1d(np.asarray(strength, float))
+    if x.ndim != 1 or s.shape != x.shape or area.shape != x.shape:
+        raise FrameFailed(f"positions {x.shape}, sigma {s.shape} and strength {area.shape} differ in shape")
+    if not (np.isfinite(x).all() and np.isfinite(s).all() and np.isfinite(area).all()):
+        raise FrameFailed("positions, sigma and strength of lines must be finite")
+    if x.size and (x.min() <= 0 or x.max() >= 180 or s.min() < 0):
+        raise FrameFailed("positions must lie between 0 and 180 degrees, sigma must not be negative")
+    if not (0.01 < wavelength_A < 100 and 0 < fwhm_deg < 20):
+        raise FrameFailed(f"wavelength {wavelength_A} A or width {fwhm_deg} degrees out of range")
+    order = np.argsort(x, kind="stable")
+    x, s, area = x[order], s[order], area[order]
+    if x.size:
+        apart = np.concatenate([[True], np.diff(x) > 1e-6])
+        x, s, area = x[apart], s[apart], area[apart]
+    if x.size < LEAST_LINES:
+        return None, int(x.size)
+    use = slice(0, MOST_LINES)
+    width = float(np.clip(fwhm_deg, 0.01, 0.3))
+    first = x[0] / 3 if first_deg is None else min(first_deg, x[0] - 0.5 * width)
+    strongest = max(float(area.max()), 1e-300)
+    lines = Observed(
+        x[use], s[use], np.maximum(area[use], 0) / strongest, wavelength_A, float(max(first, 0.0)), width,
+        0.7 * max(fwhm_deg, width),
+    )  # fmt: skip
+    return lines, int(x.size)
+
+
+def weigh(lines: Observed, given: int, max_s: float) -> Weighed:
+    """Search all systems within the time, and weigh what was found.
+
+    A system is passed over when not even cells that explained every line perfectly could reach one in ten thousand of
+    the probability of what was found already.
+    """
+    deadline = time.monotonic() + max_s
+    found: list[Fitted] = []
+    unfinished: list[str] = []
+    for system in SYSTEMS:
+        if _hopeless(system, found, lines):
+            continue
+        if time.monotonic() > deadline:
+            unfinished.append(f"{system.name}: not searched")
+            continue
+        searched = search_system(system, lines, deadline)
+        if not searched.finished:
+            unfinished.append(f"{system.name}: {searched.said}")
+        found = _merged([*found, *_evaluated(system, searched.parameters, lines)])
+    return Weighed(lines, given, tuple(found), log_evidence_of_none(lines), tuple(unfinished))
+
+
+def _hopeless(system: System, found: Sequence[Fitted], lines: Observed) -> bool:
+    if not found:
+        return False
+    best = found[0]
+    perfect = evaluate_bound(lines)
+    cost = _NATS_PER_PARAMETER * (system.free - best.system.free)
+    return system.free > best.system.free and perfect - best.log_fit - cost < _LOG_HOPELESS
+
+
+def evaluate_bound(lines: Observed) -> float:
+    """Return the log-fit no cell can exceed: every line met exactly, no line predicted in vain."""
+    sigma = np.hypot(lines.sigma_deg, 0.03 * lines.width_deg)
+    return float(-np.log(sigma * np.sqrt(2 * np.pi)).sum() - np.log(lines.x_deg.size + 1))
+
+
+def _evaluated(system: System, parameters: Array, lines: Observed) -> list[Fitted]:
+    found = []
+    for row in parameters[:_EVALUATED]:
+        for centring in CENTRINGS[system.name]:
+            fitted = evaluate(system, row, centring, lines)
+            if fitted is not None:
+                found.append(fitted)
+    return found
+
+
+def _merged(found: list[Fitted]) -> list[Fitted]:
+    """The best description of each lattice in each system, by falling evidence; the first hundred."""
+    kept: list[tuple[Fitted, Array]] = []
+    for fitted in sorted(found, key=lambda f: -f.log_evidence):
+        own = signature(primitive_metric(fitted.cell, fitted.centring))
+        if not any(o.system == fitted.system and same_lattice(own, s) for o, s in kept):
+            kept.append((fitted, own))
+        if len(kept) == 100:
+            break
+    return [f for f, _ in kept]
+
+
+def hint_from(weighed: Weighed, calibration: Calibration = CALIBRATION) -> StructureHint:
+    """Turn evidence into calibrated probabilities, and abstain where no cell is likely."""
+    logs = np.array([f.log_evidence for f in weighed.fitted] + [weighed.log_none]) / calibration.temperature
+    logs[-1] += calibration.none
+    chance = np.exp(logs - logsumexp(logs))
+    systems = {s.name: 0.0 for s in SYSTEMS}
+    for fitted, share in zip(weighed.fitted, chance, strict=False):
+        systems[fitted.system.name] += float(share)
+    systems[NONE] = float(chance[-1])
+    told = len(weighed.fitted) > 0 and systems[NONE] < _LEAST_PROBABILITY
+    cells = _cells(weighed, chance) if told else ()
+    why = "" if told else "no cell explains the lines better than chance"
+    return StructureHint(systems, cells, why, weighed.unfinished, weighed.lines.x_deg.size, weighed.given)
+
+
+def _cells(weighed: Weighed, chance: Array) -> tuple[CandidateCell, ...]:
+    """The likeliest lattices; descriptions of one lattice in several systems are one candidate."""
+    groups: list[tuple[Fitted, Array, float]] = []
+    for fitted, share in zip(weighed.fitted, chance, strict=False):
+        own = signature(primitive_metric(fitted.cell, fitted.centring))
+        for i, (other, theirs, total) in enumerate(groups):
+            if same_lattice(own, theirs):
+                groups[i] = (other, theirs, total + float(share))
+                break
+        else:
+            groups.append((fitted, own, float(share)))
+    groups.sort(key=lambda g: -g[2])
+    said = [g for g in groups if g[2] > 0.01][:_SAID] or groups[:1]
+    cells = [_candidate(f, share, weighed.lines) for f, _, share in said]
+    return tuple(replace(c, related=_related(i, cells)) for i, c in enumerate(cells))
+
+
+def _candidate(fitted: Fitted, share: float, lines: Observed) -> CandidateCell:
+    m, f, n = merit(fitted, lines)
+    return CandidateCell(
+        system=fitted.system.name,
+        centring=fitted.centring,
+        cell=tuple(map(float, fitted.cell)),
+        sigma=tuple(map(float, fitted.cell_sigma)),
+        volume_A3=float(np.sqrt(np.linalg.det(metric_of(fitted.cell)))),
+        zero_deg=fitted.zero_deg,
+        probability=share,
+        m=m,
+        f=f,
+        lines=n,
+        indexed=fitted.indexed,
+        used=lines.x_deg.size,
+        predicted=int(fitted.predicted_deg.size),
+    )
+
+
+def _related(i: int, cells: Sequence[CandidateCell]) -> tuple[str, ...]:
+    """Sub- and superlattices among the candidates: positions alone can hardly tell them apart."""
+    own = primitive_metric(np.array(cells[i].cell), cells[i].centring)
+    said = []
+    for j, other in enumerate(cells):
+        if j == i:
+            continue
+        theirs = primitive_metric(np.array(other.cell), other.centring)
+        if index := superlattice_index(own, theirs):
+            said.append(f"candidate {j + 1} is a superlattice of this one (index {index})")
+        elif index := superlattice_index(theirs, own):
+            said.append(f"candidate {j + 1} is a sublattice of this one (index {index})")
+    return tuple(said)

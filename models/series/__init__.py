@@ -1,0 +1,1 @@
+"""Change points of a series: where a curve, or a sequence of patterns, begins to behave differently."""

@@ -1,0 +1,1 @@
+"""Patterns taken apart into components without references: a factorisation that tolerates shifts."""
