@@ -7,13 +7,13 @@ but should be known becomes a :class:`Note` of the phase.
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from streamproc.models.powder.cif_cell import read_cell, symmetrised_cell
 from streamproc.models.powder.cif_checks import (
     Content,
     check_content,
@@ -21,18 +21,18 @@ from streamproc.models.powder.cif_checks import (
     content_of,
     temperature_notes,
 )
-from streamproc.models.powder.cif_document import Block, Note, number, read_blocks
-from streamproc.models.powder.cif_sites import Atom, default_b, read_atoms, read_formula
-from streamproc.models.powder.cif_standard import needs_standard_cell, standardised
-from streamproc.models.powder.cif_symmetry import Symmetry, read_cell, read_symmetry, symmetrised_cell
-from streamproc.models.powder.crystal import Site, Structure, crystal_system, direct_metric
+from streamproc.models.powder.cif_displacement import with_default_b
+from streamproc.models.powder.cif_document import Block, Note, read_blocks
+from streamproc.models.powder.cif_group import Symmetry
+from streamproc.models.powder.cif_names import formula_of, texture_of, unique_labels
+from streamproc.models.powder.cif_sites import Atom, read_atoms, read_formula
+from streamproc.models.powder.cif_standard import SYMPREC_A, needs_standard_cell, standardised
+from streamproc.models.powder.cif_symmetry import read_symmetry
+from streamproc.models.powder.crystal import Cell, Site, Structure, crystal_system, direct_metric
 
 from streamproc.errors import ConfigurationError
 
 __all__ = ["CifPhase", "Note", "read_cif", "read_cifs"]
-
-_NON_METALS = ["B", "Si", "C", "Sb", "As", "P", "N", "H", "D", "Te", "Se", "S", "I", "Br", "Cl", "O", "F"]
-"""Order of non-metals in a formula (IUPAC 2005, table VI); metals come before them, in the file's order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,7 @@ def read_cif(path: Path, block: str | None = None) -> CifPhase:
         names = ", ".join(p.block for p in phases)
         raise ConfigurationError(
             f"{path}: holds {len(phases)} structures (data blocks {names}); say which one, or read all "
-            "of them "
-            "with read_cifs"
+            "of them with read_cifs"
         )
     return phases[0]
 
@@ -109,19 +108,7 @@ def read_cifs(paths: Iterable[Path]) -> list[CifPhase]:
     if twice:
         raise ConfigurationError(f"{', '.join(twice)}: given twice; a phase may be given once")
     phases = [phase for path in files for phase in _phases(path, None)]
-    stems = [re.sub(r"[^A-Za-z0-9]+", "_", Path(p.file).stem).strip("_") for p in phases]
-    counts = Counter(p.label for p in phases)
-    labels = [
-        p.label if counts[p.label] == 1 or stem == p.label else f"{p.label}_{stem}" if stem else p.label
-        for p, stem in zip(phases, stems, strict=True)
-    ]
-    taken: set[str] = set()
-    for i, label in enumerate(labels):
-        n, name = 1, label
-        while name in taken:
-            n, name = n + 1, f"{label}_{n + 1}"
-        taken.add(name)
-        labels[i] = name
+    labels = unique_labels([p.label for p in phases], [p.file for p in phases])
     return [_renamed(p, label) for p, label in zip(phases, labels, strict=True)]
 
 
@@ -197,19 +184,19 @@ def _phase(block: Block, notes: list[Note]) -> CifPhase:
     found += content_notes(block, atoms, content, read_formula(block), volume)
     found += temperature_notes(block)
     sites = _sites(atoms, content)
-    changed = standardised(atoms, content, cell) if needs_standard_cell(symmetry, cell) else None
-    if changed is not None and not (changed[0].number == symmetry.number == 1):
-        found.append(_changed_note(symmetry, changed))
-        symmetry, cell, sites = changed
-    sites, b_notes = _with_b(sites)
-    formula, label = _formula(block, atoms, content)
+    if needs_standard_cell(symmetry, cell):
+        changed, note = _conventional(symmetry, atoms, content, cell)
+        found += note
+        symmetry, cell, sites = changed or (symmetry, cell, sites)
+    sites, b_notes = with_default_b(sites)
+    formula, label = formula_of(block, atoms, content)
     structure = Structure(
         name=f"{label}_{symmetry.number}",
         space_group=symmetry.symbol,
         cell=cell,
         sites=tuple(sites),
         b_A2=0.5,
-        texture=_texture(symmetry, cell),
+        texture=texture_of(symmetry, cell),
         source=f"{block.file}, data_{block.name}",
         operations=symmetry.triplets,
     )
@@ -226,17 +213,34 @@ def _phase(block: Block, notes: list[Note]) -> CifPhase:
     )
 
 
-def _changed_note(before: Symmetry, after: tuple[Symmetry, tuple[float, ...], list[Site]]) -> Note:
-    cell = ", ".join(f"{v:.6g}" for v in after[1])
-    said = f"the atoms have the symmetry of {after[0].symbol} (number {after[0].number})"
-    if before.number == after[0].number:
+def _conventional(
+    before: Symmetry, atoms: list[Atom], content: Content, cell: Cell
+) -> tuple[tuple[Symmetry, Cell, list[Site]] | None, list[Note]]:
+    """The conventional cell where it is another one, and what to say about it."""
+    found = standardised(atoms, content, cell)
+    if found is None:
+        said = f"the symmetry of the atoms was not found; {before.symbol} and the file's axes are used"
+        return None, [Note("symmetry", said)]
+    after = found[0]
+    if before.number == after.number <= 2:
+        near = standardised(atoms, content, cell, 10 * SYMPREC_A)
+        if near is None or near[0].number == before.number:
+            return None, []
+        said = (
+            f"{before.symbol} is kept, with six lattice parameters; within {10 * SYMPREC_A:g} angstrom the "
+            f"atoms have the symmetry of {near[0].symbol} (number {near[0].number})"
+        )
+        return None, [Note("symmetry", said)]
+    said = f"the atoms have the symmetry of {after.symbol} (number {after.number})"
+    if before.number == after.number:
         said = f"{before.symbol} brought to the usual axes"
-    return Note("symmetry", f"{said}; conventional cell {cell} used")
+    numbers = ", ".join(f"{v:.6g}" for v in found[1])
+    return found, [Note("symmetry", f"{said}; conventional cell {numbers} used")]
 
 
 def _choose(
     block: Block, candidates: list[Symmetry], cell: tuple[float, ...], atoms: list[Atom]
-) -> tuple[Symmetry, tuple[float, float, float, float, float, float], list[Note]]:
+) -> tuple[Symmetry, Cell, list[Note]]:
     """Take the symmetry; of two origins the one under which atoms do not collide and the formula is right."""
     if len(candidates) == 1:
         return (candidates[0], *symmetrised_cell(block, cell, candidates[0]))
@@ -273,54 +277,3 @@ def _sites(atoms: list[Atom], content: Content) -> list[Site]:
         replace(a.site, x=float(positions[k][0]), y=float(positions[k][1]), z=float(positions[k][2]))
         for a, k in zip(atoms, first, strict=True)
     ]
-
-
-def _with_b(sites: list[Site]) -> tuple[list[Site], list[Note]]:
-    """Give every site a B; say which ones were assumed."""
-    elements = {s.element for s in sites}
-    molecular = "C" in elements and bool({"H", "D"} & elements)
-    assumed: dict[str, str] = {}
-    done = []
-    for site in sites:
-        if site.b_A2 is None:
-            kind, value = default_b(site.element, molecular)
-            assumed[site.element] = f"{site.element} {value:g} ({kind})"
-            site = replace(site, b_A2=value)
-        done.append(site)
-    if not assumed:
-        return done, []
-    said = f"no usable displacement parameter for some atoms; B assumed (A^2): {', '.join(assumed.values())}"
-    return done, [Note("b-default", said)]
-
-
-def _formula(block: Block, atoms: list[Atom], content: Content) -> tuple[str, str]:
-    """Reduced formula, and the same with letters, digits and underscores only."""
-    counts: dict[str, float] = {}
-    for owner, occupancy in zip(content.owner, content.occupancy, strict=True):
-        element = atoms[owner].site.element
-        counts[element] = counts.get(element, 0.0) + float(occupancy)
-    whole = [round(n) for n in counts.values() if abs(n - round(n)) < 1e-3 and round(n)]
-    unit = float(np.gcd.reduce(whole)) if whole else min(counts.values())
-    given = block.value("_cell_formula_units_z")
-    stated = number(given.text) if given else None
-    if stated and all(
-        abs(n / stated - round(n / stated)) < 1e-3 and n / stated > 0.5 for n in counts.values()
-    ):
-        unit = stated  # keeps Li2O2 apart from LiO
-    order = sorted(counts, key=lambda e: _NON_METALS.index(e) + 1 if e in _NON_METALS else 0)
-    texts = [(e, f"{counts[e] / unit:.3f}".rstrip("0").rstrip(".")) for e in order]
-    text = "".join(e + ("" if n == "1" else n) for e, n in texts)
-    return text, text.replace(".", "p")
-
-
-def _texture(symmetry: Symmetry, cell: tuple[float, ...]) -> tuple[int, int, int]:
-    """Plane that grains are likely to lie on: the basal one, else the axial one of the largest spacing."""
-    system = crystal_system(symmetry.rotations)
-    if system == "cubic":
-        return {"F": (1, 1, 1), "I": (1, 1, 0)}.get(symmetry.symbol[0], (1, 0, 0))
-    if system in ("trigonal", "hexagonal", "tetragonal"):
-        return (0, 0, 1)
-    spacing = 1 / np.sqrt(np.diag(np.linalg.inv(direct_metric(cell))))
-    axis = [0, 0, 0]
-    axis[int(np.argmax(spacing))] = 1
-    return (axis[0], axis[1], axis[2])

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.cif_document import Block, Note, number
+from streamproc.models.powder.cif_group import Symmetry
 from streamproc.models.powder.cif_sites import Atom
-from streamproc.models.powder.cif_symmetry import Symmetry
-from streamproc.models.powder.crystal import MERGE_A, orbit
+from streamproc.models.powder.crystal import EXACT_A, MERGE_A, orbit
 
 __all__ = ["Content", "check_content", "content_notes", "content_of", "temperature_notes"]
 
@@ -43,10 +43,12 @@ class Content:
 
 def content_of(atoms: list[Atom], symmetry: Symmetry, metric: Array) -> Content:
     """Expand the atoms of the file to the whole cell."""
-    orbits = [
-        orbit((a.site.x, a.site.y, a.site.z), symmetry.rotations, symmetry.translations, metric)
-        for a in atoms
-    ]
+    orbits = []
+    for atom in atoms:
+        # half an atom may well sit on either side of a mirror; a whole one was rounded
+        within = MERGE_A if atom.site.occupancy > 0.5 + _OCCUPANCY_SLACK else EXACT_A
+        xyz = (atom.site.x, atom.site.y, atom.site.z)
+        orbits.append(orbit(xyz, symmetry.rotations, symmetry.translations, metric, within))
     owner = np.repeat(np.arange(len(atoms)), [len(o) for o in orbits])
     occupancy = np.array([a.site.occupancy for a in atoms])[owner]
     return Content(np.concatenate(orbits), owner, occupancy)
@@ -96,16 +98,20 @@ def check_content(block: Block, atoms: list[Atom], content: Content, metric: Arr
             filled[j] += content.occupancy[i]
             if max(filled[i], filled[j]) > 1 + _OCCUPANCY_SLACK:
                 raise _overfilled(block, one, two, float(max(filled[i], filled[j])))
+            if one is two:
+                split.setdefault((one.label, two.label), distance)
         elif content.occupancy[i] + content.occupancy[j] > 1 + _OCCUPANCY_SLACK:
             raise _too_close(block, one, two, distance)
         else:
             split.setdefault((one.label, two.label), distance)
     return [
-        Note(
-            "split", f"{one} and {two} are {d:.2f} angstrom apart and never both there, by their occupancies"
-        )
+        Note("split", f"{_pair(one, two)} {d:.2f} angstrom apart and never both there, by their occupancies")
         for (one, two), d in split.items()
     ]
+
+
+def _pair(one: str, two: str) -> str:
+    return f"{one} and its symmetry image are" if one == two else f"{one} and {two} are"
 
 
 def _overfilled(block: Block, one: Atom, two: Atom, total: float) -> Exception:
@@ -114,24 +120,21 @@ def _overfilled(block: Block, one: Atom, two: Atom, total: float) -> Exception:
     elif one.site.element == two.site.element:
         hint = (
             "the same atom is listed twice, or the file lists the atoms of the whole cell and symmetry "
-            "operations "
-            "besides; delete one of them"
+            "operations besides; delete one of them"
         )
     else:
         hint = "give occupancies whose sum is at most 1"
     return block.error(
         f"atoms {one.label} and {two.label} share one position and fill it {total:g} times, at most 1 "
-        "is possible; "
-        f"{hint}", two.line,
+        f"is possible; {hint}", two.line,
     )  # fmt: skip
 
 
 def _too_close(block: Block, one: Atom, two: Atom, distance: float) -> Exception:
+    what = f"atoms {_pair(one.label, two.label)}"
     if one is two:
-        what = f"atom {one.label} and its own symmetry image are"
         hint = "coordinates of special positions need all digits; or the setting (origin) is another one"
     else:
-        what = f"atoms {one.label} and {two.label} are"
         hint = "check coordinates, cell and space group setting (origin), and the occupancies of split atoms"
     return block.error(
         f"{what} {distance:.2f} angstrom apart, at least {_CLOSEST_A:g} is expected; {hint}", two.line
@@ -159,10 +162,14 @@ def content_notes(
     if not low <= density <= high:
         raise block.error(
             f"cell and atoms make a density of {density:.3g} g/cm3, {low:g} to {high:g} is possible; "
-            "check the cell "
-            "(angstrom), the atoms and the symmetry"
+            "check the cell (angstrom), the atoms and the symmetry"
         )
-    notes = formula_notes(block, counts, formula)
+    notes = [*formula_notes(block, counts, formula), *_multiplicity_notes(block, atoms, content)]
+    stated = block.value("_exptl_crystal_density_diffrn")
+    given_density = number(stated.text) if stated else None
+    if stated and given_density and abs(density / given_density - 1) > 0.03:
+        said = f"density {stated.text} against {density:.3f} g/cm3 of cell and atoms"
+        notes.append(Note("density", said, stated.line))
     given = block.value("_cell_volume")
     volume = number(given.text) if given else None
     if given and volume and abs(volume / volume_A3 - 1) > 0.01:
@@ -201,6 +208,24 @@ def formula_notes(block: Block, counts: dict[str, float], formula: dict[str, flo
         said = f"Z = {z.text} of {given.text!r}, but the atoms of the cell make {ratio:.4g}"
         return [Note("formula", said, z.line)]
     return []
+
+
+def _multiplicity_notes(block: Block, atoms: list[Atom], content: Content) -> list[Note]:
+    """Say where the file's site multiplicities are not those of its symmetry: a sign of a wrong setting."""
+    column = block.columns.get("_atom_site_symmetry_multiplicity")
+    if column is None:
+        return []
+    by_line = {block.line_of(column, row): number(v) for row, v in enumerate(column.values) if v is not None}
+    found = np.bincount(content.owner)
+    return [
+        Note(
+            "multiplicity",
+            f"{a.label}: multiplicity {by_line[a.line]:g} in the file, {n} by symmetry",
+            a.line,
+        )
+        for a, n in zip(atoms, found, strict=True)
+        if by_line.get(a.line) not in (None, n)
+    ]
 
 
 def temperature_notes(block: Block) -> list[Note]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["Block", "Column", "Note", "Value", "number", "read_blocks"]
+__all__ = ["Block", "Column", "Note", "Value", "number", "read_blocks", "uncertainty"]
 
 _MOST_BYTES = 100_000_000
 _LOOKALIKES = str.maketrans("\u2212\u2013\u00a0\u2018\u2019\u201c\u201d", "-- ''\"\"")
@@ -136,6 +136,12 @@ def number(text: str) -> float | None:
     return float(fraction[1]) / float(fraction[2]) if fraction else None
 
 
+def uncertainty(text: str) -> float:
+    """Return the standard uncertainty in brackets behind a number: 0.52(3) gives 0.03, 0.52 gives 0."""
+    match = re.fullmatch(r"[+-]?(\d*)\.?(\d*)\((\d+)\)", text.strip())
+    return float(match[3]) / 10 ** len(match[2]) if match else 0.0
+
+
 def read_blocks(path: Path) -> tuple[list[Block], list[Note]]:
     """Read the data blocks of a CIF file.
 
@@ -172,6 +178,8 @@ def _text_of(path: Path) -> tuple[str, list[Note]]:
         data = path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if data[:2] in (b"\x1f\x8b", b"PK"):
+        raise ConfigurationError(f"{path}: is compressed; unpack it first")
     notes = []
     if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = data.decode("utf-16", errors="replace")
@@ -196,8 +204,8 @@ def _syntax_error(path: Path, message: str) -> ConfigurationError:
     at = f"{path.name} line {line}" if line else path.name
     return ConfigurationError(
         f"{at}{f', {block}' if block else ''}: {what.strip() or 'not understood'}; this is not the "
-        "syntax of a "
-        "CIF 1.1 file (quotes, text fields and loops must be closed, and every tag be given once)"
+        "syntax of a CIF 1.1 file (quotes, text fields and loops must be closed, and every tag be given "
+        "once)"
     )
 
 

@@ -7,50 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.powder.cif_document import Block, Column, Note, number
+from streamproc.models.powder.cif_displacement import anisotropic_b, isotropic_b
+from streamproc.models.powder.cif_document import Block, Column, Note, number, uncertainty
 from streamproc.models.powder.crystal import Site
 
-__all__ = ["DEFAULT_B_A2", "Atom", "default_b", "read_atoms", "read_formula"]
+__all__ = ["Atom", "read_atoms", "read_formula"]
 
-EIGHT_PI2 = 8 * np.pi**2
-
-DEFAULT_B_A2 = {
-    "hydrogen": 1.5,
-    "heavy or transition metal": 0.5,
-    "light or alkali metal": 0.9,
-    "non-metal": 0.7,
-    "molecular": 3.5,
-}
-"""B (square angstrom) of atoms whose CIF gives none: typical values at room temperature, by class of element,
-and for all atoms of a molecular crystal (one that holds carbon and hydrogen)."""
-
-_LIGHT = frozenset(["Li", "Na", "K", "Rb", "Cs", "Be", "Mg", "Ca", "Sr", "Ba"])
-_NON_METALS = frozenset(
-    [
-        "B",
-        "C",
-        "N",
-        "O",
-        "F",
-        "Si",
-        "P",
-        "S",
-        "Cl",
-        "Ge",
-        "As",
-        "Se",
-        "Br",
-        "Sb",
-        "Te",
-        "I",
-        "He",
-        "Ne",
-        "Ar",
-        "Kr",
-        "Xe",
-    ]
-)
-_LARGEST_B_A2 = 25.0
+_TYPE = re.compile(r"[A-Za-z]{1,2}(va|val|iso)?[\d.]*[+-]?[\d.]*[+-]?")
+_VACANCIES = frozenset(["va", "vac", "vc", "vacancy"])
+_WATER = frozenset(["ow", "oh", "hw", "oa", "ob", "oc"])
 _XYZ = ("_atom_site_fract_x", "_atom_site_fract_y", "_atom_site_fract_z")
 
 
@@ -61,19 +26,6 @@ class Atom:
     site: Site
     label: str
     line: int
-
-
-def default_b(element: str, molecular: bool) -> tuple[str, float]:
-    """Return the class of an element and the B assumed for it (square angstrom)."""
-    if element in ("H", "D"):
-        kind = "molecular" if molecular else "hydrogen"
-    elif molecular:
-        kind = "molecular"
-    elif element in _LIGHT:
-        kind = "light or alkali metal"
-    else:
-        kind = "non-metal" if element in _NON_METALS else "heavy or transition metal"
-    return kind, DEFAULT_B_A2[kind]
 
 
 def read_formula(block: Block) -> dict[str, float]:
@@ -130,8 +82,8 @@ def _no_coordinates(block: Block) -> Exception:
     if cartesian is not None:
         return block.error(
             "atoms have Cartesian coordinates only, fractional ones (_atom_site_fract_x, _y, _z) are "
-            "expected; "
-            "convert the file, macromolecular ones are not meant for powder patterns", cartesian.line,
+            "expected; convert the file, macromolecular ones are not meant for powder "
+            "patterns", cartesian.line,
             cartesian.tag,
         )  # fmt: skip
     absent = ", ".join(tag for tag in _XYZ if block.column(tag) is None)
@@ -146,16 +98,20 @@ def _element(symbol: str) -> str | None:
 
 
 def _pick(letters: str, formula: dict[str, float]) -> str | None:
-    """Element at the start of a symbol or label; the formula decides where two readings are possible."""
+    """Element at the start of a symbol or label; the formula decides where two readings are possible.
+
+    A second letter in lower case that makes no element is only passed over for names of water and where the
+    formula holds the element of the first: "Va" is a vacancy, not vanadium.
+    """
+    if letters.lower() in _VACANCIES:
+        return None
     two, one = _element(letters[:2]) if len(letters) > 1 else None, _element(letters[:1])
     if two and one and formula:
-        if two in formula:
-            return two
-        if one in formula:
-            return one
-    if two and one and len(letters) > 1 and letters[1].isupper() and not formula:
-        return two if letters[1:2].islower() or len(letters) == 2 else one
-    return two or one
+        return next((e for e in (two, one) if e in formula), two)
+    if two:
+        return two
+    plain = len(letters) == 1 or letters[1].isupper() or letters.lower() in _WATER
+    return one if plain or one in formula else None
 
 
 class _Reader:
@@ -172,7 +128,7 @@ class _Reader:
                 "attached_hydrogens",
             )
         }  # fmt: skip
-        self._aniso = _anisotropic(block, metric)
+        self._aniso = anisotropic_b(block, metric)
         self.notes: list[Note] = []
         self._ions: list[str] = []
 
@@ -227,8 +183,14 @@ class _Reader:
             at = self._block.line_of(column, row) if column else line
             raise self._block.error(
                 f"atom {label}: {text!r} begins with no chemical element; correct it, or delete the "
-                "line where "
-                "it is a vacancy or a dummy", at, column.tag if column else None,
+                "line where it is a vacancy or a dummy", at, column.tag if column else None,
+            )  # fmt: skip
+        if name == "type_symbol" and not _TYPE.fullmatch(text):
+            column = self._columns[name]
+            raise self._block.error(
+                f"atom {label}: type {text!r} is not one element; list each element of a shared position as "
+                "an atom of its own with its occupancy",
+                self._block.line_of(column, row) if column else line, column.tag if column else None,
             )  # fmt: skip
         if name == "type_symbol" and re.search(r"[+-]", text):
             self._ions.append(text)
@@ -255,7 +217,8 @@ class _Reader:
         if column is None or text is None:
             return 1.0
         value = number(text)
-        if value is None or value <= 0 or value > 1.005:
+        # a refined occupancy may exceed 1 within its uncertainty
+        if value is None or value <= 0 or value > 1.005 + 3 * uncertainty(text):
             hint = (
                 "delete the atom if the site is empty"
                 if value == 0
@@ -268,48 +231,7 @@ class _Reader:
         return min(value, 1.0)
 
     def _b(self, row: int, label: str, line: int) -> float | None:
-        """B from whatever the file gives, None when that is nothing or impossible."""
-        for name, factor in (("b_iso_or_equiv", 1.0), ("u_iso_or_equiv", EIGHT_PI2)):
-            text = self._get(name, row)
-            value = number(text) if text is not None else None
-            if text is not None and (value is None or not 0 <= value * factor <= _LARGEST_B_A2):
-                as_b = "" if value is None else f" (B = {value * factor:.3g} A^2)"
-                said = f"{label}: {name[0].upper()} {text!r}{as_b} is not possible and not used"
-                self.notes.append(Note("b-impossible", said, line))
-            elif value is not None and value > 0:
-                return value * factor
-        equivalent = self._aniso.get(label)
-        if equivalent is not None and 0 < equivalent <= _LARGEST_B_A2:
-            return equivalent
-        if equivalent is not None:
-            said = f"{label}: anisotropic parameters give B = {equivalent:.3g} A^2, not used"
-            self.notes.append(Note("b-impossible", said, line))
-        return None
-
-
-def _anisotropic(block: Block, metric: npt.NDArray[np.float64]) -> dict[str, float]:
-    """Equivalent B by label: a third of sum U_ij a*_i a*_j a_i.a_j (Fischer & Tillmanns 1988)."""
-    labels = block.column("_atom_site_aniso_label") or block.column("_atom_site_label")
-    if labels is None:
-        return {}
-    reciprocal = np.sqrt(np.diag(np.linalg.inv(metric)))
-    weights = metric * np.outer(reciprocal, reciprocal) / 3
-    pairs = [(0, 0, "11"), (1, 1, "22"), (2, 2, "33"), (0, 1, "12"), (0, 2, "13"), (1, 2, "23")]
-    found: dict[str, float] = {}
-    for kind, factor in (("u", EIGHT_PI2), ("b", 1.0)):
-        columns = [
-            block.columns.get(f"_atom_site_aniso_{kind}_{p}") or block.columns.get(f"_atom_site_{kind}_{p}")
-            for *_, p in pairs
-        ]
-        for row, label in enumerate(labels.values):
-            total = 0.0
-            for (i, j, _), column in zip(pairs, columns, strict=True):
-                text = column.values[row] if column and len(column.values) == len(labels.values) else None
-                value = number(text) if text is not None else None
-                if value is None and i == j:
-                    break
-                total += (value or 0.0) * weights[i, j] * (1 if i == j else 2)
-            else:
-                if label is not None:
-                    found.setdefault(label, total * factor)
-    return found
+        given = [("B", self._get("b_iso_or_equiv", row)), ("U", self._get("u_iso_or_equiv", row))]
+        value, notes = isotropic_b(given, self._aniso.get(label), label, line)
+        self.notes += notes
+        return value

@@ -7,11 +7,18 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.cif_checks import Content
+from streamproc.models.powder.cif_group import Symmetry, spglib_call
 from streamproc.models.powder.cif_sites import Atom
-from streamproc.models.powder.cif_symmetry import Symmetry, spglib_call
-from streamproc.models.powder.crystal import MERGE_A, Site, cell_of_metric, crystal_system, direct_metric
+from streamproc.models.powder.crystal import (
+    MERGE_A,
+    Cell,
+    Site,
+    cell_of_metric,
+    crystal_system,
+    direct_metric,
+)
 
-__all__ = ["needs_standard_cell", "standardised"]
+__all__ = ["SYMPREC_A", "needs_standard_cell", "standardised"]
 
 Array = npt.NDArray[np.float64]
 
@@ -22,7 +29,7 @@ SYMPREC_A = 0.01
 def needs_standard_cell(symmetry: Symmetry, cell: tuple[float, ...]) -> bool:
     """Whether the axes are not the usual ones of the crystal system: then too many of them would vary."""
     system = crystal_system(symmetry.rotations)
-    if symmetry.number == 1:
+    if symmetry.number <= 2:
         return True
     a, b, c, alpha, beta, gamma = cell
     equal = abs(a - b) < 1e-4 * a
@@ -38,7 +45,7 @@ def needs_standard_cell(symmetry: Symmetry, cell: tuple[float, ...]) -> bool:
 
 def standardised(
     atoms: list[Atom], content: Content, cell: tuple[float, ...], symprec_A: float = SYMPREC_A
-) -> tuple[Symmetry, tuple[float, float, float, float, float, float], list[Site]] | None:
+) -> tuple[Symmetry, Cell, list[Site]] | None:
     """Find the symmetry of all atoms, and the conventional cell and asymmetric unit that go with it.
 
     Atoms that share a position are one kind of atom to the search.

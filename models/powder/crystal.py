@@ -9,7 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 __all__ = [
+    "EXACT_A",
     "MERGE_A",
+    "Cell",
     "Site",
     "Structure",
     "cell_of_metric",
@@ -20,10 +22,14 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
+Cell = tuple[float, float, float, float, float, float]
+
+EXACT_A = 0.01
+"""Images of one atom closer than this (angstrom) are one atom on a special position."""
 
 MERGE_A = 0.1
-"""Images of one atom closer than this (angstrom) are one atom on a special position, whose coordinates were
-rounded: real disorder on that scale looks like thermal motion in a powder pattern."""
+"""Images of an atom that cannot all be there, by its occupancy, are one atom up to this distance (angstrom):
+the coordinates were rounded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +82,7 @@ class Structure:
 
     name: str
     space_group: str
-    cell: tuple[float, float, float, float, float, float]
+    cell: Cell
     sites: tuple[Site, ...]
     b_A2: float
     texture: tuple[int, int, int]
@@ -94,7 +100,7 @@ def direct_metric(cell: npt.ArrayLike) -> Array:
     )
 
 
-def cell_of_metric(metric: Array) -> tuple[float, float, float, float, float, float]:
+def cell_of_metric(metric: Array) -> Cell:
     """Return a, b, c (angstrom), alpha, beta, gamma (degrees) of a metric tensor."""
     a, b, c = np.sqrt(np.diag(metric))
     cosines = (metric[1, 2] / (b * c), metric[0, 2] / (a * c), metric[0, 1] / (a * b))
@@ -124,11 +130,17 @@ def operations_of(material: Structure) -> tuple[npt.NDArray[np.int64], Array]:
     return rotations, np.array([op.tran for op in found]) / gemmi.Op.DEN
 
 
-def orbit(xyz: npt.ArrayLike, rotations: npt.NDArray[np.int64], translations: Array, metric: Array) -> Array:
+def orbit(
+    xyz: npt.ArrayLike,
+    rotations: npt.NDArray[np.int64],
+    translations: Array,
+    metric: Array,
+    within_A: float = EXACT_A,
+) -> Array:
     """Return the distinct positions, shape (m, 3) in [0, 1), of an atom under symmetry operations.
 
-    Images within :data:`MERGE_A` of each other are one position, their mean: so an atom written as 0.3333
-    lies on the threefold axis.
+    Images within ``within_A`` (angstrom) of each other are one position, their mean: so an atom written as
+    0.3333 lies on the threefold axis.
     """
     images = rotations @ np.asarray(xyz, float) + translations
     left = images
@@ -136,7 +148,7 @@ def orbit(xyz: npt.ArrayLike, rotations: npt.NDArray[np.int64], translations: Ar
     while left.size:
         apart = left - left[0]
         apart -= np.round(apart)
-        near = np.einsum("ni,ij,nj->n", apart, metric, apart) < MERGE_A**2
+        near = np.einsum("ni,ij,nj->n", apart, metric, apart) < within_A**2
         found.append(np.mod(left[0] + apart[near].mean(0), 1.0))
         left = left[~near]
     positions = np.array(found)

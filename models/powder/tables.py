@@ -117,8 +117,7 @@ def _lattice_points(d_min_A: float, cell: Array, metric: Array, name: str) -> np
     if points > _MOST_POINTS:
         raise ConfigurationError(
             f"{name}: down to d = {d_min_A:.3g} angstrom there are {points:,} lattice points to look "
-            "through, "
-            f"at most {_MOST_POINTS:,}; ask for a smaller 2theta range (a larger d_min_A)"
+            f"through, at most {_MOST_POINTS:,}; ask for a smaller 2theta range (a larger d_min_A)"
         )
     h = np.arange(0, reach[0] + 1)
     k, m = (np.arange(-r, r + 1) for r in reach[1:])
