@@ -108,6 +108,7 @@ def _drawer(
             axes.spines["left"].set_visible(False)
             axes.grid(axis="y", lw=0.4, color="#e3e5e8")
             axes.set_xlabel(plain(label))
+            axes.locator_params(axis="x", nbins=6 if len(blocks) == 1 else 3)
             for row, i in zip(y, block, strict=True):
                 if not np.isfinite(centre[i]):
                     axes.text(span[0], row, " none", va="center", fontsize=7, color=GREY)

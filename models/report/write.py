@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 from streamproc.models.report.evidence import EVIDENCE_FILE, Evidence
@@ -32,8 +31,10 @@ def write_report(evidence: Evidence, folder: Path) -> tuple[Path, Path]:
     ConfigurationError
         matplotlib is missing.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigurationError("a report needs matplotlib: pip install 'streamproc[train]'")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError("a report needs matplotlib: pip install 'streamproc[train]'") from error
     from streamproc.models.report.html import write_html
     from streamproc.models.report.pdf import write_pdf
     from streamproc.models.report.sections import sections
@@ -61,7 +62,8 @@ def report_again(source: Path, folder: Path | None = None) -> tuple[Path, Path]:
     file = source / EVIDENCE_FILE if source.is_dir() else source
     if not file.is_file():
         raise ConfigurationError(
-            f"{file}: no such file; a report is made from the {EVIDENCE_FILE} that a training leaves beside its "
+            f"{file}: no such file; a report is made from the {EVIDENCE_FILE} that a training leaves "
+            "beside its "
             "model (models trained before reports existed have none: train again)"
         )
     return write_report(Evidence.load(file), folder or file.parent)

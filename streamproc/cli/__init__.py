@@ -22,7 +22,7 @@ _COMMANDS = {
     "demo": ("streamproc.cli.demo", "demo_command", "Watch a simulated experiment being understood."),
     "dlq": ("streamproc.cli.dlq", "dlq_group", "Look at dead letters, try them again, settle them."),
     "doctor": ("streamproc.cli.doctor", "doctor_command", "Say what is missing before a service can run."),
-    "models": ("streamproc.cli.models", "models_group", "List, show and check models."),
+    "models": ("streamproc.cli.models", "models_group", "List, show and check models; reports of trainings."),
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),
     "run": ("streamproc.cli.run", "run_command", "Analyse live runs: the service."),
     "status": ("streamproc.cli.status", "status_command", "Say how far the analyses of a run are."),
