@@ -45,9 +45,9 @@ def parity(found: Quantities, measured: Quantities | None, patterns: str) -> lis
 def _caption(small: bool, patterns: str) -> str:
     below = "" if small else " Below each: answer less truth."
     return (
-        f"Parity: answer against truth.{below} Blue: {patterns} of the held-out set, as points or, when many, as a "
-        f"density; broken lines: median answer +- median stated sigma; orange: measured {patterns} with sigma. "
-        "Above each panel: mean error, of what is there where some truths are 0."
+        f"Parity: answer against truth.{below} Blue: {patterns} of the held-out set, as points or, if many, "
+        "as a density; broken lines: median answer +- median stated sigma; orange: measured "
+        f"{patterns} with sigma. Above each panel: mean error, of what is there where some truths are 0."
     )
 
 
