@@ -99,7 +99,8 @@ def _drawer(
             y = np.arange(len(block))
             if mark is not None:
                 axes.axvline(mark, color=GREY, lw=0.8, ls="--")
-            axes.hlines(y, low[block], high[block], color=FIRST, lw=2.2, alpha=0.4)
+            known = np.isfinite(centre[block])
+            axes.hlines(y[known], low[block][known], high[block][known], color=FIRST, lw=2.2, alpha=0.4)
             axes.plot(centre[block], y, "o", color=FIRST, ms=3.5)
             axes.set_xlim(*span)
             axes.set_ylim(per_column - 0.5, -0.5)

@@ -19,6 +19,8 @@ __all__ = ["LEVELS", "coverage", "learning_curve", "parity", "sharpness"]
 Array = npt.NDArray[Any]
 
 LEVELS = np.linspace(0.5, 0.99, 50)
+_ENOUGH = 20
+"""Values for a histogram."""
 
 
 def learning_curve(curve: Curve) -> Drawing:
@@ -85,9 +87,12 @@ def coverage(found: Quantities, measured: Quantities | None, patterns: str) -> l
         curves.append(
             ("measured", *_covered(measured, measured.scored()), ACCENT, _published(measured, None))
         )
-    drawings = [_coverage_curve(found, curves, patterns)]
+    curves = [c for c in curves if c[2]]
+    drawings = [_coverage_curve(curves, patterns)] if curves else []
     inside, used = coverage90(found)
     n, hits = used.sum(0), inside.sum(0)
+    if not n.any():
+        return drawings
     low, high = wilson(hits, n)
     share = np.where(n > 0, hits / np.maximum(n, 1), np.nan)
     notes = [f"{100 * s:.0f} % of {k}" if k else "" for s, k in zip(share, n, strict=True)]
@@ -136,7 +141,7 @@ def _published(found: Quantities, where: Array | None) -> Array:
     )
 
 
-def _coverage_curve(found: Quantities, curves: list[Any], patterns: str) -> Drawing:
+def _coverage_curve(curves: list[Any], patterns: str) -> Drawing:
     height = 3.6
 
     def draw(figure: Any) -> None:
@@ -174,7 +179,7 @@ def sharpness(found: Quantities) -> list[Drawing]:
     drawings = []
     for units, columns in unit_groups(found).items():
         where = found.scored()[:, columns] & np.isfinite(found.sigma[:, columns])
-        if where.any():
+        if where.sum() >= _ENOUGH:
             drawings.append(_sharpness(found, columns, where, units))
     return drawings
 

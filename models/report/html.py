@@ -40,7 +40,7 @@ figcaption { max-width: 52rem; margin-top: .4rem; }
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; margin: .4rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; vertical-align: top; padding: .22rem .8rem .22rem 0;
-  border-bottom: 1px solid var(--line); overflow-wrap: anywhere; min-width: 3.5rem; }
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
 th { border-bottom: 2px solid var(--line); white-space: nowrap; overflow-wrap: normal; }
 section.first { background: var(--tint); border-radius: 8px; padding: .2rem 1.2rem 1rem; }
 section.first h2 { border: 0; margin-top: .8rem; }
@@ -51,6 +51,7 @@ section.first h2 { border: 0; margin-top: .8rem; }
   h2, h3 { break-after: avoid; }
   nav { display: none; }
   div.wide { overflow: visible; }
+  td { overflow-wrap: anywhere; }
 }
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,14 @@ Array = npt.NDArray[Any]
 _FEW = 400
 """Up to so many answers about what is there are drawn one by one, more as a density."""
 
+_BARS = 60
+"""Up to so many are drawn with a bar of one sigma each."""
+
 _ROWS_IN = 8.1
 """Height of a page's panels."""
 
 
-def parity(found: Quantities, measured: Quantities | None, patterns: str) -> list[Drawing]:
+def parity(found: Quantities, measured: Quantities | None, which: str) -> list[Drawing]:
     """Draw every quantity: two or three panels a row with errors below, or four small ones when many."""
     q = len(found.names)
     columns = 4 if q > 12 else 3 if q > 4 or q == 3 else min(2, q)
@@ -37,17 +41,18 @@ def parity(found: Quantities, measured: Quantities | None, patterns: str) -> lis
         spoken = "; ".join(_spoken(found, c) for c in chosen)
         draw = _drawer(found, measured, chosen, rows, columns, height)
         drawings.append(
-            Drawing(height, draw, _caption(columns > 3, patterns) + of, f"Answer against truth. {spoken}")
+            Drawing(height, draw, _caption(columns > 3, which) + of, f"Answer against truth. {spoken}")
         )
     return drawings
 
 
-def _caption(small: bool, patterns: str) -> str:
-    below = "" if small else " Below each: answer less truth."
+def _caption(small: bool, which: str) -> str:
+    below = "" if small else " Below each: answer less truth, relative where the axes are logarithmic."
     return (
-        f"Parity: answer against truth.{below} Blue: {patterns} of the held-out set, as points or, if many, "
-        "as a density; broken lines: median answer +- median stated sigma; orange: measured "
-        f"{patterns} with sigma. Above each panel: mean error, of what is there where some truths are 0."
+        f"Parity: answer against truth.{below} Blue: {which}, as points (with sigma when few) or, if many, "
+        "as a density; broken lines: median answer +- median stated sigma; orange: measured ones with sigma. "
+        "Above each panel: mean error, of what is there where some truths are 0, relative where the axes are "
+        "logarithmic."
     )
 
 
@@ -84,66 +89,90 @@ def _strip(figure: Any, axes: Any) -> Any:
 
 def _panel(axes: Any, strip: Any, found: Quantities, measured: Quantities | None, column: int) -> None:
     where = found.scored()[:, column]
-    truth, value, sigma = (v[where, column] for v in (found.truth, found.value, found.sigma))
-    name, units = found.names[column], found.units[column]
-    there = truth > 0 if (truth > 0).any() else np.ones(truth.size, bool)
-    errors = errors_of(truth[there], value[there])
-    figure = f"{errors.mean:.2g} {units}" if errors.n else "nothing to compare"
+    points = _Points(*(v[where, column] for v in (found.truth, found.value, found.sigma)))
+    extra = _measured(measured, found.names[column])
+    everything = np.concatenate([points.truth, points.value, extra.truth, extra.value])
     small = strip is None
-    title = plain(f"{short(name, 22 if small else 34)}\n{figure}")
-    axes.set_title(title, fontsize=6.5 if small else 8, pad=3)
-    extra = _measured(measured, name)
-    everything = np.concatenate([truth, value, *extra[:2]])
+    name = short(found.names[column], 22 if small else 34)
     if not everything.size:
+        axes.set_title(plain(f"{name}\nnothing to compare"), fontsize=6.5 if small else 8, pad=3)
         for panel in (axes, strip):
             if panel is not None:
                 say(panel, "none")
         return
     low, high, log = _span(everything)
-    few = int(there.sum()) <= _FEW
-    for panel, lowered in ((axes, False), (strip, True)):
-        if panel is not None:
-            _answers(panel, truth, value, sigma, extra, (low, high, log), lowered, few)
-    axes.set(
-        xlim=(low, high),
-        ylim=(low, high),
-        xscale="log" if log else "linear",
-        yscale="log" if log else "linear",
-    )
+    title = plain(f"{name}\n{_mean_error(points, found.units[column], log)}")
+    axes.set_title(title, fontsize=6.5 if small else 8, pad=3)
+    _answers(axes, points, extra, (low, high, log), lowered=False)
+    scale = "log" if log else "linear"
+    axes.set(xlim=(low, high), ylim=(low, high), xscale=scale, yscale=scale)
     if not log:
         axes.locator_params(nbins=4)
     if strip is not None:
+        _answers(strip, points, extra, (low, high, log), lowered=True)
         axes.tick_params(labelbottom=False)
         strip.locator_params(axis="y", nbins=3)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Points:
+    """Truth, answer and sigma of one quantity."""
+
+    truth: Array
+    value: Array
+    sigma: Array
+
+    def there(self) -> Array:
+        """Where it is there; everywhere when it never is."""
+        return self.truth > 0 if (self.truth > 0).any() else np.ones(self.truth.size, bool)
+
+    def lowered(self, relative: bool) -> _Points:
+        """Errors in place of answers."""
+        by = self.truth if relative else np.ones_like(self.truth)
+        return _Points(self.truth, (self.value - self.truth) / by, self.sigma / by)
+
+
+def _mean_error(points: _Points, units: str, log: bool) -> str:
+    there = points.there()
+    if not there.any():
+        return "nothing to compare"
+    if log:
+        return f"{100 * np.abs(points.lowered(True).value).mean():.2g} % of the truth"
+    return f"{errors_of(points.truth[there], points.value[there]).mean:.2g} {units}"
+
+
 def _answers(
-    axes: Any, truth: Array, value: Array, sigma: Array, extra: tuple[Array, Array, Array],
-    span: tuple[float, float, bool], lowered: bool, few: bool,
-) -> None:  # fmt: skip
-    """Draw answers, or with ``lowered`` answers less truth."""
+    axes: Any, points: _Points, extra: _Points, span: tuple[float, float, bool], *, lowered: bool
+) -> None:
+    """Draw answers, or with ``lowered`` their errors."""
     low, high, log = span
-    y = value - truth if lowered else value
-    if few:
-        axes.plot(truth, y, ".", ms=2.5, color=FIRST, alpha=0.5, mew=0, rasterized=True)
+    there = points.there()
+    drawn = points.lowered(log) if lowered else points
+    if points.truth.size <= _BARS:
+        bars = np.nan_to_num(drawn.sigma)
+        axes.errorbar(drawn.truth, drawn.value, bars, fmt="o", ms=3, lw=0.8, color=FIRST)
+    elif there.sum() <= _FEW:
+        size = float(np.clip(40 / np.sqrt(there.sum()), 2.5, 5))
+        axes.plot(drawn.truth, drawn.value, ".", ms=size, color=FIRST, alpha=0.5, mew=0, rasterized=True)
     else:
         x_edges = np.geomspace(low, high, 71) if log else np.linspace(low, high, 71)
-        _density(axes, truth, y, x_edges, _error_edges(y) if lowered else x_edges)
+        _density(axes, drawn.truth, drawn.value, x_edges, _error_edges(drawn.value) if lowered else x_edges)
     axes.plot([low, high], [0, 0] if lowered else [low, high], color=GREY, lw=0.7)
-    _sigma_lines(axes, truth, value, sigma, lowered, log)
-    if extra[0].size:
-        at = extra[1] - extra[0] if lowered else extra[1]
-        bar = np.nan_to_num(extra[2])
-        axes.errorbar(extra[0], at, bar, fmt="o", ms=3, lw=0.9, color=ACCENT, mec="white", mew=0.4, zorder=5)
+    _sigma_lines(axes, drawn, np.flatnonzero(there), log and not lowered)
+    if extra.truth.size:
+        other = extra.lowered(log) if lowered else extra
+        bars = np.nan_to_num(other.sigma)
+        style = {"ms": 3, "lw": 0.9, "color": ACCENT, "mec": "white", "mew": 0.4, "zorder": 5}
+        axes.errorbar(other.truth, other.value, bars, fmt="o", **style)
 
 
-def _measured(measured: Quantities | None, name: str) -> tuple[Array, Array, Array]:
-    """Truth, answer and sigma of the measured patterns for the quantity of that name, counted or not."""
+def _measured(measured: Quantities | None, name: str) -> _Points:
+    """The measured ones of the quantity of that name, counted or not."""
     if measured is None or name not in measured.names:
-        return np.empty(0), np.empty(0), np.empty(0)
+        return _Points(np.empty(0), np.empty(0), np.empty(0))
     c = measured.names.index(name)
     where = measured.meaningful[:, c].astype(bool) & np.isfinite(measured.truth[:, c] + measured.value[:, c])
-    return measured.truth[where, c], measured.value[where, c], measured.sigma[where, c]
+    return _Points(measured.truth[where, c], measured.value[where, c], measured.sigma[where, c])
 
 
 def _span(values: Array) -> tuple[float, float, bool]:
@@ -170,24 +199,18 @@ def _density(axes: Any, x: Array, y: Array, x_edges: Array, y_edges: Array) -> N
     axes.pcolormesh(x_edges, y_edges, shown, norm=norm, cmap="Blues", rasterized=True)
 
 
-def _sigma_lines(axes: Any, truth: Array, value: Array, sigma: Array, lowered: bool, log: bool) -> None:
-    """Median answer +- median sigma in up to ten classes of truth with equally many patterns."""
-    there = (truth > 0 if (truth > 0).any() else np.ones(truth.size, bool)) & np.isfinite(sigma)
-    order = np.flatnonzero(there)[np.argsort(truth[there], kind="stable")]
-    classes = np.array_split(order, min(10, len(order) // 15)) if len(order) >= 30 else []
+def _sigma_lines(axes: Any, drawn: _Points, rows: Array, log: bool) -> None:
+    """Median answer +- median sigma in up to ten classes of truth with equally many rows."""
+    rows = rows[np.isfinite(drawn.sigma[rows])]
+    order = rows[np.argsort(drawn.truth[rows], kind="stable")]
+    classes = np.array_split(order, min(10, len(order) // 15)) if len(order) >= 2 * 15 else []
     if not classes:
         return
-    x = np.array([np.median(truth[c]) for c in classes])
-    middle = np.array([np.median(value[c] - truth[c]) for c in classes]) + (0 if lowered else x)
-    half = np.array([np.median(sigma[c]) for c in classes])
+    x, middle, half = (
+        np.array([np.median(v[c]) for c in classes]) for v in (drawn.truth, drawn.value, drawn.sigma)
+    )
     for y in (middle - half, middle + half):
-        axes.plot(
-            x,
-            np.where(y > 0, y, np.nan) if log and not lowered else y,
-            color="#0b2a4a",
-            lw=0.8,
-            ls=(0, (4, 2)),
-        )
+        axes.plot(x, np.where(y > 0, y, np.nan) if log else y, color="#0b2a4a", lw=0.8, ls=(0, (4, 2)))
 
 
 def _spoken(found: Quantities, column: int) -> str:

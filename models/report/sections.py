@@ -33,6 +33,8 @@ class Bullets:
     lines: tuple[str, ...]
 
 
+_NO_INTERVALS = "No uncertainties were given: how far the answers are off is known only on average."
+
 Block = str | Bullets | Table | Drawing
 
 
@@ -71,7 +73,7 @@ def _short(evidence: Evidence) -> tuple[Block, ...]:
         (
             kind,
             s.name,
-            f"{figure(s.value)} {s.units}".strip(),
+            f"{figure(s.value)} {s.units}".strip() if math.isfinite(s.value) else "-",
             f"{figure(s.low)} to {figure(s.high)}" if math.isfinite(s.low) else "",
             s.counted,
         )
@@ -99,7 +101,7 @@ def _measured(evidence: Evidence) -> tuple[Block, ...]:
     if evidence.measured is not None and len(evidence.measured.truth):
         blocks += [_lost(evidence.measured), measured_table(evidence.measured, evidence.words)]
         if not _numbers(evidence.simulated):
-            blocks += parity(evidence.measured, None, evidence.words.patterns)
+            blocks += parity(evidence.measured, None, f"measured {evidence.words.patterns}")
     if evidence.measured_presence is not None and len(evidence.measured_presence.truth):
         presence = evidence.measured_presence
         blocks += [misses_table(presence, evidence.words), found_table(presence, evidence.words)]
@@ -138,8 +140,8 @@ def _simulated(evidence: Evidence) -> tuple[Block, ...]:
     blocks: list[Block] = [
         f"{len(found.truth)} {evidence.words.patterns} that neither training nor calibration saw. "
         f"{_lost(found)}",
-        *parity(found, evidence.measured, evidence.words.patterns),
-        *coverage(found, evidence.measured, evidence.words.patterns),
+        *parity(found, evidence.measured, f"held-out simulated {evidence.words.patterns}"),
+        *(coverage(found, evidence.measured, evidence.words.patterns) or [_NO_INTERVALS]),
         *sharpness(found),
         quantity_table(found),
     ]
@@ -162,7 +164,7 @@ def _presence(evidence: Evidence) -> tuple[Block, ...]:
 def _foreign(evidence: Evidence) -> tuple[Block, ...]:
     found, words = evidence.signals, evidence.words
     if found is None or not len(found.usual) or not len(found.foreign):
-        return (f"Whether the model notices {words.foreign} was not tried.",)
+        return (f"Whether it notices {words.foreign} was not tried.",)
     return (foreign_roc(found, words), detected_by_share(found, words), *signal_histograms(found, words))
 
 
