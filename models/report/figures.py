@@ -163,7 +163,7 @@ def _coverage_curve(curves: list[Any], patterns: str) -> Drawing:
         legend.legend(handles, labels, loc="upper left")
 
     caption = (
-        "Coverage: how often the truth lies within an interval, against how often it should. Lines: value +- "
+        "Coverage: how often the truth lies within an interval, against how often it should. Lines: value ± "
         "z sigma, z from the normal distribution. Diamonds: the two intervals that are published (one "
         "sigma, and "
         f"90 %). Grey: where 95 % of sets of {curves[0][2]} independent {patterns} would end (dotted: "

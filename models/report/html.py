@@ -51,7 +51,8 @@ section.first h2 { border: 0; margin-top: .8rem; }
   h2, h3 { break-after: avoid; }
   nav { display: none; }
   div.wide { overflow: visible; }
-  td { overflow-wrap: anywhere; }
+  table { font-size: 8pt; }
+  th, td { padding-right: .5rem; }
 }
 """
 

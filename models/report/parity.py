@@ -50,7 +50,7 @@ def _caption(small: bool, which: str) -> str:
     below = "" if small else " Below each: answer less truth, relative where the axes are logarithmic."
     return (
         f"Parity: answer against truth.{below} Blue: {which}, as points (with sigma when few) or, if many, "
-        "as a density; broken lines: median answer +- median stated sigma; orange: measured ones with sigma. "
+        "as a density; broken lines: median answer ± median stated sigma; orange: measured ones with sigma. "
         "Above each panel: mean error, of what is there where some truths are 0, relative where the axes are "
         "logarithmic."
     )

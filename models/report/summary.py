@@ -187,9 +187,7 @@ def _blind(evidence: Evidence) -> list[str]:
     if evidence.signals is None or not (signals := named_signals(evidence.signals)):
         return ["Whether it notices patterns that it is not meant for was not tried."]
     name, usual, foreign = signals[0]
-    full = np.full(len(evidence.signals.foreign), np.nan)
-    full[: len(foreign)] = foreign
-    bands = share_bands(evidence.signals, usual, full)
+    bands = share_bands(evidence.signals, usual, foreign)
     blind = [f"{b} ({100 * s:.0f} % found)" for b, _, s in bands if s < _WEAK_DETECTION]
     rule = "limits" if name == COMBINED else name
     if not blind:

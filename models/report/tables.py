@@ -74,7 +74,7 @@ def _answer(found: Quantities, i: int, c: int) -> tuple[str, str, str, str]:
     known = np.isfinite([true, low, high, value]).all()
     return (
         f"{figure(true)} {units}",
-        f"{figure(value)} +- {figure(found.sigma[i, c])}",
+        f"{figure(value)} ± {figure(found.sigma[i, c])}",
         f"{figure(low)} to {figure(high)}",
         holds if known else "-",
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 from streamproc.models.report.evidence import EVIDENCE_FILE, Evidence
@@ -44,8 +45,11 @@ def write_report(evidence: Evidence, folder: Path) -> tuple[Path, Path]:
     subtitle = "What the training showed, and what it did not."
     parts = sections(evidence)
     page, paper = folder / "report.html", folder / "report.pdf"
-    write_html(title, subtitle, parts, page)
-    write_pdf(title, subtitle, parts, paper)
+    with warnings.catch_warnings():
+        # Letters that the figures' font lacks are drawn as boxes; the text of the page has them all the same.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        write_html(title, subtitle, parts, page)
+        write_pdf(title, subtitle, parts, paper)
     return page, paper
 
 
