@@ -12,6 +12,9 @@ from streamproc.models.report.summary import figure
 __all__ = ["found_table", "measured_table", "misses_table", "quantity_table"]
 
 _MOST_ROWS = 400
+_JOIN = "\u00a0"
+"""A blank at which no line breaks."""
+
 _MANY = 8
 _ABSENT_SHOWN = 3
 
@@ -73,8 +76,8 @@ def _answer(found: Quantities, i: int, c: int) -> tuple[str, str, str, str]:
     holds = "yes" if low - edge <= true <= high + edge else "no"
     known = np.isfinite([true, low, high, value]).all()
     return (
-        f"{figure(true)} {units}",
-        f"{figure(value)} ± {figure(found.sigma[i, c])}",
+        f"{figure(true)}{_JOIN}{units}",
+        f"{figure(value)}{_JOIN}±{_JOIN}{figure(found.sigma[i, c])}",
         f"{figure(low)} to {figure(high)}",
         holds if known else "-",
     )
