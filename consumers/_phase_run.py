@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 __all__ = ["PhaseMapRun"]
 
 _PATTERN, _FIT = "phase-map: pattern", "phase-map: fit"
-"""Keys under which pattern and fit are handed from the per-frame to the per-run half; no data key has a colon."""
+"""Keys under which pattern and fit go from the per-frame to the per-run half; no data key has a colon."""
 
 _LEAST_FRACTION = 0.01
 _LIKELY = 0.2
@@ -181,17 +181,14 @@ class PhaseMapRun:
         pattern = result.readings.get(_PATTERN)
         if pattern is None:
             return []
-        card = self._model.card
-        shares = {p: result.values[p] for p in card.labels}
-        likely = [
-            p for p in card.labels
-            if result.values[f"{p}_presence"] > _LIKELY or shares[p].value > _LEAST_FRACTION  # type: ignore[operator,union-attr]
-        ]  # fmt: skip
+        labels, values = self._model.card.labels, result.values
+        shares = {p: e for p in labels if isinstance(e := values[p], Estimate)}
+        presence = {p: float(np.asarray(values[f"{p}_presence"])) for p in labels}
+        likely = [p for p, e in shares.items() if presence[p] > _LIKELY or e.value > _LEAST_FRACTION]
         asked = Asked(
             result.seq_num, pattern.axis, pattern.intensity, pattern.kind, pattern.wavelength_A,
-            tuple(likely or card.labels[:1]),
-            {p: e.value for p, e in shares.items()},  # type: ignore[union-attr]
-            {p: e.sigma for p, e in shares.items()},  # type: ignore[union-attr]
+            tuple(likely or labels[:1]), {p: e.value for p, e in shares.items()},
+            {p: e.sigma for p, e in shares.items()},
         )  # fmt: skip
         return self._said_of(self._refining.ask(asked))
 

@@ -60,12 +60,12 @@ def _phase_values(p: str, phase: PhaseResult | None, sound: bool, model_id: str)
         ends = (max(0.0, ends[0]), min(1.0, ends[1]))
         return Estimate(value.value, value.esd, sound, model_id, ends if interval else None)
 
-    absent = phase is None
+    unknown = np.full(6, np.nan)
     return {
         p: estimate(Value(0.0, 0.0) if phase is None else phase.fraction, True),
         f"{p}_strain": estimate(None if phase is None else phase.strain),
-        f"{p}_cell": np.full(6, np.nan) if absent else np.asarray(phase.cell, float),  # type: ignore[union-attr]
-        f"{p}_cell_esd": np.full(6, np.nan) if absent else np.asarray(phase.cell_esd, float),  # type: ignore[union-attr]
+        f"{p}_cell": unknown if phase is None else np.asarray(phase.cell, float),
+        f"{p}_cell_esd": unknown if phase is None else np.asarray(phase.cell_esd, float),
         f"{p}_size_nm": estimate(None if phase is None else phase.size_nm),
         f"{p}_march_r": estimate(None if phase is None else phase.march_r),
     }
@@ -80,7 +80,8 @@ def _differences(asked: Asked, found: Refined) -> list[str]:
         sigma = float(np.sqrt(asked.sigmas[p] ** 2 + esd**2 + _FLOOR**2))
         if np.isfinite(value) and abs(value - fast) > _APART * sigma:
             said.append(
-                f"{p}: fast {100 * fast:.2f}, refined {100 * value:.2f} wt%, {abs(value - fast) / sigma:.1f} sigma"
+                f"{p}: fast {100 * fast:.2f}, refined {100 * value:.2f} wt%, "
+                f"{abs(value - fast) / sigma:.1f} sigma"
             )
     return said
 
@@ -114,10 +115,11 @@ def cluster_said(cluster: ClusterReport, hint: StructureHint | None, axes: Seque
         where[k] = cluster.where.get(axis, {}).get("centroid", _NAN)
     for k, line in enumerate(cluster.lines[:LINES]):
         spacing[k], area[k] = line.d_A, line.relative_area
+    said = "" if hint is None else json.dumps(hint.as_dict(), sort_keys=True)
     return RunResult("unexplained", {
         "number": float(cluster.number), "points": float(cluster.points),
         "first_seq_num": float(cluster.first_seq_num), "last_seq_num": float(cluster.last_seq_num),
-        "where": where, "lines_A": spacing, "lines_area": area, "hint": "" if hint is None else json.dumps(hint.as_dict(), sort_keys=True),
+        "where": where, "lines_A": spacing, "lines_area": area, "hint": said,
     })  # fmt: skip
 
 

@@ -20,6 +20,7 @@ from streamproc.consumers._unsupervised import UnsupervisedPhaseMap
 from streamproc.models.phase_map.check import Checker
 from streamproc.models.phase_qpa.example import example_run
 from streamproc.models.unmixing.settings import UnmixingSettings
+from threadpoolctl import threadpool_limits
 
 from streamproc.analysis import Example, FrameResult, LoadContext, Output, Provenance
 from streamproc.errors import ConfigurationError, RunRefused
@@ -68,8 +69,8 @@ class PhaseMapSettings(BaseModel):
     refine_every: int = Field(
         0,
         ge=0,
-        description="Full-profile refinement of every n-th reading (by seq_num), published as stream 'refined'; "
-        "0: none. It runs beside the hot path and delays no answer.",
+        description="Full-profile refinement of every n-th reading (by seq_num) as stream 'refined'; 0: none. "
+        "It runs beside the hot path and delays no answer.",
     )
     refine_key: str | None = Field(
         None, description="Data key of the events; a reading where it is true is refined as well."
@@ -121,6 +122,9 @@ class PhaseMap:
 
     def __init__(self, settings: PhaseMapSettings, model: OnnxModel, calibration: Calibration) -> None:
         self.settings, self.model, self.calibration = settings, model, calibration
+        # A fit's matrices are small: BLAS threads gain nothing there, and on a busy machine each call waits for
+        # them up to a second. The service's own workers are the threads.
+        threadpool_limits(1, "blas")
         self.source = PatternSource(settings, calibration)
         self.checker = Checker(model.card)
         self.checker.warm_up()
@@ -131,7 +135,9 @@ class PhaseMap:
             self.plan.warm_up()
 
     @classmethod
-    def load(cls, settings: PhaseMapSettings, context: LoadContext) -> Self | UnsupervisedPhaseMap:  # type: ignore[override]
+    def load(  # type: ignore[override]
+        cls, settings: PhaseMapSettings, context: LoadContext
+    ) -> Self | UnsupervisedPhaseMap:
         """Load model and calibration; what is missing is said here."""
         if settings.unsupervised:
             return UnsupervisedPhaseMap.load(settings, context)

@@ -7,17 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.phase_map.excess import Excess, excess_of
-from streamproc.models.powder.fit import QuickFitter, Refined
+from streamproc.models.powder.fit import Pattern, QuickFitter, Refined
 
 from streamproc.inference.card import ModelCard
 
 __all__ = ["Checked", "Checker"]
 
 _FEW = 6
-"""Up to so many phases all are fitted; of more, those that the network or the screening name."""
+"""Up to so many phases all are fitted; of more, those that a search takes in one by one."""
 
 _LIKELY = 0.02
-_MOST = 8
+_MOST_NAMED = 8
+_MOST_SCREENED = 6
+_MOST, _TRIES = 5, 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +58,15 @@ class Checker:
         presence : ndarray of float32, shape (p,)
             The network's probability of each phase.
         """
-        fit = self.fitter.fit(x, self.candidates(presence))
+        if len(self.labels) <= _FEW:
+            fit = self.fitter.fit(x)
+        else:
+            fit = self.fitter.select(x, lambda pattern: self._candidates(pattern, presence), most=_MOST, tries=_TRIES)
         return Checked(fit, excess_of(fit))
 
-    def candidates(self, presence: npt.NDArray[np.float32]) -> tuple[str, ...] | None:
-        """Return the phases worth fitting; None for all."""
-        if len(self.labels) <= _FEW:
-            return None
-        order = np.argsort(-presence, kind="stable")[:_MOST]
-        chosen = [int(i) for k, i in enumerate(order) if presence[i] > _LIKELY or k < 2]
-        return tuple(self.labels[i] for i in sorted(chosen))
+    def _candidates(self, pattern: Pattern, presence: npt.NDArray[np.float32]) -> tuple[str, ...]:
+        """Return the phases worth a try: those the network thinks likely, and those a first look finds."""
+        order = np.argsort(-presence, kind="stable")[:_MOST_NAMED]
+        named = [self.labels[int(i)] for k, i in enumerate(order) if presence[i] > _LIKELY or k < 3]
+        seen = [c.name for c in self.fitter.screen(pattern)[:_MOST_SCREENED]]
+        return tuple(dict.fromkeys([*named, *seen]))

@@ -24,7 +24,7 @@ Train a phase-mapping model for one material system, from its CIF files.
 
 Patterns of every phase are simulated for thousands of instruments and states of the grains, mixed afresh at
 every step with unknown material, glass, background and counting noise, and an ensemble of networks learns to
-read them. It is then calibrated on simulations it has not seen, scored, and written with its card and a report.
+read them. It is then calibrated on simulations it has not seen, scored, and written with card and report.
 """
 _EXAMPLES = """\
 examples:
@@ -36,8 +36,8 @@ examples:
       --validate measured/ truth.csv --out models/mysystem/2
 
 Without --cif the shipped four-phase system is trained. Ctrl-C stops; the same command with --resume goes on.
-The table of measured patterns is CSV: file, one column per phase (a weight, 'x' for present, empty for absent)
-and, if wanted, 'use' (score, or stop: chooses when the training ends and is not counted).
+The table of measured patterns is CSV: file, one column per phase (a weight, 'x' for present, empty for
+absent) and, if wanted, 'use' (score, or stop: chooses when the training ends and is not counted).
 """
 
 

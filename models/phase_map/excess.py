@@ -1,4 +1,4 @@
-"""Lines that no known phase explains: what the residual of the fit says about foreign material (numpy only)."""
+"""Lines that no known phase explains: what the residual of the fit says about foreign material."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def _slow(residual: Array, width: float) -> Array:
 
 
 def _peaks(z: Array, apart: int) -> list[float]:
-    """Return the highest values of z, each farther than ``apart`` points from the others, by falling height."""
+    """Return the highest values of z, each over ``apart`` points from the others, by falling height."""
     left = z.copy()
     found = []
     for _ in range(_LINES):

@@ -141,7 +141,8 @@ def _from_file(
     ranges, wavelength = read.ranges, measurement.wavelength_A
     if wavelength is not None and abs(wavelength / ranges.wavelength_A - 1) > 1e-3:
         raise ConfigurationError(
-            f"--wavelength {wavelength:g}, but {file} says {ranges.wavelength_A:g} angstrom; correct one of them"
+            f"--wavelength {wavelength:g}, but {file} says {ranges.wavelength_A:g} angstrom; "
+            "correct one of them"
         )
     if geometry is not None and geometry != ranges.geometry:
         raise ConfigurationError(

@@ -151,7 +151,7 @@ class Mixer:
         return torch.bmm(scale[:, None, :], parts)[:, 0]
 
     def _composition(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Draw up to five phases and their weights, shape (n, m): uniform on the simplex, sharper, or traces."""
+        """Draw up to five phases and their weights, shape (n, m): even, sharper, or with a trace."""
         phases = self.known.shape[1]
         most = min(phases, len(_COUNTS[phases > _FEW]))
         chosen = self._uniform(n, phases).argsort(1)[:, :most]

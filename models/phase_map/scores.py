@@ -1,4 +1,4 @@
-"""How good a model is: judged on patterns that neither training nor calibration saw, by the answers it gives."""
+"""How good a model is: its answers to patterns that neither training nor calibration saw."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 from streamproc.models.phase_map.export import Statistics
 from streamproc.models.phase_map.library import Library, build_library
 from streamproc.models.phase_map.measured import Measured, prepared
@@ -121,6 +122,8 @@ def train(
     """
     began = time.monotonic()
     torch.set_num_threads(settings.threads)
+    # the fits' small matrices gain nothing from BLAS threads, and wait for them on a busy machine
+    threadpool_limits(1, "blas")
     work = out / "training"
     work.mkdir(parents=True, exist_ok=True)
     library = _library(system, work, settings, resume)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from streamproc.models.powder.fit.engine import ProfileFitter
 from streamproc.models.powder.fit.radiation import Radiation, doublet, single_line
 from streamproc.models.powder.fit.reference import phases_of
 from streamproc.models.powder.fit.results import FitState, PhaseResult, Refined, Value
+from streamproc.models.powder.fit.screen import Candidate, screen, select
 from streamproc.models.powder.fit.settings import Settings, quick_settings
 
 __all__ = ["QuickFitter", "prepared_pattern", "radiation_of"]
@@ -94,8 +95,40 @@ class QuickFitter:
         pattern = prepared_pattern(x, self._axis)
         if pattern is None:
             return _nothing(self.labels)
-        chosen = self.labels if phases is None else phases
-        fit = self._fitter.fit(pattern, chosen, start)
+        return self._whole(self._fitter.fit(pattern, self.labels if phases is None else phases, start))
+
+    def screen(self, pattern: Pattern) -> list[Candidate]:
+        """Return the phases a first look at all of them finds; see :func:`~.screen.screen`."""
+        return screen(self._fitter, pattern)
+
+    def select(
+        self,
+        x: npt.NDArray[np.float32],
+        candidates: Callable[[Pattern], Sequence[str]],
+        *,
+        most: int,
+        tries: int,
+    ) -> Refined:
+        """Fit the few phases that explain a pattern; see :func:`~.screen.select`.
+
+        Parameters
+        ----------
+        x : ndarray of float32, shape (n,)
+            Prepared pattern.
+        candidates : callable
+            Given the pattern, the phases that may be there; the first is fitted where none explains anything.
+        most, tries : int
+            Most phases to take in, candidates fitted before one is taken in.
+        """
+        pattern = prepared_pattern(x, self._axis)
+        if pattern is None:
+            return _nothing(self.labels)
+        names = tuple(candidates(pattern))
+        found = select(self._fitter, pattern, names, most=most, tries=tries).fit
+        return self._whole(found if found is not None else self._fitter.fit(pattern, names[:1]))
+
+    def _whole(self, fit: Refined) -> Refined:
+        """Add the phases that were not fitted, with a fraction of zero."""
         absent = PhaseResult(Value(0.0, 0.0), *_absent())
         return replace(fit, phases={name: fit.phases.get(name, absent) for name in self.labels})
 
