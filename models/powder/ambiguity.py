@@ -96,8 +96,8 @@ def ambiguities(
 def _alike(one: str, two: str, reach: Mapping[str, float], best: float) -> Ambiguity:
     said = (
         f"{one} and {two} look alike: within lattice spans of {100 * reach[one]:.2g} and "
-        f"{100 * reach[two]:.2g} % their patterns differ in {100 * best:.1f} % of the intensity only, so their shares cannot be told "
-        "apart; leave one out, or narrow the spans"
+        f"{100 * reach[two]:.2g} % their patterns differ in {100 * best:.1f} % of the intensity only, so "
+        "their shares cannot be told apart; leave one out, or narrow the spans"
     )
     return Ambiguity("alike", (one, two), best, said)
 
