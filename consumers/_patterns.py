@@ -33,16 +33,21 @@ class SourceSettings(Protocol):
     key: str | None
     axis_key: str | None
     axis_kind: AxisKind
+    wavelength_A: float | None
     reduction: ReductionSettings
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredPattern:
-    """A pattern on the axis it was measured on: rising, finite, not empty, not mostly negative."""
+    """A pattern on the axis it was measured on: rising, finite, not empty, not mostly negative.
+
+    ``wavelength_A`` is that of the geometry or the settings; None where neither says it.
+    """
 
     axis: Array
     kind: AxisKind
     intensity: Array
+    wavelength_A: float | None = None
 
 
 class PatternSource:
@@ -107,11 +112,12 @@ class PatternSource:
         """
         if plan is None:
             axis, intensity = self._given(frame)
-            return _checked(axis, self._settings.axis_kind, intensity)
+            return _checked(axis, self._settings.axis_kind, intensity, self._settings.wavelength_A)
         dark = frame.dark if self._settings.reduction.from_run.dark else None
         profile = plan.integrate(frame.array, dark)
         measured = np.isfinite(profile.intensity)  # bins without a usable pixel were not measured
-        return _checked(profile.axis[measured], profile.axis_kind, profile.intensity[measured])
+        axis, intensity = profile.axis[measured], profile.intensity[measured]
+        return _checked(axis, profile.axis_kind, intensity, profile.wavelength_A)
 
     def _given(self, frame: Frame) -> tuple[Array, Array]:
         key = self._settings.axis_key
@@ -150,7 +156,7 @@ def log_q(axis: Array, kind: AxisKind) -> Array:
     return np.log(np.sin(np.deg2rad(np.where(inside, axis, np.nan)) / 2))
 
 
-def _checked(axis: Array, kind: AxisKind, y: Array) -> MeasuredPattern:
+def _checked(axis: Array, kind: AxisKind, y: Array, wavelength_A: float | None) -> MeasuredPattern:
     if y.size < _LEAST_CHANNELS:
         raise FrameFailed(f"a pattern of {y.size} channels; at least {_LEAST_CHANNELS} are needed")
     if not (np.isfinite(axis).all() and np.isfinite(y).all()):
@@ -169,7 +175,7 @@ def _checked(axis: Array, kind: AxisKind, y: Array) -> MeasuredPattern:
             f"{negative / max(positive, 1e-300):.3g} of the positive ones, at most {_MOST_NEGATIVE:g}); "
             "check the dark and background subtraction"
         )
-    return MeasuredPattern(axis, kind, y)
+    return MeasuredPattern(axis, kind, y, wavelength_A)
 
 
 def _dimensions(entry: Any) -> int:

@@ -1,49 +1,43 @@
-"""Phase map: weight fractions of known phases from powder diffraction, each with how far to trust it."""
+"""Phase map: weight fractions of known phases from powder diffraction, each with how far to trust it.
+
+With ``unsupervised = true`` no phase is known: components are found in the patterns themselves.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
-import numpy as np
-import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
+from streamproc.consumers._patterns import PatternSource
+from streamproc.consumers._phase_outputs import answer_report, frame_outputs, run_outputs
+from streamproc.consumers._phase_run import PhaseMapRun
+from streamproc.consumers._refining import Refiner
 from streamproc.consumers._unsupervised import UnsupervisedPhaseMap
-from streamproc.models.phase_map.interpret import Answer, interpret
+from streamproc.models.phase_map.check import Checker
 from streamproc.models.phase_qpa.example import example_run
-from streamproc.models.powder.fit import CrossCheck, QuickFitter
-from streamproc.models.powder.pattern import prepare
 from streamproc.models.unmixing.settings import UnmixingSettings
 
-from streamproc.analysis import (
-    Estimate,
-    Example,
-    Frame,
-    FrameFailure,
-    FrameResult,
-    LoadContext,
-    Output,
-    Provenance,
-    RunResult,
-)
-from streamproc.errors import ConfigurationError, FrameFailed, RunRefused
-from streamproc.inference.card import ModelCard
+from streamproc.analysis import Example, FrameResult, LoadContext, Output, Provenance
+from streamproc.errors import ConfigurationError, RunRefused
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.calibration import Calibration, load_calibration
-from streamproc.reduction.geometry import geometry_from_calibration_md
 from streamproc.reduction.settings import ReductionSettings
+from streamproc.results import copied_readings
 from streamproc.runs import Run
 
 __all__ = ["ANALYSIS", "PhaseMap", "PhaseMapSettings"]
 
 _FILES = {"poni", "mask", "dark", "flat", "hot_pixels"}
-_OTHER_MODE = {"unsupervised", "unmixing", "map_keys", "series_key"}
+_NOT_NUMBERS = {"base_dir", "model", "publish_pattern", "unsupervised", "unmixing"}
+"""Settings that change no number of this mode."""
+
+_MOST_AXES = 3
 
 
 class PhaseMapSettings(BaseModel):
@@ -71,6 +65,25 @@ class PhaseMapSettings(BaseModel):
     cross_check_every: int = Field(
         1, ge=1, description="Classical full-pattern fit beside every n-th answer (by seq_num); 1: every one."
     )
+    refine_every: int = Field(
+        0,
+        ge=0,
+        description="Full-profile refinement of every n-th reading (by seq_num), published as stream 'refined'; "
+        "0: none. It runs beside the hot path and delays no answer.",
+    )
+    refine_key: str | None = Field(
+        None, description="Data key of the events; a reading where it is true is refined as well."
+    )
+    clusters: int = Field(
+        12, ge=0, le=50, description="Kinds of unexplained patterns told apart in a run; 0: none."
+    )
+    hint_s: float = Field(
+        0.0,
+        ge=0,
+        description="Time for structure hints about each unexplained kind at the end of a run (s); 0: none. "
+        "What is found within it depends on the machine's speed, so these documents may differ on a replay.",
+    )
+    map_points: int = Field(512, ge=16, le=20000, description="Newest points that a map event holds.")
     publish_pattern: bool = Field(False, description="Publish the prepared pattern with each answer.")
     reduction: ReductionSettings = Field(
         default_factory=ReductionSettings, description="How detector images become patterns."
@@ -89,16 +102,6 @@ class PhaseMapSettings(BaseModel):
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Pattern:
-    """A pattern on the axis it was measured on."""
-
-    axis: npt.NDArray[np.float64]
-    kind: Literal["two_theta_deg", "q_invA"]
-    intensity: npt.NDArray[np.float64]
-    wavelength_A: float | None
-
-
 class PhaseMap:
     """Weight fractions of the model's phases, amorphous and unknown shares, for every frame of a scan.
 
@@ -113,15 +116,15 @@ class PhaseMap:
     """
 
     name: ClassVar[str] = "phase-map"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     Settings: ClassVar[type[BaseModel]] = PhaseMapSettings
 
     def __init__(self, settings: PhaseMapSettings, model: OnnxModel, calibration: Calibration) -> None:
         self.settings, self.model, self.calibration = settings, model, calibration
-        card = model.card
-        axis = card.axis
-        self.fitter = QuickFitter(card.reference, card.labels, axis.start, axis.stop, axis.n)
-        self.fitter.warm_up()
+        self.source = PatternSource(settings, calibration)
+        self.checker = Checker(model.card)
+        self.checker.warm_up()
+        self.refiner = Refiner(model.card)
         self.plan: AzimuthalPlan | None = None
         if calibration.geometry is not None:
             self.plan = calibration.plan()
@@ -139,6 +142,10 @@ class PhaseMap:
                 "(or reduction.from_run.calibration_md where the beamline sends it in the start document, "
                 "or axis_key where frames are 1-D patterns); there is no default geometry"
             )
+        if len(settings.map_keys) > _MOST_AXES:
+            raise ConfigurationError(
+                f"[analysis.phase-map]: map_keys names {len(settings.map_keys)} axes, at most {_MOST_AXES}"
+            )
         model = OnnxModel(find_model(settings.model, context.inference, settings.base_dir), context.inference)
         if model.card.task != "phase-fractions":
             raise ConfigurationError(
@@ -150,47 +157,24 @@ class PhaseMap:
     def example(cls, folder: Path) -> Example:
         """Return a short run made of the shipped model's golden patterns."""
         run, frames = example_run()
-        return Example({"axis_key": "two_theta"}, run, frames)
+        return Example({"axis_key": "two_theta", "refine_every": 2}, run, frames)
 
     @classmethod
     def describe(cls, labels: Sequence[str] = ("PHASE",), points: int = 2000) -> tuple[Output, ...]:
         """Return the outputs for a model with these phases (``labels``) on ``points`` channels."""
-        phases = [
-            Output(p, "estimate", "1", f"weight fraction of {p} among the known phases", (), True, True)
-            for p in labels
-        ]
-        classical = [Output(f"{p}_classical", "number", "1", f"{p} by the classical fit") for p in labels]
-        return (
-            *phases,
-            Output("amorphous", "estimate", "1", "amorphous share of the scattering", (), True),
-            Output("unknown", "estimate", "1", "share of intensity from unknown material", (), True),
-            *classical,
-            Output("rwp", "number", "1", "weighted profile residual of the classical fit"),
-            Output(
-                "unexplained", "number", "1", "share of peak intensity that the classical fit leaves over"
-            ),
-            Output("coverage", "number", "1", "share of the model's axis that was measured"),
-        )
+        return frame_outputs(labels)
 
     def outputs(self) -> Sequence[Output]:
         """Declare the quantities of every result event."""
         card = self.model.card
-        outputs = self.describe(card.labels, card.axis.n)
+        outputs = frame_outputs(card.labels)
         if self.settings.publish_pattern:
             outputs += (Output("pattern", "curve", "1", "pattern as the model read it", (card.axis.n,)),)
         return outputs
 
     def run_outputs(self) -> Mapping[str, Sequence[Output]]:
-        """Declare the end-of-run summary."""
-        labels = self.model.card.labels
-        counts = (
-            Output("points", "number", "", "readings answered"),
-            Output("points_in_domain", "number", "", "of these, those the model may be believed for"),
-        )
-        means = tuple(
-            Output(f"{p}_mean", "number", "1", f"mean of {p} over points in domain") for p in labels
-        )
-        return {"summary": (*counts, *means)}
+        """Declare what is said about the run so far and at its end."""
+        return run_outputs(self.model.card.labels, self.settings.map_points)
 
     def stream(self) -> str:
         """Return the raw stream that is analysed."""
@@ -202,73 +186,36 @@ class PhaseMap:
 
     def frame_key(self, run: Run) -> str | None:
         """Choose the data key: the configured one, or the only one that fits."""
-        descriptors = run.stream_descriptors(self.settings.stream)
-        data_keys = descriptors[-1].get("data_keys", {}) if descriptors else {}
-        if self.settings.key is not None:
-            return self.settings.key if self.settings.key in data_keys else None
-        dimensions = {1} if self.settings.axis_key is not None else {2, 3}
-        fitting = [
-            key
-            for key, entry in data_keys.items()
-            if key != self.settings.axis_key and _dimensions(entry) in dimensions
-        ]
-        if len(fitting) > 1:
-            raise RunRefused(
-                f"stream {self.settings.stream!r} has {len(fitting)} keys that could be the detector "
-                f"({', '.join(fitting[:8])}): set analysis.phase-map.key"
-            )
-        return fitting[0] if fitting else None
+        return self.source.frame_key(run)
 
     def begin(self, run: Run) -> PhaseMapRun:
         """Start on a run; takes the geometry from it where the configuration allows that."""
-        plan = self.plan
-        if plan is None and self.settings.axis_key is None:
-            found = run.start.get("calibration_md")
-            if not isinstance(found, Mapping):
-                raise RunRefused(
-                    "the start document has no calibration_md, and reduction.poni names no file: "
-                    "no geometry for this run"
-                )
-            try:
-                plan = self.calibration.plan(geometry_from_calibration_md(found))
-            except ConfigurationError as error:
-                raise RunRefused(f"calibration_md of the start document: {error.message}") from error
-        return PhaseMapRun(self, plan, self._provenance(plan))
+        plan = self.plan if self.plan is not None else self.source.plan(run)
+        axes = self._axes(run)
+        series_key = self.settings.series_key or (axes[0] if len(axes) == 1 else None)
+        return PhaseMapRun(self, plan, axes, series_key, self._provenance(plan))
 
     def report(self, result: FrameResult) -> dict[str, Any]:
         """Return an answer as `streamproc predict` prints it."""
-        values = result.values
-        estimates = {k: v for k, v in values.items() if isinstance(v, Estimate)}
-        labels = self.model.card.labels
-        phases = {
-            p: {
-                "fraction": estimates[p].value,
-                "sigma": estimates[p].sigma,
-                "interval90": list(estimates[p].interval90 or ()),
-            }
-            for p in labels
-        }
-        return {
-            "model": result.model_id,
-            "phases": phases,
-            "amorphous": estimates["amorphous"].value,
-            "amorphous_sigma": estimates["amorphous"].sigma,
-            "unknown": estimates["unknown"].value,
-            "unknown_sigma": estimates["unknown"].sigma,
-            "in_domain": result.in_domain,
-            "reasons": list(result.reasons),
-            "residual": {
-                "rwp": values["rwp"],
-                "unexplained": values["unexplained"],
-                "classical": {p: values[f"{p}_classical"] for p in labels},
-            },
-            "coverage": values["coverage"],
-        }
+        return answer_report(result, self.model.card.labels)
+
+    def _axes(self, run: Run) -> tuple[str, ...]:
+        """Return the motors that the map is keyed by: as set, or those of the plan."""
+        keys = self.settings.map_keys
+        if not keys:
+            motors = copied_readings(run, self.settings.stream)
+            return tuple(k for k, (_, entry) in motors.items() if entry["dtype"] == "number")[:_MOST_AXES]
+        descriptors = run.stream_descriptors(self.settings.stream)
+        there = descriptors[-1].get("data_keys", {}) if descriptors else {}
+        if missing := [k for k in keys if k not in there]:
+            raise RunRefused(
+                f"analysis.phase-map.map_keys: stream {self.settings.stream!r} has no {', '.join(missing)}; "
+                f"it has {', '.join(sorted(there)[:12])}"
+            )
+        return tuple(keys)
 
     def _provenance(self, plan: AzimuthalPlan | None) -> Provenance:
-        dumped = self.settings.model_dump(
-            mode="json", exclude={"base_dir", "model", "publish_pattern", *_OTHER_MODE}
-        )
+        dumped = self.settings.model_dump(mode="json", exclude=_NOT_NUMBERS)
         # Files count by their content (in the calibration's hash), not by where they lie.
         dumped["reduction"] = {k: v for k, v in dumped["reduction"].items() if k not in _FILES}
         text = json.dumps(dumped, sort_keys=True)
@@ -284,171 +231,6 @@ class PhaseMap:
                 "calibration_files": {k: dict(v) for k, v in self.calibration.files.items()},
             },
         )
-
-
-class PhaseMapRun:
-    """Phase map of one run.
-
-    Parameters
-    ----------
-    analysis : PhaseMap
-        Model, settings and calibration.
-    plan : AzimuthalPlan or None
-        How images become patterns; None where frames are patterns.
-    provenance : Provenance
-        Hashes of all that.
-    """
-
-    def __init__(self, analysis: PhaseMap, plan: AzimuthalPlan | None, provenance: Provenance) -> None:
-        self.provenance = provenance
-        self._analysis, self._plan = analysis, plan
-        self._model, self._settings = analysis.model, analysis.settings
-        self._points = self._in_domain = 0
-        self._sums = [0.0] * len(self._model.card.labels)
-
-    def process(self, frames: Sequence[Frame]) -> Sequence[FrameResult | FrameFailure]:
-        """Reduce, infer, cross-check and judge each frame."""
-        answers: dict[int, FrameResult | FrameFailure] = {}
-        prepared: list[tuple[int, Frame, _Pattern, npt.NDArray[np.float32], float]] = []
-        for place, frame in enumerate(frames):
-            try:
-                pattern = self._pattern(frame)
-                x, coverage = prepare(
-                    pattern.axis,
-                    pattern.intensity,
-                    self._model.card,
-                    kind=pattern.kind,
-                    wavelength_A=pattern.wavelength_A,
-                )
-                prepared.append((place, frame, pattern, x, coverage))
-            except FrameFailed as error:
-                answers[place] = FrameFailure(frame.seq_num, error.message)
-        if prepared:
-            outputs = self._model.run(np.stack([x for *_, x, _ in prepared]))
-            for row, (place, frame, pattern, x, coverage) in enumerate(prepared):
-                fit = self._cross_check(frame, x)
-                answer = interpret(outputs, self._model.card, row, coverage, fit)
-                answers[place] = self._result(frame, pattern, x, coverage, answer, fit)
-        return [answers[place] for place in range(len(frames))]
-
-    def update(self, results: Sequence[FrameResult | FrameFailure]) -> Sequence[RunResult]:
-        """Count and average; the map itself is the stream of events with their motors."""
-        for result in results:
-            if not isinstance(result, FrameResult):
-                continue
-            self._points += 1
-            if not result.in_domain:
-                continue
-            self._in_domain += 1
-            for place, label in enumerate(self._model.card.labels):
-                estimate = result.values[label]
-                self._sums[place] += estimate.value if isinstance(estimate, Estimate) else 0.0
-        return []
-
-    def end(self) -> Sequence[RunResult]:
-        """Say how many points there were and their mean fractions."""
-        if not self._points:
-            return []
-        means = {
-            f"{label}_mean": total / self._in_domain if self._in_domain else float("nan")
-            for label, total in zip(self._model.card.labels, self._sums, strict=True)
-        }
-        counts = {"points": float(self._points), "points_in_domain": float(self._in_domain)}
-        return [RunResult("summary", {**counts, **means})]
-
-    def snapshot(self) -> Mapping[str, Any]:
-        """Return counts and sums."""
-        return {"points": self._points, "in_domain": self._in_domain, "sums": list(self._sums)}
-
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Take up counts and sums."""
-        self._points, self._in_domain = int(state["points"]), int(state["in_domain"])
-        self._sums = [float(v) for v in state["sums"]]
-
-    def _pattern(self, frame: Frame) -> _Pattern:
-        if self._settings.axis_key is not None:
-            return self._given_pattern(frame, self._settings.axis_key)
-        if self._plan is None:
-            raise FrameFailed("no geometry for this run")
-        dark = frame.dark if self._settings.reduction.from_run.dark else None
-        profile = self._plan.integrate(frame.array, dark)
-        measured = np.isfinite(profile.intensity)  # bins without a usable pixel were not measured
-        return _Pattern(
-            profile.axis[measured], profile.axis_kind, profile.intensity[measured], profile.wavelength_A
-        )
-
-    def _given_pattern(self, frame: Frame, axis_key: str) -> _Pattern:
-        axis = frame.readings.get(axis_key)
-        if axis is None:
-            raise FrameFailed(
-                f"the event has no {axis_key!r} (analysis.phase-map.axis_key), the pattern's axis"
-            )
-        try:
-            axis = np.asarray(axis, dtype=np.float64).ravel()
-            intensity = np.asarray(frame.array, dtype=np.float64)
-        except (TypeError, ValueError) as error:
-            raise FrameFailed(f"pattern or axis is not numeric: {error}") from error
-        if axis.shape != intensity.shape:
-            raise FrameFailed(f"pattern of shape {intensity.shape} with an axis of shape {axis.shape}")
-        return _Pattern(axis, self._settings.axis_kind, intensity, self._settings.wavelength_A)
-
-    def _cross_check(self, frame: Frame, x: npt.NDArray[np.float32]) -> CrossCheck | None:
-        if (frame.seq_num - 1) % self._settings.cross_check_every:
-            return None
-        return self._analysis.fitter.fit(x)
-
-    def _result(
-        self,
-        frame: Frame,
-        pattern: _Pattern,
-        x: npt.NDArray[np.float32],
-        coverage: float,
-        answer: Answer,
-        fit: CrossCheck | None,
-    ) -> FrameResult:
-        reasons = (*_wavelength_doubt(pattern, self._model.card), *answer.reasons)
-        in_domain = answer.in_domain and not _wavelength_doubt(pattern, self._model.card)
-        labels, nan = self._model.card.labels, float("nan")
-
-        def estimate(value: float, sigma: float, interval: tuple[float, float]) -> Estimate:
-            if not in_domain:
-                # Out of domain the model makes no claim: any share is as good, so sigma is that of [0, 1].
-                sigma, interval = 12**-0.5, (0.0, 1.0)
-            return Estimate(value, sigma, in_domain, self._model.model_id, interval)
-
-        values: dict[str, Any] = {
-            p: estimate(s.value, s.sigma, s.interval90) for p, s in answer.phases.items()
-        }
-        values["amorphous"] = estimate(
-            answer.amorphous.value, answer.amorphous.sigma, answer.amorphous.interval90
-        )
-        values["unknown"] = estimate(answer.unknown.value, answer.unknown.sigma, answer.unknown.interval90)
-        for label in labels:
-            values[f"{label}_classical"] = fit.fractions[label] if fit is not None else nan
-        values["rwp"] = fit.r_wp if fit is not None else nan
-        values["unexplained"] = fit.unexplained if fit is not None else nan
-        values["coverage"] = coverage
-        if self._settings.publish_pattern:
-            values["pattern"] = x.astype(np.float64)
-        return FrameResult(
-            frame.seq_num, values, in_domain, reasons, self._model.model_id, dict(frame.readings)
-        )
-
-
-def _dimensions(entry: Any) -> int:
-    """Return how many dimensions longer than one a data key has (ophyd-async puts a 1 in front)."""
-    shape = entry.get("shape") if isinstance(entry, Mapping) else None
-    if not isinstance(shape, list | tuple):
-        return 0
-    return sum(1 for n in shape if isinstance(n, int) and n != 1)
-
-
-def _wavelength_doubt(pattern: _Pattern, card: ModelCard) -> tuple[str, ...]:
-    """The model's form factors, K-alpha2 and polarisation belong to its own wavelength."""
-    expected = card.axis.wavelength_A
-    if expected is None or pattern.wavelength_A is None or abs(pattern.wavelength_A / expected - 1) < 2e-3:
-        return ()
-    return (f"wavelength {pattern.wavelength_A:.4f} A, model trained for {expected:.4f} A",)
 
 
 UnsupervisedPhaseMap.Settings = PhaseMapSettings

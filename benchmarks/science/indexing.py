@@ -1,20 +1,24 @@
-"""Indexing of simulated and measured patterns: is the system right, the cell, and the probability that is stated?
+"""Indexing of simulated and measured patterns: is the system right, the cell, and the stated probability?
 
 Usage:
-  python benchmarks/science/indexing.py [--seeds 11 12 13] [--patterns 21] [--max-s 20]      simulated
-  python benchmarks/science/indexing.py --measured ../shared/data                            measured
-  python benchmarks/science/indexing.py --calibrate --seeds 1 2                              fit the calibration
+  python benchmarks/science/indexing.py [--seeds 11 12 13] [--patterns 21] [--workers 2]   simulated
+  python benchmarks/science/indexing.py --measured ../shared/data                          measured
+  python benchmarks/science/indexing.py --calibrate --seeds 1 2 3                          fit the calibration
 
-The calibration is fitted on other seeds than those it is judged on.
+The calibration is fitted on other seeds than those it is judged on. Times are of the processor. ``--keep FILE``
+keeps what was found, ``--again FILE`` judges it anew without searching.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import pickle
+import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -24,97 +28,112 @@ from measured_phases import measured
 from random_crystals import KINDS, Drawn, draw
 from scipy.optimize import minimize
 from scipy.special import logsumexp
-from streamproc.models.powder.indexing.index import CALIBRATION, Calibration, hint_from, weigh_peaks
+from streamproc.models.powder.indexing.index import CALIBRATION, Calibration, Weighed, hint_from, weigh_peaks
 from streamproc.models.powder.indexing.lattice import primitive_metric, same_lattice, signature
 from streamproc.models.powder.peaks import Doublet, find_peaks
 
 CU = (1.5405929, 1.5444274)
 TOLERANCE = 0.002
+"""A cell is right when all seven Voronoi vectors of its lattice are, within 0.2 %."""
+
+
+@dataclass
+class Trial:
+    """What the search found in one pattern, and the truth."""
+
+    name: str
+    kind: str
+    seed: int
+    system: str
+    lattice: np.ndarray | None
+    peaks: int
+    weighed: Weighed | None
+    seconds: float
+
+    def right(self, cell: np.ndarray, centring: str) -> bool:
+        """Whether this is the lattice the pattern was made with."""
+        if self.lattice is None:
+            return False
+        return same_lattice(signature(primitive_metric(cell, centring)), self.lattice, TOLERANCE)
 
 
 @dataclass
 class Outcome:
-    """One pattern: what was said of it under the present calibration, and the raw evidence for another one."""
+    """What was said of one pattern, and whether it is right."""
 
-    name: str
-    kind: str
-    system: str
+    trial: Trial
     said: str
     probability: float
     cell_probability: float
     system_right: bool
     cell_right: bool
-    seconds: float
-    finished: bool
-    logs: np.ndarray
-    right: np.ndarray
     text: str
 
 
-def judge(drawn: Drawn, kind: str, max_s: float, beam: Doublet) -> Outcome:
-    begin = time.monotonic()
+def attempt(drawn: Drawn, kind: str, seed: int, max_s: float, beam: Doublet) -> Trial:
+    begin = time.process_time()
     found = find_peaks(drawn.x, drawn.counts, beam)
-    weighed = weigh_peaks(found, beam.wavelength_A, max_s)
-    seconds = time.monotonic() - begin
-    if weighed is None:
-        return Outcome(
-            drawn.name, kind, drawn.system, "abstains", 0.0, 0.0, False, False, seconds, True, np.zeros(1),
-            np.zeros(0, bool), f"{len(found.peaks)} peaks",
-        )  # fmt: skip
-    hint = hint_from(weighed)
-    right = np.array([_same(f.cell, f.centring, drawn) for f in weighed.fitted], bool)
-    best = hint.best
-    system, chance = max(((k, v) for k, v in hint.systems.items() if k != "none"), key=lambda kv: kv[1])
-    return Outcome(
-        drawn.name, kind, drawn.system, "abstains" if best is None else system, chance,
-        0.0 if best is None else best.probability, system == drawn.system,
-        best is not None and _same(np.array(best.cell), best.centring, drawn), seconds, not weighed.unfinished,
-        np.array([f.log_evidence for f in weighed.fitted] + [weighed.log_none]), right,
-        "" if best is None else f"{best.system} {best.centring} {np.round(best.cell, 3).tolist()} "
-        f"M{best.lines}={best.m:.0f} F={best.f:.0f} {best.indexed}/{best.used} of {best.predicted}",
-    )  # fmt: skip
+    weighed = weigh_peaks(found, beam.wavelength_A, max_s, time.process_time)
+    seconds = time.process_time() - begin
+    peaks = len(found.peaks)
+    return Trial(drawn.name, kind, seed, drawn.system, drawn.lattice, peaks, weighed, seconds)
 
 
-def _same(cell: np.ndarray, centring: str, drawn: Drawn) -> bool:
-    if drawn.lattice is None:
-        return False
-    return same_lattice(signature(primitive_metric(cell, centring)), drawn.lattice, TOLERANCE)
-
-
-def simulated(task: tuple[int, int, str, float]) -> Outcome:
+def simulated(task: tuple[int, int, str, float]) -> Trial:
     seed, number, kind, max_s = task
     drawn = draw(np.random.default_rng([seed, number]), kind)
-    return judge(drawn, kind, max_s, Doublet(CU[0], CU[1] if drawn.ka2 else None))
+    return attempt(drawn, kind, seed, max_s, Doublet(CU[0], CU[1] if drawn.ka2 else None))
 
 
-def loss(parameters: np.ndarray, outcomes: list[Outcome]) -> float:
+def judge(trial: Trial, calibration: Calibration) -> Outcome:
+    if trial.weighed is None:
+        return Outcome(trial, "abstains", 0.0, 0.0, False, False, f"{trial.peaks} peaks")
+    hint = hint_from(trial.weighed, calibration)
+    best = hint.best
+    if best is None:
+        return Outcome(trial, "abstains", 0.0, 0.0, False, False, f"none {hint.systems['none']:.3f}")
+    system, chance = max(((k, v) for k, v in hint.systems.items() if k != "none"), key=lambda kv: kv[1])
+    text = (
+        f"{best.system} {best.centring} {np.round(best.cell, 3).tolist()} M{best.lines}={best.m:.0f} "
+        f"F={best.f:.0f} {best.indexed}/{best.used} of {best.predicted}"
+    )
+    right = trial.right(np.array(best.cell), best.centring)
+    return Outcome(trial, system, chance, best.probability, system == trial.system, right, text)
+
+
+def loss(parameters: np.ndarray, cases: list[tuple[np.ndarray, np.ndarray]]) -> float:
     """Mean log loss of "this lattice is right", or of none where the right one is not among them."""
-    temperature, none = float(np.exp(parameters[0])), float(parameters[1])
     total = 0.0
-    for o in outcomes:
-        logs = o.logs / temperature
-        logs[-1] += none
-        hit = np.append(o.right, not o.right.any())
-        total -= logsumexp(logs[hit]) - logsumexp(logs)
-    return total / len(outcomes)
+    for logs, hit in cases:
+        scaled = logs / np.exp(parameters[0])
+        scaled[-1] += parameters[1]
+        total -= logsumexp(scaled[hit]) - logsumexp(scaled)
+    return total / len(cases)
 
 
-def calibrate(outcomes: list[Outcome]) -> Calibration:
-    usable = [o for o in outcomes if o.logs.size > 1]
+def calibrate(trials: list[Trial], delivered: Calibration) -> Calibration:
+    cases = []
+    for t in trials:
+        if t.weighed is not None and t.weighed.fitted:
+            right = np.array([t.right(f.cell, f.centring) for f in t.weighed.fitted])
+            logs = np.array([*[f.log_evidence for f in t.weighed.fitted], t.weighed.log_none])
+            cases.append((logs, np.append(right, not right.any())))
     starts = [np.array([np.log(t), b]) for t in (1.0, 3.0) for b in (0.0, 5.0)]
-    fits = [minimize(loss, s, args=(usable,), method="Nelder-Mead") for s in starts]
-    best = min(fits, key=lambda f: f.fun)
-    print(f"log loss {best.fun:.3f} with temperature {np.exp(best.x[0]):.2f}, none {best.x[1]:.2f}; "
-          f"{loss(np.array([np.log(CALIBRATION.temperature), CALIBRATION.none]), usable):.3f} as delivered; {len(usable)} patterns")  # fmt: skip
-    return Calibration(float(np.exp(best.x[0])), float(best.x[1]))
+    best = min((minimize(loss, s, args=(cases,), method="Nelder-Mead") for s in starts), key=lambda f: f.fun)
+    fitted = Calibration(float(np.exp(best.x[0])), float(best.x[1]))
+    present = loss(np.array([np.log(delivered.temperature), delivered.none]), cases)
+    print(
+        f"log loss {present:.3f} with the calibration delivered; {best.fun:.3f} with temperature "
+        f"{fitted.temperature:.2f} and none {fitted.none:.2f} fitted to these {len(cases)} patterns"
+    )
+    return fitted
 
 
 def reliability(outcomes: list[Outcome]) -> None:
-    print("stated probability against hits (simulated patterns for which something is said)")
-    print(f"{'stated':>12}{'systems':>9}{'mean':>7}{'hit':>6}{'cells':>8}{'mean':>7}{'hit':>6}")
-    edges = (0.0, 0.5, 0.7, 0.9, 0.98, 1.001)
+    print("stated probability against hits, where something is said")
+    print(f"{'stated':>12}{'systems':>9}{'mean':>7}{'hits':>6}{'cells':>8}{'mean':>7}{'hits':>6}")
     told = [o for o in outcomes if o.said != "abstains"]
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise((0.0, 0.5, 0.7, 0.9, 0.98, 1.001)):
         row = f"{low:6.2f}-{min(high, 1):.2f} "
         for stated, hit in (("probability", "system_right"), ("cell_probability", "cell_right")):
             here = [o for o in told if low <= getattr(o, stated) < high]
@@ -125,23 +144,64 @@ def reliability(outcomes: list[Outcome]) -> None:
 
 
 def table(outcomes: list[Outcome]) -> None:
-    print(f"{'kind':<14}{'patterns':>9}{'said':>6}{'system right':>14}{'cell right':>12}{'wrong':>7}{'median s':>10}{'max s':>7}{'unfinished':>11}")  # fmt: skip
-    for kind in dict.fromkeys(o.kind for o in outcomes):
-        some = [o for o in outcomes if o.kind == kind]
+    heads = ("kind", "patterns", "said", "system right", "cell right", "median s", "longest s", "unfinished")
+    print(f"{heads[0]:<14}" + "".join(f"{h:>13}" for h in heads[1:]))
+    for kind in dict.fromkeys(o.trial.kind for o in outcomes):
+        some = [o for o in outcomes if o.trial.kind == kind]
         told = [o for o in some if o.said != "abstains"]
-        wrong = sum(not o.cell_right for o in told)
+        seconds = [o.trial.seconds for o in some]
+        unfinished = sum(bool(o.trial.weighed and o.trial.weighed.unfinished) for o in some)
+        counts = (len(some), len(told), sum(o.system_right for o in told), sum(o.cell_right for o in told))
+        times = f"{np.median(seconds):>13.1f}{max(seconds):>13.1f}"
+        print(f"{kind:<14}" + "".join(f"{c:>13}" for c in counts) + times + f"{unfinished:>13}")
+
+
+def line(o: Outcome) -> str:
+    system, cell = ("right" if ok else "WRONG" for ok in (o.system_right, o.cell_right))
+    said = (
+        "abstains" if o.said == "abstains" else
+        f"{o.said} {o.probability:.3f} ({system}), cell {o.cell_probability:.3f} ({cell})"
+    )  # fmt: skip
+    return f"{o.trial.name:<46} {said} {o.trial.seconds:.1f} s  {o.text}"
+
+
+def per_seed(outcomes: list[Outcome]) -> None:
+    for seed in dict.fromkeys(o.trial.seed for o in outcomes):
+        part = [o for o in outcomes if o.trial.seed == seed]
+        told = [o for o in part if o.said != "abstains"]
+        real = [o for o in part if o.trial.system != "none"]
         print(
-            f"{kind:<14}{len(some):>9}{len(told):>6}{sum(o.system_right for o in told):>14}"
-            f"{sum(o.cell_right for o in told):>12}{wrong:>7}{np.median([o.seconds for o in some]):>10.1f}"
-            f"{max(o.seconds for o in some):>7.1f}{sum(not o.finished for o in some):>11}"
+            f"seed {seed}: said {len(told)} of {len(part)}; of those system right "
+            f"{np.mean([o.system_right for o in told]):.2f}, cell right {np.mean([o.cell_right for o in told]):.2f}; "
+            f"cell found and said in {np.mean([o.cell_right for o in real]):.2f} of those that have one"
         )
 
 
 def failures(outcomes: list[Outcome]) -> None:
-    print("not right (patterns with a cell to be found that was not said, and what was said wrongly):")
+    print("not right:")
     for o in outcomes:
-        if (o.said == "abstains" and o.system != "none") or (o.said != "abstains" and not o.cell_right):
-            print(f"  {o.name}: {o.said} {o.probability:.2f}, cell {o.cell_probability:.2f} {o.text}")
+        silent = o.said == "abstains"
+        if (silent and o.trial.system != "none") or (not silent and not (o.cell_right and o.system_right)):
+            print(f"  {line(o)}")
+
+
+def search(arguments: argparse.Namespace) -> list[Trial]:
+    if arguments.measured:
+        drawn = measured(arguments.measured)
+        return [attempt(d, "measured", 0, arguments.max_s, Doublet(*CU)) for d in drawn]
+    tasks = [
+        (seed, i, KINDS[i % len(KINDS)], arguments.max_s)
+        for seed in arguments.seeds
+        for i in range(arguments.patterns)
+    ]
+    trials = []
+    with ProcessPoolExecutor(arguments.workers) as pool:
+        for trial in pool.map(simulated, tasks):
+            trials.append(trial)
+            print(
+                f"{len(trials)}/{len(tasks)} {line(judge(trial, CALIBRATION))}", file=sys.stderr, flush=True
+            )
+    return trials
 
 
 def main() -> None:
@@ -153,32 +213,27 @@ def main() -> None:
     parser.add_argument("--max-s", type=float, default=20.0)
     parser.add_argument("--measured", type=Path)
     parser.add_argument("--calibrate", action="store_true")
+    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--again", type=Path)
     parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
-    if arguments.measured:
-        outcomes = [judge(d, "measured", arguments.max_s, Doublet(*CU)) for d in measured(arguments.measured)]
-        for o in outcomes:
-            print(f"{o.name:<40} {o.said} {o.probability:.3f} ({'right' if o.system_right else 'WRONG'}), cell "
-                  f"{o.cell_probability:.3f} ({'right' if o.cell_right else 'WRONG'}) {o.seconds:.1f} s  {o.text}")  # fmt: skip
-        table(outcomes)
+    trials = pickle.loads(arguments.again.read_bytes()) if arguments.again else search(arguments)
+    if arguments.keep:
+        arguments.keep.write_bytes(pickle.dumps(trials))
+    if arguments.calibrate:
+        fitted = calibrate(trials, CALIBRATION)
+        print("as these very patterns see it, with that calibration:")
+        reliability([judge(t, fitted) for t in trials])
         return
-    tasks = [
-        (seed, i, KINDS[i % len(KINDS)], arguments.max_s)
-        for seed in arguments.seeds
-        for i in range(arguments.patterns)
-    ]
-    with ProcessPoolExecutor(arguments.workers) as pool:
-        outcomes = list(pool.map(simulated, tasks))
+    outcomes = [judge(t, CALIBRATION) for t in trials]
+    if arguments.measured:
+        print("\n".join(map(line, outcomes)))
     table(outcomes)
-    for i, seed in enumerate(arguments.seeds):
-        part = outcomes[i * arguments.patterns : (i + 1) * arguments.patterns]
-        told = [o for o in part if o.said != "abstains"]
-        print(f"seed {seed}: system right {np.mean([o.system_right for o in told]):.2f}, cell right "
-              f"{np.mean([o.cell_right for o in told]):.2f} of {len(told)} said, {len(part)} patterns")  # fmt: skip
-    reliability(outcomes)
-    calibrate(outcomes)
-    if not arguments.calibrate:
-        failures(outcomes)
+    if not arguments.measured:
+        per_seed(outcomes)
+        reliability(outcomes)
+        calibrate(trials, CALIBRATION)
+    failures(outcomes)
 
 
 if __name__ == "__main__":

@@ -238,9 +238,7 @@ def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], di
     make the interval of those that matter too short).
     """
     ratio, readable = mixed.errors() / mixed.widths(), mixed.readable()
-    values = {
-        name: ratio[readable & (mixed.truth[:, k] > 0), k] for k, name in enumerate(labels)
-    }
+    values = {name: ratio[readable & (mixed.truth[:, k] > 0), k] for k, name in enumerate(labels)}
     values["unknown"] = ratio[:, -2]
     values["amorphous"] = ratio[mixed.has_known & (mixed.unknown < 0.5), -1]
     states = mixed.state_errors()

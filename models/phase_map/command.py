@@ -52,7 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     line = shlex.join(["streamproc", "train", "phase-map", *(sys.argv[3:] if argv is None else argv)])
     try:
         train(
-            system, arguments.out, settings, measured=measured, resume=arguments.resume, notes=notes, command=line
+            system,
+            arguments.out,
+            settings,
+            measured=measured,
+            resume=arguments.resume,
+            notes=notes,
+            command=line,
         )
     except KeyboardInterrupt:
         print("stopped; the same command with --resume goes on", file=sys.stderr)
@@ -69,9 +75,14 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     phases = parser.add_argument_group("phases")
-    phases.add_argument("--cif", type=Path, nargs="+", metavar="FILE", help="CIF files, one phase each, up to 60")
     phases.add_argument(
-        "--also-unknown", type=Path, metavar="DIR", help="folder of CIFs of materials that may be there as well"
+        "--cif", type=Path, nargs="+", metavar="FILE", help="CIF files, one phase each, up to 60"
+    )
+    phases.add_argument(
+        "--also-unknown",
+        type=Path,
+        metavar="DIR",
+        help="folder of CIFs of materials that may be there as well",
     )
     phases.add_argument(
         "--span", action="append", default=[], metavar="PHASE=S or PHASE=A,B,C",
@@ -81,10 +92,17 @@ def _parser() -> argparse.ArgumentParser:
     measurement.add_argument("--wavelength", type=float, metavar="A", help="angstrom; K-alpha1 of a tube")
     measurement.add_argument("--ka2", action="store_true", help="with K-alpha2, half as strong")
     measurement.add_argument(
-        "--range", type=float, nargs=2, default=(20.0, 100.0), metavar=("FIRST", "LAST"), help="2theta, degrees"
+        "--range",
+        type=float,
+        nargs=2,
+        default=(20.0, 100.0),
+        metavar=("FIRST", "LAST"),
+        help="2theta, degrees",
     )
     measurement.add_argument(
-        "--geometry", metavar="G", help="bragg-brentano, debye-scherrer or FILE.poni; either of the first by default"
+        "--geometry",
+        metavar="G",
+        help="bragg-brentano, debye-scherrer or FILE.poni; either of the first by default",
     )
     measurement.add_argument(
         "--instrument", type=Path, metavar="FILE", help=".toml, .instprm or .poni: profile and shifts to span"
@@ -94,12 +112,18 @@ def _parser() -> argparse.ArgumentParser:
         "--validate", type=Path, nargs="+", metavar="DIR [TRUTH.csv]",
         help="folder of measured patterns and the table of what is in them (default DIR/truth.csv)",
     )  # fmt: skip
-    parser.add_argument("--out", type=Path, required=True, help="version folder to write: models/NAME/VERSION")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="version folder to write: models/NAME/VERSION"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint in that folder")
-    parser.add_argument("--quick", action="store_true", help="a tiny model in about a minute, to try the whole way")
+    parser.add_argument(
+        "--quick", action="store_true", help="a tiny model in about a minute, to try the whole way"
+    )
     how = parser.add_argument_group("training (defaults depend on the number of phases)")
     for name in ("seed", "library", "steps", "members", "hidden", "features", "threads"):
-        how.add_argument(f"--{name}", type=int, default=None, help=f"default for four: {getattr(TrainSettings(), name)}")
+        how.add_argument(
+            f"--{name}", type=int, default=None, help=f"default for four: {getattr(TrainSettings(), name)}"
+        )
     return parser
 
 
@@ -112,7 +136,9 @@ def _system(arguments: argparse.Namespace) -> tuple[System, list[str]]:
         arguments.wavelength, arguments.ka2, tuple(arguments.range), arguments.geometry, arguments.instrument,
         dict(map(_span, arguments.span)), _points(arguments.points),
     )  # fmt: skip
-    return system_from_cifs(_name(arguments.out), arguments.cif, _also_unknown(arguments.also_unknown), measurement)
+    return system_from_cifs(
+        _name(arguments.out), arguments.cif, _also_unknown(arguments.also_unknown), measurement
+    )
 
 
 def _name(out: Path) -> str:

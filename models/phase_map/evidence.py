@@ -61,7 +61,9 @@ def evidence_of(
         simulated=_quantities(simulated.cases, card, named=False),
         measured=_quantities(measured.cases, card, named=True) if measured else None,
         presence=_presence(simulated.cases, card, named=False),
-        measured_presence=_presence([c for c in measured.cases if c.counted], card, named=True) if measured else None,
+        measured_presence=_presence([c for c in measured.cases if c.counted], card, named=True)
+        if measured
+        else None,
         signals=signals,
         worst=tuple(worst),
         tables=(_scores(card),),
@@ -144,7 +146,11 @@ def _presence(cases: Sequence[Case], card: ModelCard, named: bool) -> Presence |
 def _drawn(case: Case) -> WorstCase:
     fit, answer = case.checked.fit, case.answer
     table = tuple(
-        (name, f"{100 * t:.2f} wt%", f"{100 * q.value:.2f} +- {100 * q.sigma:.2f} wt% (fit {100 * fit.fractions[name]:.2f})")
+        (
+            name,
+            f"{100 * t:.2f} wt%",
+            f"{100 * q.value:.2f} +- {100 * q.sigma:.2f} wt% (fit {100 * fit.fractions[name]:.2f})",
+        )
         for (name, q), t in zip(answer.phases.items(), case.fractions, strict=True)
         if t > 0 or q.value > 0.005
     )

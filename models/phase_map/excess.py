@@ -9,7 +9,7 @@ import numpy.typing as npt
 from streamproc.models.powder.fit.data import noise_of_root, smooth3
 from streamproc.models.powder.fit.results import Refined
 
-__all__ = ["Excess", "excess_of"]
+__all__ = ["Excess", "counting_variance", "excess_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -65,9 +65,7 @@ def excess_of(fit: Refined) -> Excess:
     residual = y - calculated
     residual = residual - _slow(residual, width)
     lines = _smeared(np.maximum(calculated - background, 0.0), width)
-    root = np.sqrt(np.maximum(y, 0.0))
-    counting = np.maximum(4 * smooth3(np.maximum(calculated, 0.0)) * noise_of_root(root) ** 2, 1e-10)
-    weight = 1 / (counting + (_MODEL_ERROR * lines) ** 2)
+    weight = 1 / (counting_variance(fit) + (_MODEL_ERROR * lines) ** 2)
     kernel = _kernel(width)
     signal = np.convolve(residual * weight, kernel, "same")
     z = signal / np.sqrt(np.convolve(weight, kernel**2, "same"))
@@ -76,6 +74,12 @@ def excess_of(fit: Refined) -> Excess:
     clear = np.where(z > _CLEAR, np.maximum(residual, 0.0), 0.0)
     share = float(clear.sum() / net) if net > 0 else 0.0
     return Excess(max(0.0, found[0]), float(np.mean(np.maximum(found, 0.0))), min(1.0, share))
+
+
+def counting_variance(fit: Refined) -> Array:
+    """Return the variance of each point: the calculated intensity times a gain read from its noise."""
+    noise = noise_of_root(np.sqrt(np.maximum(fit.observed, 0.0)))
+    return np.asarray(np.maximum(4 * smooth3(np.maximum(fit.calculated, 0.0)) * noise**2, 1e-10))
 
 
 def _width_points(fit: Refined) -> float:

@@ -16,6 +16,7 @@ __all__ = ["OPSET", "Statistics", "output_heads", "to_onnx"]
 
 OPSET = 18
 
+
 def output_heads(phases: int) -> tuple[OutputHead, ...]:
     """Return the graph's outputs for a number of phases, batch first."""
     p = phases
@@ -36,7 +37,10 @@ def output_heads(phases: int) -> tuple[OutputHead, ...]:
             units="1",
         ),
         OutputHead(
-            name="unknown", shape=(), meaning="share of unknown material in the crystalline intensity", units="1"
+            name="unknown",
+            shape=(),
+            meaning="share of unknown material in the crystalline intensity",
+            units="1",
         ),
         OutputHead(
             name="amorphous",
@@ -51,9 +55,14 @@ def output_heads(phases: int) -> tuple[OutputHead, ...]:
             meaning="linear lattice strain, ln(crystallite size / nm), ln(March-Dollase r) of each phase",
             units="1",
         ),
-        OutputHead(name="state_scale", shape=(3, p), meaning="Laplace scale of each state (aleatoric)", units="1"),
         OutputHead(
-            name="state_spread", shape=(3, p), meaning="standard deviation of each state between members", units="1"
+            name="state_scale", shape=(3, p), meaning="Laplace scale of each state (aleatoric)", units="1"
+        ),
+        OutputHead(
+            name="state_spread",
+            shape=(3, p),
+            meaning="standard deviation of each state between members",
+            units="1",
         ),
         OutputHead(
             name="distance",

@@ -87,7 +87,9 @@ def system_from_cifs(
     ranges, area_share, notes = _ranges(measurement)
     start, stop = measurement.range_deg
     if not 0 < start < stop < 175:
-        raise ConfigurationError(f"--range {start:g} {stop:g}: expected two angles, 0 < first < last < 175 degrees")
+        raise ConfigurationError(
+            f"--range {start:g} {stop:g}: expected two angles, 0 < first < last < 175 degrees"
+        )
     spans: dict[str, Span] = {"*": 0.004, **(measurement.spans or {})}
     _known_labels(spans, phases)
     ranges = replace(ranges, cell_span=spans, first_two_theta_deg=(start, start + (stop - start) / 8),
@@ -112,7 +114,9 @@ def _ranges(measurement: Measurement) -> tuple[PriorRanges, float, list[str]]:
     geometry, file = measurement.geometry, measurement.instrument
     if geometry is not None and geometry.endswith(".poni"):
         if file is not None:
-            raise ConfigurationError("--geometry FILE.poni is an instrument file already; leave out --instrument")
+            raise ConfigurationError(
+                "--geometry FILE.poni is an instrument file already; leave out --instrument"
+            )
         file, geometry = Path(geometry), None
     if file is not None:
         return _from_file(file, geometry, measurement)
@@ -140,7 +144,9 @@ def _from_file(
             f"--wavelength {wavelength:g}, but {file} says {ranges.wavelength_A:g} angstrom; correct one of them"
         )
     if geometry is not None and geometry != ranges.geometry:
-        raise ConfigurationError(f"--geometry {geometry}, but {file} says {ranges.geometry}; correct one of them")
+        raise ConfigurationError(
+            f"--geometry {geometry}, but {file} says {ranges.geometry}; correct one of them"
+        )
     return ranges, float(read.area), list(read.notes)
 
 

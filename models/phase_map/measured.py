@@ -76,7 +76,9 @@ def read_truth(folder: Path, table: Path, labels: Sequence[str]) -> list[Measure
     try:
         rows = list(csv.DictReader(table.read_text(encoding="utf-8-sig").splitlines()))
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{table}: the table of measured patterns cannot be read: {error}") from error
+        raise ConfigurationError(
+            f"{table}: the table of measured patterns cannot be read: {error}"
+        ) from error
     if not rows or "file" not in rows[0]:
         raise ConfigurationError(f"{table}: expected a header line with the column 'file' and phase names")
     strange = [c for c in rows[0] if c and c not in ("file", "use", *labels)]
@@ -116,7 +118,9 @@ def _composition(
         try:
             weights[k] = float(text or 0)
         except ValueError:
-            raise ConfigurationError(f"{where}: {label} is {text!r}, expected a weight, 'x' or nothing") from None
+            raise ConfigurationError(
+                f"{where}: {label} is {text!r}, expected a weight, 'x' or nothing"
+            ) from None
         if not 0 <= weights[k] < 1e6:
             raise ConfigurationError(f"{where}: {label} is {text}, expected a weight >= 0")
     present |= weights > 0

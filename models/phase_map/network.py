@@ -153,7 +153,9 @@ def member_loss(heads: torch.Tensor, targets: Targets, layout: Layout) -> torch.
     error = (values - targets.shares).abs()
     total = 0.1 * _laplace(error, log_scale, targets.share_weight)
     total = total + (3.0 * error * targets.share_weight)[..., :p].sum()
-    total = total + 2.0 * _entropy(heads[..., layout.gates], targets.shares[:, p:], targets.share_weight[:, p:])
+    total = total + 2.0 * _entropy(
+        heads[..., layout.gates], targets.shares[:, p:], targets.share_weight[:, p:]
+    )
     total = total + 0.5 * _entropy(heads[..., layout.presence], targets.present, targets.present_weight)
     off = (heads[..., layout.states] - targets.states).abs()
     scales = heads[..., layout.state_log_scale].clamp(_LOG_LOW, _LOG_HIGH)

@@ -33,7 +33,11 @@ def _logit(p: float) -> float:
 
 
 def foreign_signals(
-    unknown: float, distance: float, spread: float, fit: CrossCheck | None = None, excess: Excess | None = None
+    unknown: float,
+    distance: float,
+    spread: float,
+    fit: CrossCheck | None = None,
+    excess: Excess | None = None,
 ) -> dict[str, float]:
     """Return the signals about foreign material on scales that suit a linear rule."""
     signals = {

@@ -76,7 +76,14 @@ def _largest(case: Case) -> float:
 
 
 def judge_simulated(
-    run: OnnxRunner, card: ModelCard, checker: Checker, library: Library, foreign: Library, seed: int, n: int, fits: int
+    run: OnnxRunner,
+    card: ModelCard,
+    checker: Checker,
+    library: Library,
+    foreign: Library,
+    seed: int,
+    n: int,
+    fits: int,
 ) -> Judged:
     """Judge on held-out simulations: known phases with glass, and with materials never seen in training."""
     plain = hold_out(run, library, seed + 3, n, PLAIN)
@@ -90,7 +97,9 @@ def judge_simulated(
     share = strange.unknown[chosen]
     mixed = hold_out(run, library, seed + 6, n)
     figures = {
-        "simulated": _fraction_figures(mixed, card) | _network_presence(mixed, card) | _state_figures(mixed, card),
+        "simulated": _fraction_figures(mixed, card)
+        | _network_presence(mixed, card)
+        | _state_figures(mixed, card),
         "with_fit": _case_figures(cases, card),
         "foreign": _foreign_figures(usual, other, share, card),
     }
@@ -137,7 +146,9 @@ def _fraction_figures(held: Held, card: ModelCard) -> dict[str, float]:
     there = held.present() & keep[:, None]
     return {
         "fraction_mae_wt_percent": round(100 * float(error[known, :p].mean()), 3),
-        "fraction_mae_no_glass_wt_percent": round(100 * float(error[known & (held.amorphous == 0), :p].mean()), 3),
+        "fraction_mae_no_glass_wt_percent": round(
+            100 * float(error[known & (held.amorphous == 0), :p].mean()), 3
+        ),
         "coverage90": round(float(inside[:, :p][there].mean()), 3),
         "unknown_mae_percent": round(100 * float(error[:, p].mean()), 3),
         "amorphous_mae_percent": round(100 * float(error[keep, p + 1].mean()), 3),

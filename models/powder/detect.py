@@ -21,6 +21,13 @@ _REACH_FWHM = 2.4
 _KA2_REST = 0.75
 """A peak where K-alpha2 of another lies counts as such up to this share of that one's significance."""
 
+_BEYOND_DOUBT = 10.0
+"""Where the tail of the noise is no matter any more."""
+
+_LOBE_FWHM = 3.0
+_LOBE_SHARE = 0.35
+"""How far and how high a filter answers beside a peak; weak peaks there are found when the peak is taken off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
@@ -132,7 +139,8 @@ def _normalised(z: Array, skew: Array) -> Array:
     Wilson & Hilferty 1931, Proc. Natl Acad. Sci. 17, 684.
     """
     g = np.clip(skew, 1e-4, 8.0)
-    return np.asarray(6 / g * (np.cbrt(np.maximum(1 + g * z / 2, 0.0)) - 1) + g / 6)
+    near = np.minimum(z, _BEYOND_DOUBT)
+    return np.asarray(6 / g * (np.cbrt(np.maximum(1 + g * near / 2, 0.0)) - 1) + g / 6 + (z - near))
 
 
 def _is_spike(y: Array, variance: Array, gain: float, kernel: Array, at: int, threshold: float) -> bool:
@@ -149,8 +157,12 @@ def _is_spike(y: Array, variance: Array, gain: float, kernel: Array, at: int, th
 
 
 def _same(candidate: Candidate, stronger: Candidate, beam: Doublet | None) -> bool:
+    """Whether a stronger peak, its K-alpha2, or a filter's side lobe beside it is all there is."""
     width = max(candidate.fwhm_deg, stronger.fwhm_deg)
-    if abs(candidate.position_deg - stronger.position_deg) < 0.5 * width:
+    apart = abs(candidate.position_deg - stronger.position_deg)
+    if apart < 0.5 * width:
+        return True
+    if apart < _LOBE_FWHM * width and candidate.significance < _LOBE_SHARE * stronger.significance:
         return True
     if beam is None or beam.wavelength2_A is None:
         return False

@@ -9,13 +9,15 @@ from scipy.ndimage import uniform_filter1d
 from scipy.optimize import nnls
 from scipy.special import expit
 
-__all__ = ["estimate_noise", "noise_level", "smooth_floor"]
+__all__ = ["estimate_noise", "noise_level", "smooth_floor", "without_spikes"]
 
 Array = npt.NDArray[np.float64]
 
 _ROUNDS = 25
 _SETTLED = 1e-3
 _BLOCKS = 24
+_SPIKE_SIGMA = 6.0
+_SPIKE_SHARE = 0.2
 _TRIM_SIGMA = 3.0
 _TRIM_SHARE = 0.9733
 """Variance of a normal distribution cut at 3 sigma, over that of the whole."""
@@ -121,6 +123,17 @@ def noise_level(y: Array, floor: Array, constant: float, gain: float) -> Array:
     top = floor + 3 * np.sqrt(constant + gain * np.maximum(floor, gain))
     window = max(9, y.size // 100)
     return np.maximum(uniform_filter1d(np.minimum(y, top), window, mode="nearest"), np.maximum(floor, 0.0))
+
+
+def without_spikes(lines: Array, variance: Array) -> Array:
+    """Return a pattern without its floor in which single points that stand out alone are levelled.
+
+    A line of the detector's resolution lifts the neighbours of its top, too; a cosmic ray does not.
+    """
+    beside = np.maximum(np.roll(lines, 1), np.roll(lines, -1))
+    alone = (lines > _SPIKE_SIGMA * np.sqrt(variance)) & (beside < _SPIKE_SHARE * lines)
+    alone[[0, -1]] = False
+    return np.where(alone, (np.roll(lines, 1) + np.roll(lines, -1)) / 2, lines)
 
 
 def _trimmed_mean(values: Array) -> float:

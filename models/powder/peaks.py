@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import maximum_filter1d, uniform_filter1d
 from streamproc.models.powder.detect import Candidate, Detector
-from streamproc.models.powder.floor import estimate_noise, noise_level, smooth_floor
+from streamproc.models.powder.floor import estimate_noise, noise_level, smooth_floor, without_spikes
 from streamproc.models.powder.peakfit import Doublet, GroupFit, fit_group
 
 from streamproc.errors import FrameFailed
@@ -32,6 +32,12 @@ _SATELLITE_SHARE = 0.03
 _RESOLVED_FWHM = 1.0
 _RESOLVED_SHARE = 0.35
 """Nearer ones are told from an asymmetric profile only where they are not much weaker."""
+
+_SPLIT_FROM = 2.0
+_SPLIT_GAIN = 0.7
+_SPLIT_FWHM = 0.75
+"""A peak becomes two where its fit is worse than the first, and that of two lowers chi-square to this share;
+nearer than that share of their width, two are an asymmetric one."""
 
 _BROAD = 5.0
 """Peaks wider than this many times the others (by area) are humps."""
@@ -187,7 +193,8 @@ def _prepared(
         level = float(np.median(y))
         gain = float(np.median(noise)) / level if level > 0 else 0.0
         floor = smooth_floor(y, noise, length)
-    return _Ready(x, y - floor, noise, gain, Detector(step, float(x[-1] - x[0]), false_alarms))
+    lines = without_spikes(y - floor, noise)
+    return _Ready(x, lines, noise, gain, Detector(step, float(x[-1] - x[0]), false_alarms))
 
 
 def _checked(
@@ -231,6 +238,7 @@ def _even(x: Array, y: Array, v: Array | None) -> tuple[Array, Array, Array | No
 def _search(ready: _Ready, beam: Doublet, most: int) -> tuple[list[Peak], Array]:
     """Detect, fit, and look again at what is left."""
     x, y, noise, gain, detector = ready.x, ready.y, ready.noise, ready.gain, ready.detector
+    counting = noise + gain * np.maximum(uniform_filter1d(y, 3), 0.0)
     found: list[Candidate] = []
     model = np.zeros_like(y)
     peaks: list[Peak] = []
@@ -241,7 +249,7 @@ def _search(ready: _Ready, beam: Doublet, most: int) -> tuple[list[Peak], Array]
         if not fresh:
             break
         found = sorted([*found, *fresh], key=lambda c: -c.significance)[:most]
-        peaks, model, found = _fit_all(x, y, noise + gain * np.maximum(y, 0.0), found, beam, detector)
+        peaks, model, found = _fit_all(x, y, counting, found, beam, detector)
     return _without_humps(peaks), model
 
 
@@ -285,12 +293,40 @@ def _fit_all(
                 break
         if not survivors:
             continue
+        survivors, span, fit = _split(x, y, noise, survivors, span, fit, beam, detector)
         model[span] += fit.model
         for i, candidate in enumerate(survivors):
             kept.append((_peak(fit, i, candidate, beam), candidate))
     kept.sort(key=lambda pair: pair[0].position_deg)
     moved = [Candidate(p.position_deg, p.fwhm_deg, c.significance) for p, c in kept]
     return [p for p, _ in kept], model, moved
+
+
+def _split(
+    x: Array, y: Array, noise: Array, group: list[Candidate], span: slice, fit: GroupFit, beam: Doublet,
+    detector: Detector,
+) -> tuple[list[Candidate], slice, GroupFit]:  # fmt: skip
+    """Put two peaks in the place of the widest where that explains the pattern much better."""
+    while len(group) < _LARGEST_GROUP and fit.chi2_reduced > _SPLIT_FROM:
+        i = int(np.argmax(fit.fwhm_deg))
+        centre, width = float(fit.centre_deg[i]), float(fit.fwhm_deg[i])
+        halves = [
+            Candidate(centre + side * 0.35 * width, 0.6 * width, group[i].significance) for side in (-1, 1)
+        ]
+        rest = [
+            Candidate(float(c), float(w), g.significance)
+            for j, (c, w, g) in enumerate(zip(fit.centre_deg, fit.fwhm_deg, group, strict=True))
+            if j != i
+        ]
+        trial = sorted([*rest, *halves], key=lambda c: c.position_deg)
+        new_span, new = _fit(x, y, noise, trial, beam, detector)
+        mean_width = (new.fwhm_deg[1:] + new.fwhm_deg[:-1]) / 2
+        ordered = bool(np.all(np.diff(new.centre_deg) > _SPLIT_FWHM * mean_width))
+        better = new.chi2_reduced < _SPLIT_GAIN * fit.chi2_reduced
+        if not (ordered and better and _sound(new, detector.threshold).all()):
+            break
+        group, span, fit = trial, new_span, new
+    return group, span, fit
 
 
 def _groups(found: list[Candidate]) -> list[list[Candidate]]:
@@ -332,7 +368,7 @@ def _fit(
 
 def _sound(fit: GroupFit, threshold: float) -> npt.NDArray[np.bool_]:
     """Which peaks are there, and are no residue of a much stronger neighbour's profile."""
-    good = np.asarray(fit.area > 0.6 * threshold * fit.area_sigma)
+    good = np.asarray(fit.area > 0.8 * threshold * fit.area_sigma)
     for i in range(good.size):
         apart = np.abs(fit.centre_deg - fit.centre_deg[i]) / np.maximum(fit.fwhm_deg, fit.fwhm_deg[i])
         share = fit.area[i] / np.maximum(fit.area, 1e-300)

@@ -99,7 +99,8 @@ def _drawer(
             y = np.arange(len(block))
             if mark is not None:
                 axes.axvline(mark, color=GREY, lw=0.8, ls="--")
-            axes.hlines(y, low[block], high[block], color=FIRST, lw=2.2, alpha=0.4)
+            known = np.isfinite(centre[block])
+            axes.hlines(y[known], low[block][known], high[block][known], color=FIRST, lw=2.2, alpha=0.4)
             axes.plot(centre[block], y, "o", color=FIRST, ms=3.5)
             axes.set_xlim(*span)
             axes.set_ylim(per_column - 0.5, -0.5)
@@ -108,6 +109,7 @@ def _drawer(
             axes.spines["left"].set_visible(False)
             axes.grid(axis="y", lw=0.4, color="#e3e5e8")
             axes.set_xlabel(plain(label))
+            axes.locator_params(axis="x", nbins=6 if len(blocks) == 1 else 3)
             for row, i in zip(y, block, strict=True):
                 if not np.isfinite(centre[i]):
                     axes.text(span[0], row, " none", va="center", fontsize=7, color=GREY)

@@ -1,4 +1,4 @@
-"""Everything a training report shows, as plain arrays and words; nothing in it knows what the model is about."""
+"""Everything a training report shows, as plain arrays and words, whatever the model is about."""
 
 from __future__ import annotations
 

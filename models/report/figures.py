@@ -19,6 +19,8 @@ __all__ = ["LEVELS", "coverage", "learning_curve", "parity", "sharpness"]
 Array = npt.NDArray[Any]
 
 LEVELS = np.linspace(0.5, 0.99, 50)
+_ENOUGH = 20
+"""Values for a histogram."""
 
 
 def learning_curve(curve: Curve) -> Drawing:
@@ -42,7 +44,7 @@ def learning_curve(curve: Curve) -> Drawing:
             lower.legend(loc="upper right")
             lower.set_ylim(bottom=min(0.0, lower.get_ylim()[0]))
         upper.legend(loc="upper right")
-        upper.set_xticklabels([])
+        upper.tick_params(labelbottom=False)
         lower.set_xlim(upper.get_xlim())
         lower.set_xlabel(plain(curve.step_name))
 
@@ -85,9 +87,12 @@ def coverage(found: Quantities, measured: Quantities | None, patterns: str) -> l
         curves.append(
             ("measured", *_covered(measured, measured.scored()), ACCENT, _published(measured, None))
         )
-    drawings = [_coverage_curve(found, curves, patterns)]
+    curves = [c for c in curves if c[2]]
+    drawings = [_coverage_curve(curves, patterns)] if curves else []
     inside, used = coverage90(found)
     n, hits = used.sum(0), inside.sum(0)
+    if not n.any():
+        return drawings
     low, high = wilson(hits, n)
     share = np.where(n > 0, hits / np.maximum(n, 1), np.nan)
     notes = [f"{100 * s:.0f} % of {k}" if k else "" for s, k in zip(share, n, strict=True)]
@@ -97,7 +102,8 @@ def coverage(found: Quantities, measured: Quantities | None, patterns: str) -> l
         100 * low,
         100 * high,
         "truths in the 90 % interval (%)",
-        "How often the published 90 % interval holds the truth, by quantity (bar: 95 % interval of that share).",
+        "How often the published 90 % interval holds the truth, by quantity (bar: 95 % interval of "
+        "that share).",
         "Share of truths in the 90 % interval by quantity: "
         + "; ".join(f"{name} {note}" for name, note in zip(found.names, notes, strict=True)),
         limits=(min(70.0, 100 * float(np.nanmin(low, initial=1.0))), 101.0),
@@ -135,7 +141,7 @@ def _published(found: Quantities, where: Array | None) -> Array:
     )
 
 
-def _coverage_curve(found: Quantities, curves: list[Any], patterns: str) -> Drawing:
+def _coverage_curve(curves: list[Any], patterns: str) -> Drawing:
     height = 3.6
 
     def draw(figure: Any) -> None:
@@ -144,6 +150,9 @@ def _coverage_curve(found: Quantities, curves: list[Any], patterns: str) -> Draw
         low, high = binomial_band(LEVELS, n)
         axes.fill_between(100 * LEVELS, 100 * low, 100 * high, color="#dfe3e8", lw=0)
         axes.plot([50, 100], [50, 100], color=GREY, lw=0.8, ls="--")
+        if curves[-1][0] == "measured":
+            for edge in binomial_band(LEVELS, curves[-1][2]):
+                axes.plot(100 * LEVELS, 100 * edge, color=ACCENT, lw=0.7, ls=":")
         for name, covered, count, colour, published in curves:
             axes.plot(100 * LEVELS, 100 * covered, color=colour, label=plain(f"{name} ({count} {patterns})"))
             axes.plot([68.27, 90], 100 * published, "D", color=colour, ms=5, mec="white", mew=0.7)
@@ -154,9 +163,11 @@ def _coverage_curve(found: Quantities, curves: list[Any], patterns: str) -> Draw
         legend.legend(handles, labels, loc="upper left")
 
     caption = (
-        "Coverage: how often the truth lies within an interval, against how often it should. Lines: value +- "
-        "z sigma, z from the normal distribution. Diamonds: the two intervals that are published (one sigma, and "
-        f"90 %). Grey: where 95 % of sets of {curves[0][2]} independent {patterns} would end. Below the dashed "
+        "Coverage: how often the truth lies within an interval, against how often it should. Lines: value ± "
+        "z sigma, z from the normal distribution. Diamonds: the two intervals that are published (one "
+        "sigma, and "
+        f"90 %). Grey: where 95 % of sets of {curves[0][2]} independent {patterns} would end (dotted: "
+        "of as many as were measured). Below the dashed "
         "line the model is too sure, above it too careful."
     )
     spoken = "; ".join(f"{n}: 90 % interval holds {100 * p[1]:.1f} %" for n, _, _, _, p in curves)
@@ -168,7 +179,7 @@ def sharpness(found: Quantities) -> list[Drawing]:
     drawings = []
     for units, columns in unit_groups(found).items():
         where = found.scored()[:, columns] & np.isfinite(found.sigma[:, columns])
-        if where.any():
+        if where.sum() >= _ENOUGH:
             drawings.append(_sharpness(found, columns, where, units))
     return drawings
 
@@ -177,37 +188,45 @@ def _sharpness(found: Quantities, columns: list[int], where: Array, units: str) 
     sigma = found.sigma[:, columns]
     error = np.abs(found.value[:, columns] - found.truth[:, columns])
     there = where & (found.truth[:, columns] > 0)
-    kinds = [("there", there, PARTS[2]), ("not there", where & ~there, PARTS[1])]
+    absent = where & ~there
+    kinds = [("there" if absent.any() else "all", there, PARTS[2]), ("not there", absent, PARTS[1])]
     height = 2.6
 
     def draw(figure: Any) -> None:
-        for axes, values, label in zip(
-            panels(figure, height, 1, 2, left=0.6),
-            (sigma, error),
-            ("sigma", "size of the error"),
-            strict=True,
-        ):
+        made = panels(figure, height, 1, 2, left=0.6)
+        for axes, values, label in zip(made, (sigma, error), ("sigma", "size of the error"), strict=True):
+            # Errors of exactly 0 have no place on a logarithmic axis: they count at its lower edge.
             smallest = float(np.quantile(sigma[where], 0.5)) * 1e-3 or 1e-12
             shown = np.log10(np.maximum(values[where], smallest))
-            bins = np.logspace(shown.min(), max(shown.max(), shown.min() + 0.1), 45)
+            low, high = float(shown.min()), float(shown.max())
+            bins = np.logspace(low, max(high, low + 0.1), 45)
             for name, mask, colour in kinds:
                 if mask.any():
-                    axes.hist(
-                        np.maximum(values[mask], smallest),
-                        bins,
-                        histtype="stepfilled",
-                        alpha=0.45,
-                        color=colour,
-                        label=f"{name} ({int(mask.sum())})",
-                    )
-            axes.set_xscale("log")
-            axes.set(xlabel=plain(f"{label} ({units})"), ylabel="values")
+                    n = int(mask.sum())
+                    clipped, weights = np.maximum(values[mask], smallest), np.full(n, 100 / n)
+                    name = f"{name} ({n})"
+                    axes.hist(clipped, bins, weights=weights, color=colour, alpha=0.45, label=name)
+            _log_ticks(axes)
+            axes.set(xlabel=plain(f"{label} ({units})"), ylabel="share of its kind (%)")
             axes.legend()
 
     names = ", ".join(found.names[c] for c in columns[:6]) + (" ..." if len(columns) > 6 else "")
     middle = float(np.median(sigma[where]))
     caption = (
-        f"Sharpness ({names}): how wide the answers say they are (left) and how far off they are (right). Narrow is "
+        f"Sharpness ({names}): how wide the answers say they are (left) and how far off they are "
+        "(right). Narrow is "
         f"worth something only where the coverage holds. Median sigma {middle:.2g} {units}."
     )
     return Drawing(height, draw, caption, caption)
+
+
+def _log_ticks(axes: Any) -> None:
+    """Make the axis logarithmic, with plain numbers at 1, 2 and 5 of each decade where there is room."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    wide = np.log10(high / low) > 2.5
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))

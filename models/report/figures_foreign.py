@@ -1,4 +1,4 @@
-"""Figures of what the model is not meant for: ROC of the signals, what is detected, and the signals themselves."""
+"""Figures of what the model is not meant for: ROC of the signals, what is detected, the signals."""
 
 from __future__ import annotations
 
@@ -75,8 +75,10 @@ def foreign_roc(found: Signals, words: Words) -> Drawing:
 
     spoken = "; ".join(f"{n} {a:.4f}" for (n, _, _), a in zip(signals, areas, strict=True))
     caption = (
-        f"Out of domain: share of {words.patterns} with {words.foreign} that each signal detects, against the share "
-        "of proper ones that it calls foreign, for all limits (right: the same, few false alarms spread out; dashed: "
+        f"Out of domain: share of {words.patterns} with {words.foreign} that each signal detects, "
+        "against the share "
+        "of proper ones that it calls foreign, for all limits (right: the same, few false alarms "
+        "spread out; dashed: "
         "1 %). Black: the rule that the model follows, all limits loosened or tightened together."
     )
     if np.isfinite(alarms):
@@ -96,10 +98,12 @@ def detected_by_share(found: Signals, words: Words) -> Drawing:
     """Draw what is detected at 1 % false alarms by how much is foreign, for every signal."""
     signals = [(n, share_bands(found, u, f)) for n, u, f in named_signals(found)]
     bands = signals[0][1] if signals else []
-    height = 2.9
+    height = 3.0
 
     def draw(figure: Any) -> None:
-        axes, legend = panels(figure, height, 1, 2, left=0.55, top=0.15, widths=(4.4, 1.8), across=0.1)
+        axes, legend = panels(
+            figure, height, 1, 2, left=0.55, top=0.15, bottom=0.6, widths=(4.4, 1.8), across=0.1
+        )
         if not bands:
             say(axes, "nothing foreign with a known share")
             legend.axis("off")
@@ -124,7 +128,10 @@ def detected_by_share(found: Signals, words: Words) -> Drawing:
         if len(found.usual) >= 100
         else " Fewer than 100 proper ones: 1 % means that none of them is called foreign."
     )
-    caption = f"Detected at 1 % false alarms, by how much of the {words.pattern} is foreign (bar: 95 % interval).{few}"
+    caption = (
+        f"Detected at 1 % false alarms, by how much of the {words.pattern} is foreign "
+        f"(bar: 95 % interval).{few}"
+    )
     return Drawing(height, draw, caption, f"{caption} {COMBINED}: {spoken}")
 
 
@@ -150,8 +157,10 @@ def signal_histograms(found: Signals, words: Words) -> list[Drawing]:
                     axes.remove()
 
         caption = (
-            f"The signals: proper {words.patterns} (grey) and those with {words.foreign} (magenta), each as a share of "
-            "its kind; dashed: the limit above which the model abstains. Values beyond the panel count at its edge."
+            f"The signals: proper {words.patterns} (grey) and those with {words.foreign} (magenta), "
+            "each as a share of "
+            "its kind; dashed: the limit above which the model abstains. Values beyond the panel "
+            "count at its edge."
         )
         limits = "; ".join(f"{found.names[k]} limit {found.limits[k]:.3g}" for k in part)
         drawings.append(Drawing(height, draw, caption, f"{caption} {limits}"))

@@ -1,4 +1,4 @@
-"""Figures of what is there: found and claimed by item, what is taken for what, reliability, least amount seen."""
+"""Figures of what is there: found and claimed by item, mistaken for what, reliability, least amount."""
 
 from __future__ import annotations
 
@@ -41,7 +41,8 @@ def confusion(found: Presence, words: Words) -> list[Drawing]:
         100 * low,
         100 * high,
         "found where it is there (%)",
-        f"Found: the share of {words.patterns} with this {words.item} in which it is claimed, {at}, whatever its "
+        f"Found: the share of {words.patterns} with this {words.item} in which it is claimed, {at}, "
+        "whatever its "
         "amount (bar: 95 % interval).",
         f"{words.items} found: " + "; ".join(f"{n} {t}" for n, t in zip(found.names, notes, strict=True)),
         limits=(min(50.0, 100 * float(np.nanmin(low, initial=1.0))), 101.0),
@@ -56,7 +57,8 @@ def confusion(found: Presence, words: Words) -> list[Drawing]:
         100 * low,
         100 * high,
         "claimed where it is not there (%)",
-        f"Claimed in vain: the share of {words.patterns} without this {words.item} in which it is claimed, {at}.",
+        f"Claimed in vain: the share of {words.patterns} without this {words.item} in which it is "
+        f"claimed, {at}.",
         f"{words.items} claimed in vain: "
         + "; ".join(f"{n} {t}" for n, t in zip(found.names, notes, strict=True)),
         limits=(0.0, max(5.0, 100 * float(np.nanmax(high, initial=0.0)))),
@@ -114,7 +116,8 @@ def mistaken(found: Presence, words: Words) -> Drawing | None:
         f"{found.names[i]} taken for {found.names[j]} {matrix[i, j]:.0f} times" for i, j in pairs
     )
     caption = (
-        f"What is taken for what: in how many {words.patterns} the {words.item} of the row is missed while the one "
+        f"What is taken for what: in how many {words.patterns} the {words.item} of the row is missed "
+        "while the one "
         f"of the column, which is not there, is claimed.{left_out}"
     )
     return Drawing(height, draw, caption, f"{caption} Most often: {spoken}")
@@ -143,8 +146,10 @@ def reliability_diagram(found: Presence, words: Words) -> Drawing:
         lower.set(xlim=(0, 1), yscale="log", ylim=(0.7, None), xlabel="stated probability", ylabel="cases")
 
     caption = (
-        f"Reliability of the presence probability, all {words.items} together ({int(binned.count.sum())} cases): of "
-        "what is stated with 80 %, 80 % should be there (bar: 95 % interval). Below: how many cases. Expected "
+        f"Reliability of the presence probability, all {words.items} together "
+        f"({int(binned.count.sum())} cases): of "
+        "what is stated with 80 %, 80 % should be there (bar: 95 % interval). Below: how many cases. "
+        "Expected "
         f"calibration error {gap:.3f}."
     )
     return Drawing(height, draw, caption, caption)
@@ -163,7 +168,8 @@ def aurocs(found: Presence, words: Words) -> list[Drawing]:
         values,
         values,
         "AUROC",
-        f"How well the probability separates {words.patterns} with the {words.item}{least} from those without "
+        f"How well the probability separates {words.patterns} with the {words.item}{least} from those "
+        "without "
         "it: area under the ROC (1: always higher; 0.5: no better than a coin).",
         "AUROC: " + "; ".join(f"{n} {t or 'none'}" for n, t in zip(found.names, notes, strict=True)),
         limits=(min(0.98, lowest - 0.02), 1.002),
@@ -200,7 +206,8 @@ def by_amount(found: Presence, words: Words) -> Drawing:
 
     spoken = "; ".join(f"at {a:.3g}: {100 * s:.0f} %" for a, s in zip(x, share, strict=True))
     caption = (
-        f"How little is seen: share of presences found at probability {found.threshold:g}, against the amount, all "
+        f"How little is seen: share of presences found at probability {found.threshold:g}, against the "
+        "amount, all "
         f"{words.items} together (bar: 95 % interval"
         + (f"; dashed: {found.least_amount:g} {found.amount_units})." if found.least_amount > 0 else ").")
     )

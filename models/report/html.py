@@ -17,11 +17,13 @@ __all__ = ["write_html"]
 _DPI = 150
 
 _STYLE = """
-:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5a6069; --paper: #fff; --line: #d5d9de; --tint: #f3f5f8; }
+:root { color-scheme: light dark; --ink: #1b1f24; --soft: #5a6069; --paper: #fff; --line: #d5d9de;
+  --tint: #f3f5f8; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e4e7eb; --soft: #a2a9b3; --paper: #16191d; --line: #3a4048; --tint: #20252b; }
 }
-body { margin: 0 auto; max-width: 58rem; padding: 1.5rem 1.2rem 4rem; color: var(--ink); background: var(--paper);
+body { margin: 0 auto; max-width: 58rem; padding: 1.5rem 1.2rem 4rem; color: var(--ink);
+  background: var(--paper);
   font: 16px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; }
 h1 { font-size: 1.7rem; margin: 0 0 .2rem; line-height: 1.2; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .6rem; padding-top: .5rem; border-top: 1px solid var(--line); }
@@ -32,13 +34,13 @@ nav { font-size: .9rem; margin: .8rem 0; }
 nav a { margin-right: .9rem; white-space: nowrap; color: inherit; }
 ul { padding-left: 1.2rem; margin: .3rem 0; }
 figure { margin: 1.2rem 0 1.8rem; }
-figure img { display: block; width: 100%; max-width: 52rem; height: auto; background: #fff; border-radius: 6px;
-  border: 1px solid var(--line); box-sizing: border-box; padding: .4rem; }
+figure img { display: block; width: 100%; max-width: 52rem; height: auto; background: #fff;
+  border-radius: 6px; border: 1px solid var(--line); box-sizing: border-box; padding: .4rem; }
 figcaption { max-width: 52rem; margin-top: .4rem; }
 div.wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .86rem; margin: .4rem 0; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; vertical-align: top; padding: .22rem .8rem .22rem 0; border-bottom: 1px solid var(--line);
-  overflow-wrap: anywhere; min-width: 3.5rem; }
+th, td { text-align: left; vertical-align: top; padding: .22rem .8rem .22rem 0;
+  border-bottom: 1px solid var(--line); overflow-wrap: break-word; }
 th { border-bottom: 2px solid var(--line); white-space: nowrap; overflow-wrap: normal; }
 section.first { background: var(--tint); border-radius: 8px; padding: .2rem 1.2rem 1rem; }
 section.first h2 { border: 0; margin-top: .8rem; }
@@ -49,6 +51,8 @@ section.first h2 { border: 0; margin-top: .8rem; }
   h2, h3 { break-after: avoid; }
   nav { display: none; }
   div.wide { overflow: visible; }
+  table { font-size: 8pt; }
+  th, td { padding-right: .5rem; }
 }
 """
 

@@ -87,7 +87,7 @@ def binomial_band(level: Array, n: int, confidence: float = 0.95) -> tuple[Array
 
 
 def wilson(hits: Array, n: Array, z: float = 1.959964) -> tuple[Array, Array]:
-    """Return the 95 % interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209); 0 to 1 without trials."""
+    """Return the 95 % interval of a share (Wilson 1927, J. Am. Stat. Assoc. 22, 209); 0 to 1 without any."""
     hits, n = np.asarray(hits, float), np.asarray(n, float)
     safe = np.maximum(n, 1)
     share = hits / safe
@@ -99,7 +99,7 @@ def wilson(hits: Array, n: Array, z: float = 1.959964) -> tuple[Array, Array]:
 
 
 def auroc(negative: Array, positive: Array) -> float:
-    """Return the chance that a positive scores above a negative, ties counting half; NaN when either is empty.
+    """Return the chance that a positive scores above a negative, ties counting half; NaN without both.
 
     Mann & Whitney's U over the number of pairs (Hanley & McNeil 1982, Radiology 143, 29).
     """
@@ -124,7 +124,7 @@ def roc(negative: Array, positive: Array) -> tuple[Array, Array]:
 
 
 def detection_at(negative: Array, positive: Array, false_alarms: float = 0.01) -> float:
-    """Return the share of positives above the lowest threshold that at most ``false_alarms`` of negatives pass."""
+    """Return the share of positives above the lowest threshold that keeps to ``false_alarms``."""
     if not len(negative) or not len(positive):
         return _NAN
     allowed = int(np.floor(false_alarms * len(negative) + 1e-9))
@@ -161,7 +161,7 @@ def reliability(probability: Array, truth: Array, bins: int = 10) -> Reliability
 
 
 def calibration_error(found: Reliability) -> float:
-    """Return the expected calibration error (Naeini, Cooper & Hauskrecht 2015): mean gap, weighted by count."""
+    """Return the expected calibration error: mean gap, weighted by count (Naeini et al. 2015)."""
     if not found.count.sum():
         return _NAN
     gap = np.nan_to_num(np.abs(found.stated - found.happened))
@@ -182,13 +182,13 @@ def confusion_counts(truth: Array, claimed: Array) -> Array:
 
 
 def f1(hits: Array, false_claims: Array, misses: Array) -> Array:
-    """Return F1 = 2 hits / (2 hits + false claims + misses); NaN where nothing is there and nothing claimed."""
+    """Return F1 = 2 hits / (2 hits + false claims + misses); NaN where nothing is there or claimed."""
     total = 2 * np.asarray(hits, float) + false_claims + misses
     return np.asarray(2 * np.asarray(hits, float) / np.where(total > 0, total, _NAN))
 
 
 def taken_for(truth: Array, claimed: Array) -> Array:
-    """Return in how many patterns item i is missed while item j, which is not there, is claimed, shape (p, p)."""
+    """Return in how many patterns item i is missed while absent item j is claimed, shape (p, p)."""
     truth, claimed = np.asarray(truth, bool), np.asarray(claimed, bool)
     return (truth & ~claimed).astype(float).T @ (~truth & claimed).astype(float)
 

@@ -32,7 +32,7 @@ def write_pdf(title: str, subtitle: str, parts: Sequence[Section], path: Path) -
         flow.text(subtitle, 8.5, colour=GREY)
         for section in parts:
             # A heading never stands alone at the foot: the first figure below it must fit, too.
-            flow.need(0.9 + _first_height(section))
+            flow.need(1.5 + _first_height(section))
             flow.skip(0.22)
             flow.text(section.title, 12.5, bold=True)
             flow.skip(0.04)
@@ -43,8 +43,9 @@ def write_pdf(title: str, subtitle: str, parts: Sequence[Section], path: Path) -
 
 
 def _first_height(section: Section) -> float:
-    first = section.blocks[0] if section.blocks else ""
-    return first.height_in if isinstance(first, Drawing) else 0.0
+    """Height of the figure that follows the heading, at once or after a sentence."""
+    heights = [b.height_in for b in section.blocks[:2] if isinstance(b, Drawing)]
+    return heights[0] if heights else 0.0
 
 
 def _block(flow: _Flow, block: str | Bullets | Table | Drawing) -> None:
@@ -80,7 +81,7 @@ class _Flow:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
 
         FigureCanvasAgg(self._figure)
-        self._file.savefig(self._figure, dpi=200)
+        self._file.savefig(self._figure, dpi=150)
 
     def _turn(self) -> None:
         from matplotlib.figure import Figure

@@ -141,7 +141,7 @@ def pooled_f1(found: Presence, name: str) -> Score:
 
 
 def combined_signal(found: Signals, values: Array) -> Array:
-    """Return one suspicion from all signals with a limit, shape (k,): above 0 exactly where one is over its limit.
+    """Return one suspicion from all signals with a limit, (k,): above 0 just where one is over its limit.
 
     Each signal counts as its distance from its limit, in units of limit less median of the usual
     patterns; the largest decides. Moving a threshold on it is loosening or tightening all limits together.

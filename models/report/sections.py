@@ -20,7 +20,7 @@ from streamproc.models.report.figures_presence import (
 from streamproc.models.report.parts import Table
 from streamproc.models.report.style import Drawing
 from streamproc.models.report.summary import cannot, figure, headline, purpose, trust
-from streamproc.models.report.tables import measured_table, misses_table, quantity_table
+from streamproc.models.report.tables import found_table, measured_table, misses_table, quantity_table
 
 __all__ = ["Bullets", "Section", "sections"]
 
@@ -32,6 +32,8 @@ class Bullets:
     title: str
     lines: tuple[str, ...]
 
+
+_NO_INTERVALS = "No uncertainties were given: how far the answers are off is known only on average."
 
 Block = str | Bullets | Table | Drawing
 
@@ -71,7 +73,7 @@ def _short(evidence: Evidence) -> tuple[Block, ...]:
         (
             kind,
             s.name,
-            f"{figure(s.value)} {s.units}".strip(),
+            f"{figure(s.value)} {s.units}".strip() if math.isfinite(s.value) else "-",
             f"{figure(s.low)} to {figure(s.high)}" if math.isfinite(s.low) else "",
             s.counted,
         )
@@ -79,8 +81,10 @@ def _short(evidence: Evidence) -> tuple[Block, ...]:
     )
     if rows:
         note = (
-            f"Spread: 95 % interval, {evidence.words.patterns} drawn anew 200 times (shares detected: Wilson). It "
-            "says nothing about another training run. 'Of what is there' leaves out quantities whose truth is 0."
+            f"Spread: 95 % interval, {evidence.words.patterns} drawn anew 200 times (shares detected: "
+            "Wilson). It "
+            "says nothing about another training run. 'Of what is there' leaves out quantities whose "
+            "truth is 0."
         )
         blocks.append(Table("Main figures", ("on", "figure", "value", "spread", "counted over"), rows, note))
     return tuple(blocks)
@@ -97,15 +101,14 @@ def _measured(evidence: Evidence) -> tuple[Block, ...]:
     if evidence.measured is not None and len(evidence.measured.truth):
         blocks += [_lost(evidence.measured), measured_table(evidence.measured, evidence.words)]
         if not _numbers(evidence.simulated):
-            blocks += parity(evidence.measured, None)
+            blocks += parity(evidence.measured, None, f"measured {evidence.words.patterns}")
     if evidence.measured_presence is not None and len(evidence.measured_presence.truth):
-        blocks += [
-            *confusion(evidence.measured_presence, evidence.words),
-            misses_table(evidence.measured_presence, evidence.words),
-        ]
+        presence = evidence.measured_presence
+        blocks += [misses_table(presence, evidence.words), found_table(presence, evidence.words)]
     if not blocks:
         return (
-            f"No measured {evidence.words.patterns} with a known answer were given. Everything below is about "
+            f"No measured {evidence.words.patterns} with a known answer were given. Everything below "
+            "is about "
             "simulated ones, and says nothing about how well the simulation matches a measurement.",
         )
     return tuple(b for b in blocks if b)
@@ -120,7 +123,8 @@ def _lost(found: Quantities) -> str:
     parts = []
     if counted is not None and not counted.all():
         parts.append(
-            f"{int((~counted.astype(bool)).sum())} of {len(counted)} had a part in the training and are in no score."
+            f"{int((~counted.astype(bool)).sum())} of {len(counted)} had a part in the training and "
+            "are in no score."
         )
     if lost := int((asked & ~np.isfinite(found.value)).sum()):
         parts.append(f"{lost} of {int(asked.sum())} answers are not numbers and are left out.")
@@ -134,9 +138,10 @@ def _simulated(evidence: Evidence) -> tuple[Block, ...]:
     if not _numbers(found):
         return ("Not one answer can be compared with a truth: all are NaN or without meaning.", _lost(found))
     blocks: list[Block] = [
-        f"{len(found.truth)} {evidence.words.patterns} that neither training nor calibration saw. {_lost(found)}",
-        *parity(found, evidence.measured),
-        *coverage(found, evidence.measured, evidence.words.patterns),
+        f"{len(found.truth)} {evidence.words.patterns} that neither training nor calibration saw. "
+        f"{_lost(found)}",
+        *parity(found, evidence.measured, f"held-out simulated {evidence.words.patterns}"),
+        *(coverage(found, evidence.measured, evidence.words.patterns) or [_NO_INTERVALS]),
         *sharpness(found),
         quantity_table(found),
     ]
@@ -159,7 +164,7 @@ def _presence(evidence: Evidence) -> tuple[Block, ...]:
 def _foreign(evidence: Evidence) -> tuple[Block, ...]:
     found, words = evidence.signals, evidence.words
     if found is None or not len(found.usual) or not len(found.foreign):
-        return (f"Whether the model notices {words.foreign} was not tried.",)
+        return (f"Whether it notices {words.foreign} was not tried.",)
     return (foreign_roc(found, words), detected_by_share(found, words), *signal_histograms(found, words))
 
 

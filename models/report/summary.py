@@ -22,6 +22,10 @@ __all__ = ["cannot", "figure", "headline", "purpose", "trust"]
 
 _WEAK_AUROC = 0.99
 _WEAK_DETECTION = 0.6
+_CLOSE = 0.02
+"""A difference in coverage that changes nothing for who uses the intervals."""
+_ENOUGH = 50
+"""Patterns from which on a coverage of 90 % that looks right means something."""
 
 
 def purpose(evidence: Evidence) -> list[str]:
@@ -107,10 +111,15 @@ def _interval_words(found: Quantities) -> str:
     # Quantities of one pattern err together: the band is that of as many trials as there are patterns.
     patterns = int(where.any(1).sum())
     low, high = (float(v) for v in wilson(np.array(hits / n * patterns), np.array(patterns)))
-    verdict = (
-        "too narrow" if high < 0.9 else "wider than they need be" if low > 0.9 else "as wide as they say"
+    sound = (
+        "they do what they say" if patterns >= _ENOUGH else "too few to tell whether that is as it should be"
     )
-    return f"Its 90 % intervals hold the truth in {100 * hits / n:.1f} % of {n} values: they are {verdict}."
+    if abs(hits / n - 0.9) < _CLOSE and patterns >= _ENOUGH:
+        verdict = sound
+    else:
+        careful = "they are wider than they need be" if low > 0.9 else sound
+        verdict = "they are too narrow" if high < 0.9 else careful
+    return f"Its 90 % intervals hold the truth in {100 * hits / n:.1f} % of {n} values: {verdict}."
 
 
 def cannot(evidence: Evidence) -> list[str]:
@@ -137,13 +146,15 @@ def _broken(evidence: Evidence) -> list[str]:
         broken = int((asked & ~np.isfinite(found.value)).sum())
         if broken:
             said.append(
-                f"{broken} of {int(asked.sum())} answers for {kind} {evidence.words.patterns} were not numbers; "
+                f"{broken} of {int(asked.sum())} answers for {kind} {evidence.words.patterns} were not "
+                "numbers; "
                 "they are in no score and in no figure."
             )
     for presence in (evidence.presence, evidence.measured_presence):
         if presence is not None and (lost := len(presence.truth) - len(presence.finite().truth)):
             said.append(
-                f"{lost} of {len(presence.truth)} {evidence.words.patterns} got presence probabilities that are not "
+                f"{lost} of {len(presence.truth)} {evidence.words.patterns} got presence probabilities "
+                "that are not "
                 "numbers; they are not counted."
             )
     return said
@@ -165,7 +176,8 @@ def _weak_items(evidence: Evidence) -> list[str]:
             f" of at least {presence.least_amount:g} {presence.amount_units}" if presence.least_amount else ""
         )
         said.append(
-            f"Presence{least} is doubtful (AUROC below {_WEAK_AUROC}) for {len(weak)} of {len(values)} {words.items}: "
+            f"Presence{least} is doubtful (AUROC below {_WEAK_AUROC}) for {len(weak)} of {len(values)} "
+            f"{words.items}: "
             f"{_list(named)}."
         )
     return said
@@ -175,15 +187,14 @@ def _blind(evidence: Evidence) -> list[str]:
     if evidence.signals is None or not (signals := named_signals(evidence.signals)):
         return ["Whether it notices patterns that it is not meant for was not tried."]
     name, usual, foreign = signals[0]
-    full = np.full(len(evidence.signals.foreign), np.nan)
-    full[: len(foreign)] = foreign
-    bands = share_bands(evidence.signals, usual, full)
+    bands = share_bands(evidence.signals, usual, foreign)
     blind = [f"{b} ({100 * s:.0f} % found)" for b, _, s in bands if s < _WEAK_DETECTION]
     rule = "limits" if name == COMBINED else name
     if not blind:
         return []
     return [
-        f"At 1 % false alarms its {rule} overlook much of {evidence.words.foreign} at shares of {', '.join(blind)}."
+        f"At 1 % false alarms its {rule} overlook much of {evidence.words.foreign} at shares of "
+        f"{', '.join(blind)}."
     ]
 
 

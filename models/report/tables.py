@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 from streamproc.models.report.evidence import Presence, Quantities
-from streamproc.models.report.metrics import errors_of
+from streamproc.models.report.metrics import confusion_counts, errors_of, f1
 from streamproc.models.report.parts import Table, Words
 from streamproc.models.report.scores import coverage90
 from streamproc.models.report.summary import figure
 
-__all__ = ["measured_table", "misses_table", "quantity_table"]
+__all__ = ["found_table", "measured_table", "misses_table", "quantity_table"]
 
 _MOST_ROWS = 400
+_JOIN = "\u00a0"
+"""A blank at which no line breaks."""
+
+_MANY = 8
+_ABSENT_SHOWN = 3
 
 
 def quantity_table(found: Quantities) -> Table:
@@ -33,40 +38,46 @@ def quantity_table(found: Quantities) -> Table:
 
 
 def measured_table(found: Quantities, words: Words) -> Table:
-    """Return every answer for measured patterns beside the truth; where both are 0 or next to it, it is left out."""
-    rows, left = [], 0
+    """Return the answers for measured patterns beside the truth; of many only those that matter."""
     counted = np.ones(len(found.truth), bool) if found.counted is None else found.counted.astype(bool)
+    rows: list[tuple[str, ...]] = []
+    left = 0
     for i in range(len(found.truth)):
-        first = True
-        for c, name in enumerate(found.names):
-            true, value = found.truth[i, c], found.value[i, c]
-            if not found.meaningful[i, c]:
-                continue
-            if len(found.names) > 8 and true == 0 and found.low90[i, c] <= 0:
-                left += 1
-                continue
-            remark = [found.remarks[i]] if found.remarks and first else []
-            remark += ["not counted"] if first and not counted[i] else []
-            pattern = (found.patterns[i] if found.patterns else str(i + 1)) if first else ""
-            rows.append(
-                (pattern, name, *_answer(found, i, c, true, value), "; ".join(r for r in remark if r))
-            )
-            first = False
-    note = f"{left} values that are 0 and may be 0 are left out. " if left else ""
+        columns, without = _columns_that_matter(found, i)
+        left += without
+        remarks = [found.remarks[i]] if found.remarks else []
+        remarks += [] if counted[i] else ["not counted"]
+        first = (found.patterns[i] if found.patterns else str(i + 1), "; ".join(r for r in remarks if r))
+        for k, c in enumerate(columns):
+            pattern, remark = first if k == 0 else ("", "")
+            rows.append((pattern, found.names[c], *_answer(found, i, c), remark))
+    note = f"{left} smaller answers for what is not there are left out. " if left else ""
     if len(rows) > _MOST_ROWS:
         note += f"The first {_MOST_ROWS} of {len(rows)} rows."
     header = (words.pattern, "quantity", "true", "answered", "90 % interval", "holds it", "remark")
     return Table("Answer by answer", header, tuple(rows[:_MOST_ROWS]), note)
 
 
-def _answer(found: Quantities, i: int, c: int, true: float, value: float) -> tuple[str, str, str, str]:
+def _columns_that_matter(found: Quantities, row: int) -> tuple[list[int], int]:
+    """Everything of few quantities; of many, what is there and the largest answers for what is not."""
+    columns = np.flatnonzero(found.meaningful[row].astype(bool))
+    if len(found.names) <= _MANY:
+        return [int(c) for c in columns], 0
+    there = columns[found.truth[row, columns] != 0]
+    absent = columns[found.truth[row, columns] == 0]
+    largest = absent[np.argsort(-np.nan_to_num(found.value[row, absent]), kind="stable")][:_ABSENT_SHOWN]
+    return [int(c) for c in (*there, *largest)], len(absent) - len(largest)
+
+
+def _answer(found: Quantities, i: int, c: int) -> tuple[str, str, str, str]:
+    true, value = found.truth[i, c], found.value[i, c]
     low, high, units = found.low90[i, c], found.high90[i, c], found.units[c]
     edge = 1e-6 * max(1e-6, abs(true))
     holds = "yes" if low - edge <= true <= high + edge else "no"
     known = np.isfinite([true, low, high, value]).all()
     return (
-        f"{figure(true)} {units}",
-        f"{figure(value)} +- {figure(found.sigma[i, c])}",
+        f"{figure(true)}{_JOIN}{units}",
+        f"{figure(value)}{_JOIN}±{_JOIN}{figure(found.sigma[i, c])}",
         f"{figure(low)} to {figure(high)}",
         holds if known else "-",
     )
@@ -82,7 +93,8 @@ def misses_table(found: Presence, words: Words) -> Table:
         vain = np.flatnonzero(~found.truth[i].astype(bool) & claimed[i])
         if len(missed) or len(vain):
             rows.append((pattern, _named(found, i, missed), _named(found, i, vain)))
-    note = f"{len(names) - len(rows)} of {len(names)} {words.patterns} are right. In brackets: the probability stated."
+    right = f"{len(names) - len(rows)} of {len(names)} {words.patterns} are right."
+    note = f"{right} In brackets: the probability stated."
     if len(rows) > _MOST_ROWS:
         note += f" The first {_MOST_ROWS} of {len(rows)} rows."
     return Table(
@@ -91,6 +103,27 @@ def misses_table(found: Presence, words: Words) -> Table:
         tuple(rows[:_MOST_ROWS]),
         note,
     )
+
+
+def found_table(found: Presence, words: Words) -> Table:
+    """Return how often each item was found and claimed in vain, of those that were there or claimed."""
+    found = found.finite()
+    hits, vain, misses, absent = confusion_counts(found.truth, found.probability >= found.threshold)
+    score = f1(hits, vain, misses)
+    rows = [
+        (
+            name,
+            f"{hits[k]} of {hits[k] + misses[k]}",
+            f"{vain[k]} of {vain[k] + absent[k]}",
+            figure(float(score[k])),
+        )
+        for k, name in enumerate(found.names)
+        if hits[k] + misses[k] + vain[k]
+    ]
+    rest = len(found.names) - len(rows)
+    note = f"{rest} {words.items} were neither there nor claimed." if rest else ""
+    title = f"Found in measured {words.patterns}, at probability {found.threshold:g}"
+    return Table(title, (words.item, "found", "claimed in vain", "F1"), tuple(rows), note)
 
 
 def _named(found: Presence, row: int, columns: np.ndarray) -> str:

@@ -21,7 +21,9 @@ def text_width(text: str, size: float, *, bold: bool = False) -> float:
 def wrap(text: str, size: float, width_in: float, *, bold: bool = False) -> list[str]:
     """Break a text at blanks, and a word that is wider than a line inside it; at least one line."""
     lines: list[str] = []
-    for word in text.split():
+    for word in text.replace("\n", " ").split(" "):
+        if not word:
+            continue
         joined = f"{lines[-1]} {word}" if lines else word
         if lines and text_width(joined, size, bold=bold) <= width_in:
             lines[-1] = joined

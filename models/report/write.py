@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib.util
+import warnings
 from pathlib import Path
 
 from streamproc.models.report.evidence import EVIDENCE_FILE, Evidence
@@ -32,8 +32,10 @@ def write_report(evidence: Evidence, folder: Path) -> tuple[Path, Path]:
     ConfigurationError
         matplotlib is missing.
     """
-    if importlib.util.find_spec("matplotlib") is None:
-        raise ConfigurationError("a report needs matplotlib: pip install 'streamproc[train]'")
+    try:
+        import matplotlib  # noqa: F401
+    except ImportError as error:
+        raise ConfigurationError("a report needs matplotlib: pip install 'streamproc[train]'") from error
     from streamproc.models.report.html import write_html
     from streamproc.models.report.pdf import write_pdf
     from streamproc.models.report.sections import sections
@@ -43,8 +45,11 @@ def write_report(evidence: Evidence, folder: Path) -> tuple[Path, Path]:
     subtitle = "What the training showed, and what it did not."
     parts = sections(evidence)
     page, paper = folder / "report.html", folder / "report.pdf"
-    write_html(title, subtitle, parts, page)
-    write_pdf(title, subtitle, parts, paper)
+    with warnings.catch_warnings():
+        # Letters that the figures' font lacks are drawn as boxes; the text of the page has them all the same.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        write_html(title, subtitle, parts, page)
+        write_pdf(title, subtitle, parts, paper)
     return page, paper
 
 
@@ -61,7 +66,8 @@ def report_again(source: Path, folder: Path | None = None) -> tuple[Path, Path]:
     file = source / EVIDENCE_FILE if source.is_dir() else source
     if not file.is_file():
         raise ConfigurationError(
-            f"{file}: no such file; a report is made from the {EVIDENCE_FILE} that a training leaves beside its "
+            f"{file}: no such file; a report is made from the {EVIDENCE_FILE} that a training leaves "
+            "beside its "
             "model (models trained before reports existed have none: train again)"
         )
     return write_report(Evidence.load(file), folder or file.parent)

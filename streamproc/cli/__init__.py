@@ -24,6 +24,7 @@ _COMMANDS = {
     "doctor": ("streamproc.cli.doctor", "doctor_command", "Say what is missing before a service can run."),
     "hint": ("streamproc.cli.hint", "hint_command", "Say what crystal an unknown pattern may come from."),
     "models": ("streamproc.cli.models", "models_group", "List, show and check models."),
+    "models": ("streamproc.cli.models", "models_group", "List, show and check models; reports of trainings."),
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),
     "run": ("streamproc.cli.run", "run_command", "Analyse live runs: the service."),
     "status": ("streamproc.cli.status", "status_command", "Say how far the analyses of a run are."),

@@ -1,4 +1,4 @@
-"""``streamproc models``: list, show and check models."""
+"""``streamproc models``: list, show and check models, and make their training reports again."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _CONFIG = click.option("--config", "-c", type=click.Path(path_type=Path), help="
 
 @click.group("models")
 def models_group() -> None:
-    """List, show and check models."""
+    """List, show and check models; make their training reports again."""
 
 
 @models_group.command("list")
@@ -79,6 +79,23 @@ def check(models: tuple[str, ...], config: Path | None) -> None:
     for name in names:
         loaded = OnnxModel(find_model(name, settings), settings)
         click.echo(f"{loaded.model_id}: sound (golden vectors within {loaded.golden_deviation:.2g})")
+
+
+@models_group.command("report")
+@click.argument("source", type=click.Path(path_type=Path))
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="Folder to write to (default: beside the evidence)."
+)
+def report(source: Path, out: Path | None) -> None:
+    """Make a training's report again, as report.html and report.pdf, without training.
+
+    SOURCE is a model's version folder with evidence.npz in it (models/mysystem/1), or such a file. Needs
+    matplotlib, which comes with the extra `train`.
+    """
+    from streamproc.models.report.write import report_again
+
+    for path in report_again(source, out):
+        click.echo(str(path))
 
 
 def _inference(config: Path | None) -> InferenceSettings:

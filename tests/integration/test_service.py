@@ -132,7 +132,7 @@ def test_the_measured_frame_through_kafka_gives_what_predict_gives(beamline, tmp
     run_once(config)
     (event,), (answer,) = primary_events(results(settings)), predict(image, "--poni", poni, "--flip", "rows")
     assert event["data"]["in_domain"] is answer["in_domain"] is False
-    assert "unknown material" in event["data"]["reasons"]
+    assert "unknown-material" in event["data"]["reasons"]
     for phase in PHASES:
         assert event["data"][phase] == answer["phases"][phase]["fraction"]
 

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from streamproc.models.phase_map.interpret import interpret
+from streamproc.models.phase_map.check import Checked
+from streamproc.models.phase_map.excess import Excess
+from streamproc.models.phase_map.interpret import STATES, interpret
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.errors import FrameFailed
@@ -19,7 +21,9 @@ WAVELENGTH_A = 1.5405929
 
 @pytest.fixture(scope="module")
 def card() -> ModelCard:
-    names = (*LABELS, "unknown", "amorphous")
+    states = [f"{p}_{s}" for p in LABELS for s in STATES]
+    names = (*LABELS, "unknown", "amorphous", *states)
+    signals = ("unknown", "distance", "spread")
     return ModelCard(
         name="phase_qpa",
         version="t",
@@ -37,9 +41,16 @@ def card() -> ModelCard:
             q68=dict.fromkeys(names, 1.0),
             q90=dict.fromkeys(names, 2.0),
             limits={
-                "unknown": 0.1, "amorphous": 0.9, "distance": 2.0, "spread": 0.05, "residual": 0.3,
-                "disagreement": 4.0,
+                "foreign": 0.5, "foreign_with_fit": 0.5, "amorphous": 0.9, "distance": 2.0, "spread": 0.05,
+                "residual": 0.3, "disagreement": 4.0, **{f"{p}_strain": 0.004 for p in LABELS},
             },
+            rules={
+                "foreign": {**dict.fromkeys(signals, 0.0), "unknown": 1.0, "bias": 2.0},
+                "foreign_with_fit": {**dict.fromkeys(signals, 0.0), "lines": 4.0, "highest": 0.0, "share": 0.0,
+                                     "unexplained": 0.0, "bias": -6.0},
+                "presence_with_fit": {"network": 0.5, "significance": 1.0, "amount": 0.0, "bias": -1.0},
+            },
+            prior_sigma={f"{p}_{s}": 1.0 for p in LABELS for s in STATES} | {f"{p}_strain": 0.002 for p in LABELS},
         ),
         opset=18,
         weights_sha256="",
@@ -52,9 +63,22 @@ def card() -> ModelCard:
 def outputs(**changes) -> dict[str, np.ndarray]:
     raw = {
         "fractions": [0.6, 0.3, 0.1, 0.0], "scale": [0.02] * 6, "spread": [0.01] * 6, "unknown": 0.0,
-        "amorphous": 0.2, "distance": 1.0,
+        "amorphous": 0.2, "distance": 1.0, "presence": [0.99, 0.98, 0.9, 0.01],
+        "state": [[0.001] * 4, [5.0] * 4, [0.1] * 4], "state_spread": [[1e-4] * 4, [0.1] * 4, [1.0] * 4],
+        "state_scale": [[2e-4] * 4, [0.1] * 4, [1.0] * 4],
     }  # fmt: skip
     return {k: np.array([v, v], np.float32) for k, v in (raw | changes).items()}
+
+
+@dataclass(frozen=True)
+class Strain:
+    value: float
+    esd: float
+
+
+@dataclass(frozen=True)
+class Phase:
+    strain: Strain
 
 
 @dataclass(frozen=True)
@@ -65,11 +89,14 @@ class Fit:
     chi2_reduced: float
     unexplained: float
     crystalline: float
+    phases: dict[str, Phase]
 
 
-def fit(fractions=(0.58, 0.32, 0.1, 0.0), unexplained=0.05) -> Fit:
+def fit(fractions=(0.58, 0.32, 0.1, 0.0), unexplained=0.05, lines=0.5, strain=0.001) -> Checked:
     named = dict(zip(LABELS, fractions, strict=True))
-    return Fit(named, dict.fromkeys(LABELS, 0.01), 0.1, 1.2, unexplained, 0.8)
+    phases = {p: Phase(Strain(strain, 1e-4)) for p in LABELS}
+    found = Fit(named, dict.fromkeys(LABELS, 0.01), 0.1, 1.2, unexplained, 0.8, phases)
+    return Checked(found, Excess(lines, lines, 0.0))
 
 
 def peaks(axis: np.ndarray) -> np.ndarray:
@@ -176,21 +203,45 @@ def test_widths_are_scale_spread_and_floor_times_the_quantile(card: ModelCard) -
 @pytest.mark.parametrize(
     ("changes", "coverage", "classical", "reason"),
     [
-        ({"unknown": 0.3}, 1.0, None, "unknown material"),
-        ({"amorphous": 0.95}, 1.0, None, "amorphous only"),
-        ({"distance": 3.0}, 1.0, None, "feature distance"),
-        ({"distance": np.nan}, 1.0, None, "feature distance"),
-        ({"spread": [0.2] * 6}, 1.0, None, "member spread"),
-        ({}, 0.4, None, "axis coverage 0.40 < 0.5"),
+        ({"unknown": 0.3}, 1.0, None, "unknown-phase"),
+        ({"unknown": 0.7}, 1.0, None, "unknown-material"),
+        ({"unknown": 0.3, "presence": [0.1] * 4}, 1.0, None, "unknown-material"),
+        ({}, 1.0, fit(lines=9.0), "unknown-phase"),
+        ({}, 1.0, fit(strain=0.009), "outside-training-range: corundum_strain"),
+        ({"amorphous": 0.95}, 1.0, None, "no-crystalline"),
+        ({"distance": 3.0}, 1.0, None, "outside-training-range: features"),
+        ({"distance": np.nan}, 1.0, None, "outside-training-range: features"),
+        ({"spread": [0.2] * 6}, 1.0, None, "outside-training-range: ensemble"),
+        ({}, 0.4, None, "bad-frame: axis coverage 0.40 < 0.5"),
         ({}, 1.0, fit(unexplained=0.6), "residual"),
-        ({}, 1.0, fit((0.3, 0.6, 0.1, 0.0)), "disagrees with classical fit"),
-        ({}, 1.0, fit((np.nan,) * 4), "disagrees with classical fit"),
+        ({}, 1.0, fit((0.3, 0.6, 0.1, 0.0)), "disagrees-with-fit"),
+        ({}, 1.0, fit((np.nan,) * 4), "disagrees-with-fit"),
     ],
 )
 def test_each_signal_alone_takes_a_pattern_out_of_domain(card, changes, coverage, classical, reason) -> None:
     answer = interpret(outputs(**changes), card, 0, coverage, classical)
     assert not answer.in_domain
-    assert answer.reasons == (reason,)
+    assert answer.reasons[0] == reason
+    assert len(answer.reasons) == 1 or reason.endswith("_strain")
+
+
+def test_states_are_said_where_the_phase_is_there_and_the_pattern_tells_more_than_the_prior(card) -> None:
+    states = interpret(outputs(), card, 0, 1.0).states
+    strain, size = states["corundum"]["strain"], states["corundum"]["size_nm"]
+    assert strain is not None and strain.value == pytest.approx(0.001)
+    assert strain.sigma == pytest.approx(3e-4) and strain.interval90 == pytest.approx((0.0004, 0.0016))
+    assert size is not None and size.value == pytest.approx(np.exp(5.0), rel=1e-5)
+    assert size.interval90 == pytest.approx((np.exp(4.6), np.exp(5.4)), rel=1e-5)
+    assert states["corundum"]["march_r"] is None, "no sharper than the prior"
+    assert states["brucite"] == dict.fromkeys(STATES), "not there"
+
+
+def test_the_fit_raises_the_presence_of_what_it_finds_and_lowers_that_of_what_it_does_not(card) -> None:
+    alone = interpret(outputs(presence=[0.5] * 4), card, 0, 1.0)
+    joined = interpret(outputs(presence=[0.5] * 4), card, 0, 1.0, fit())
+    assert alone.presence["corundum"] == pytest.approx(0.5)
+    assert joined.presence["corundum"] > 0.9
+    assert joined.presence["brucite"] < 0.3
 
 
 def test_the_classical_figures_are_handed_on(card: ModelCard) -> None:

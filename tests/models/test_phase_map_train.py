@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("torch", reason="training needs torch (extra train)")
 pytest.importorskip("onnx", reason="training needs onnx (extra train)")
 
-from streamproc.models.phase_map.train import main
+from streamproc.models.phase_map.command import main
 
 from streamproc.inference.model import OnnxModel
 from streamproc.settings import InferenceSettings
@@ -25,58 +25,82 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def test_a_tiny_training_gives_a_model_that_loads_with_its_card(trained: Path) -> None:
+def test_a_tiny_training_gives_a_model_that_loads_with_its_card_and_report(trained: Path) -> None:
     model = OnnxModel(trained / "model.onnx", InferenceSettings())
     assert model.card.version == "7"
     assert model.card.training["seed"] == 3
-    assert 0.8 < model.card.scores["simulated"]["coverage90"] <= 1.0
-    assert sorted(p.name for p in trained.iterdir()) == ["golden.npz", "model.onnx"]
+    assert 0.7 < model.card.scores["simulated"]["coverage90"] <= 1.0
+    assert {"foreign", "foreign_with_fit", "presence_with_fit"} == set(model.card.calibration.rules)
+    names = sorted(p.name for p in trained.iterdir())
+    assert names == ["evidence.npz", "golden.npz", "model.onnx", "report.html", "report.pdf"]
 
 
 def test_the_same_seed_gives_the_same_weights_also_when_resumed(trained: Path, tmp_path: Path) -> None:
     from streamproc.models.phase_map import train as module
-
-    settings = module.replace(module.TrainSettings().quick(), seed=3)
-    work = tmp_path / "again"
-    work.mkdir()
-    library = module.build_library(settings.library, settings.seed)
-    half = module.fit(library, settings, work, stop_after=settings.epochs // 2)
-    assert (work / "checkpoint.pt").is_file() and half is not None
-    resumed = module.fit(library, settings, work, resume=True)
-    centre, whiten = module.feature_statistics(resumed, library, settings.seed)
-    first = OnnxModel(trained / "model.onnx", InferenceSettings())
     from streamproc.models.phase_map.export import to_onnx
+    from streamproc.models.phase_qpa.system import four_phases
 
     from streamproc.inference.onnxfile import inspect_onnx
 
-    data = to_onnx(resumed, centre, whiten)
+    settings = module.replace(module.TrainSettings().quick(), seed=3)
+    library = module.build_library(four_phases(), settings.library, settings.seed)
+    half, _ = module.fit(library, settings, tmp_path, stop_after=7)
+    assert (tmp_path / "checkpoint.pt").is_file() and half is not None
+    resumed, course = module.fit(library, settings, tmp_path, resume=True)
+    assert course.step[-1] == settings.steps and course.stopped_at is None
+    data = to_onnx(resumed, module.statistics_of(resumed, library, settings.seed))
+    first = OnnxModel(trained / "model.onnx", InferenceSettings())
     assert inspect_onnx(data).content_sha256 == first.card.weights_sha256
 
 
-def test_the_graph_computes_what_torch_computes(trained: Path) -> None:
+@pytest.mark.parametrize("phases", [1, 4, 9])
+def test_the_graph_computes_what_torch_computes(phases: int) -> None:
     import torch
     from streamproc.models.phase_map.calibrate import OnnxRunner
-    from streamproc.models.phase_map.export import to_onnx
+    from streamproc.models.phase_map.export import Statistics, to_onnx
     from streamproc.models.phase_map.network import Ensemble, split
 
     torch.manual_seed(0)
-    ensemble = Ensemble(2000, 32, 8, 3)
+    ensemble, p = Ensemble(2000, 32, 8, 3, phases), phases
     with torch.no_grad():
         for parameter in ensemble.parameters():
             parameter.copy_(parameter.half().float())
-    whiten = np.eye(24, dtype=np.float32)
+    mean, span = torch.rand(3, p), torch.rand(3, p) + 0.5
+    statistics = Statistics(
+        np.zeros(24, np.float32), np.eye(24, dtype=np.float32), mean.numpy(), span.numpy()
+    )
     x = torch.rand(5, 2000)
-    out = OnnxRunner(to_onnx(ensemble, np.zeros(24, np.float32), whiten))(x.numpy())
+    out = OnnxRunner(to_onnx(ensemble, statistics))(x.numpy())
     with torch.no_grad():
         heads, features = ensemble(x)
-        values, log_scale = split(heads)
-    flat = features.transpose(0, 1).flatten(1)
+        values, log_scale = split(heads, ensemble.layout)
+    flat, layout = features.transpose(0, 1).flatten(1), ensemble.layout
+    state = heads[..., layout.states].reshape(3, 5, 3, p)
+    scale = heads[..., layout.state_log_scale].clamp(-6.5, 0.5).exp().reshape(3, 5, 3, p)
     expected = {
-        "fractions": values.mean(0)[:, :4], "unknown": values.mean(0)[:, 4], "amorphous": values.mean(0)[:, 5],
+        "fractions": values.mean(0)[:, :p], "unknown": values.mean(0)[:, p], "amorphous": values.mean(0)[:, p + 1],
         "spread": values.std(0), "scale": log_scale.exp().mean(0), "distance": flat.pow(2).mean(1).sqrt(),
+        "presence": torch.sigmoid(heads[..., layout.presence]).mean(0), "state": mean + span * state.mean(0),
+        "state_spread": span * state.std(0), "state_scale": span * scale.mean(0),
     }  # fmt: skip
     for name, value in expected.items():
         assert np.allclose(out[name], value.numpy(), rtol=2e-3, atol=2e-4), name
+
+
+def test_outputs_of_a_layout_lie_side_by_side() -> None:
+    from streamproc.models.phase_map.network import Layout
+
+    layout = Layout(7)
+    parts = [
+        layout.fractions,
+        layout.presence,
+        layout.gates,
+        layout.states,
+        layout.log_scale,
+        layout.state_log_scale,
+    ]
+    places = [i for part in parts for i in range(part.start, part.stop)]
+    assert places == list(range(layout.width))
 
 
 def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
@@ -85,13 +109,7 @@ def test_help_explains_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     assert stopped.value.code == 0
     text = capsys.readouterr().out
     for option in (
-        "--out",
-        "--seed",
-        "--epochs",
-        "--members",
-        "--library",
-        "--quick",
-        "--validate",
-        "--resume",
-    ):
+        "--cif", "--also-unknown", "--span", "--wavelength", "--ka2", "--range", "--geometry", "--instrument",
+        "--validate", "--out", "--seed", "--steps", "--members", "--library", "--quick", "--resume",
+    ):  # fmt: skip
         assert option in text

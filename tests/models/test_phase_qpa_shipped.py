@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamproc.models.phase_qpa as package
-from streamproc.models.phase_map.interpret import Answer, interpret
-from streamproc.models.powder.fit import QuickFitter
+from streamproc.models.phase_map.check import Checker
+from streamproc.models.phase_map.interpret import STATES, Answer, interpret
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
 
-FOLDER = Path(package.__file__).parent / "1"
+FOLDER = Path(package.__file__).parent / "2"
 GRID = np.linspace(20, 100, 2000)
 
 
@@ -26,14 +26,15 @@ def model() -> OnnxModel:
 
 
 @pytest.fixture(scope="module")
-def fitter(model: OnnxModel) -> QuickFitter:
-    axis = model.card.axis
-    return QuickFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
+def fitter(model: OnnxModel) -> Checker:
+    return Checker(model.card)
 
 
-def answer(model: OnnxModel, fitter: QuickFitter | None, axis, intensity) -> Answer:
+def answer(model: OnnxModel, fitter: Checker | None, axis, intensity) -> Answer:
     x, coverage = prepare(axis, intensity, model.card.axis)
-    return interpret(model.run(x[None]), model.card, 0, coverage, fitter.fit(x) if fitter else None)
+    outputs = model.run(x[None])
+    checked = fitter.check(x, outputs["presence"][0]) if fitter else None
+    return interpret(outputs, model.card, 0, coverage, checked)
 
 
 def test_the_file_is_small_and_its_card_says_what_a_reader_needs(model: OnnxModel) -> None:
@@ -42,10 +43,12 @@ def test_the_file_is_small_and_its_card_says_what_a_reader_needs(model: OnnxMode
     assert card.labels == ("corundum", "zincite", "fluorite", "brucite")
     assert card.axis.wavelength_A == pytest.approx(1.5406, abs=1e-4)
     assert card.axis.min_coverage <= 0.75
-    names = {*card.labels, "unknown", "amorphous"}
+    names = {*card.labels, "unknown", "amorphous", *(f"{p}_{s}" for p in card.labels for s in STATES)}
     assert set(card.calibration.q90) == set(card.calibration.q68) == names
-    assert {"unknown", "amorphous", "distance", "residual"} <= set(card.calibration.limits)
-    assert {"data_sha256", "seed", "epochs", "duration_s"} <= set(card.training)
+    assert {"foreign", "foreign_with_fit", "amorphous", "distance", "residual"} <= set(
+        card.calibration.limits
+    )
+    assert {"data_sha256", "seed", "steps", "duration_s"} <= set(card.training)
     assert card.scores["simulated"]["fraction_mae_wt_percent"] < 2.0
     assert 0.86 <= card.scores["simulated"]["coverage90"] <= 0.95
     assert card.licence == "BSD-3-Clause"
@@ -119,4 +122,4 @@ def test_simulated_mixtures_are_read_with_and_without_glass(model, fitter) -> No
     assert glassy.phases["corundum"].value == pytest.approx(0.5, abs=0.05)
     foreign = read({"corundum": 0.4, "calcite": 0.6})
     assert not foreign.in_domain
-    assert "unknown material" in foreign.reasons
+    assert {"unknown-phase", "unknown-material"} & set(foreign.reasons)

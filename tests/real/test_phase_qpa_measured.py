@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from streamproc.models.phase_map.check import Checker
 from streamproc.models.phase_map.interpret import Answer, interpret
 from streamproc.models.phase_qpa.validate import WEIGHED, measured_patterns, read_columns
-from streamproc.models.powder.fit import QuickFitter
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.inference.model import OnnxModel
@@ -27,18 +27,18 @@ def model() -> OnnxModel:
 
 
 @pytest.fixture(scope="module")
-def fitter(model: OnnxModel) -> QuickFitter:
-    axis = model.card.axis
-    return QuickFitter(model.card.reference, model.card.labels, axis.start, axis.stop, axis.n)
+def fitter(model: OnnxModel) -> Checker:
+    return Checker(model.card)
 
 
-def answer(model: OnnxModel, fitter: QuickFitter, axis, intensity) -> Answer:
+def answer(model: OnnxModel, fitter: Checker, axis, intensity) -> Answer:
     x, coverage = prepare(axis, intensity, model.card.axis)
-    return interpret(model.run(x[None]), model.card, 0, coverage, fitter.fit(x))
+    outputs = model.run(x[None])
+    return interpret(outputs, model.card, 0, coverage, fitter.check(x, outputs["presence"][0]))
 
 
 @pytest.fixture(scope="module")
-def weighed(shared_data: Path, model: OnnxModel, fitter: QuickFitter) -> dict[str, Answer]:
+def weighed(shared_data: Path, model: OnnxModel, fitter: Checker) -> dict[str, Answer]:
     patterns = measured_patterns(shared_data / "iucr_qarr")
     return {p.name: answer(model, fitter, p.two_theta_deg, p.intensity) for p in patterns}
 
@@ -79,7 +79,7 @@ def test_intervals_hold_the_weighed_fractions(weighed: dict[str, Answer]) -> Non
 def test_the_classical_fit_agrees_with_the_weighed_mixtures(weighed, shared_data, model, fitter) -> None:
     for pattern in measured_patterns(shared_data / "iucr_qarr"):
         x, _ = prepare(pattern.two_theta_deg, pattern.intensity, model.card.axis)
-        fit = fitter.fit(x)
+        fit = fitter.fitter.fit(x)
         assert np.abs(np.array(list(fit.fractions.values())) - pattern.fractions).max() < 0.02, pattern.name
         assert fit.r_wp < 0.18
 
@@ -90,7 +90,7 @@ def test_measured_foreign_materials_are_refused_for_the_right_reason(shared_data
     for file in files:
         found = answer(model, fitter, *read_columns(file))
         assert not found.in_domain, file.name
-        assert {"unknown material", "residual", "feature distance"} & set(found.reasons), (
+        assert {"unknown-material", "unknown-phase"} & set(found.reasons), (
             file.name,
             found.reasons,
         )

@@ -12,6 +12,7 @@ from streamproc.models.powder.fit.quick import QuickFitter, radiation_of
 from streamproc.models.powder.fit.radiation import Radiation, cu_k_alpha, doublet, single_line
 from streamproc.models.powder.fit.reference import PhaseLines, phases_of, reference_of, sticks_of
 from streamproc.models.powder.fit.results import CrossCheck, FitState, PhaseResult, Refined, Value
+from streamproc.models.powder.fit.screen import Candidate, Selection, screen, select
 from streamproc.models.powder.fit.settings import (
     FIXED,
     FREE,
@@ -24,6 +25,7 @@ from streamproc.models.powder.fit.settings import (
 __all__ = [
     "FIXED",
     "FREE",
+    "Candidate",
     "CrossCheck",
     "FitState",
     "Pattern",
@@ -34,6 +36,7 @@ __all__ = [
     "QuickFitter",
     "Radiation",
     "Refined",
+    "Selection",
     "Settings",
     "Value",
     "cu_k_alpha",
@@ -44,6 +47,8 @@ __all__ = [
     "radiation_of",
     "reference_of",
     "refine_settings",
+    "screen",
+    "select",
     "single_line",
     "sticks_of",
 ]

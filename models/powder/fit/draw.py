@@ -46,10 +46,9 @@ _CORE = 2.5
 
 _LEAST_REACH = 6.0
 _REACH = 250.0
-_COSINES = 41
-_MOST_POINTS, _FEW_POINTS, _WEAK = 12, 3, 0.03
-"""Lines weaker than 3 % of the phase's strongest get three Gauss points at most."""
 """Tails end after this many FWHM at most."""
+
+_COSINES = 41
 
 _SHARED, _OWN = len(SHARED), len(OWN)
 _VALUE, _BY_CENTRE, _BY_FWHM, _BY_ETA, _AXIAL, _EQUATORIAL, _TAILS = range(7)
@@ -144,6 +143,14 @@ def _points(extent):  # pragma: no cover - compiled
     if extent < 4.0:
         return 8
     return 12
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _most_points(relative):  # pragma: no cover - compiled
+    """How many Gauss nodes a line of this intensity (over the phase's strongest) is worth."""
+    if relative > 0.1:
+        return 12
+    return 4 if relative > 0.02 else 2
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
@@ -365,7 +372,7 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
                 reach = max(reach, optics.tails_deg / f)
             start, stop = _profile(
                 lo, hi, centre, f, eta, reach, shared[AXIAL], shared[EQUATORIAL], optics, angle,
-                _MOST_POINTS if reflections.relative[r, b] > _WEAK else _FEW_POINTS, nodes, work,
+                _most_points(reflections.relative[r, b]), nodes, work,
             )  # fmt: skip
             if tails:
                 _pedestal(lo, hi, start, stop, centre, optics.tails_deg, shared[TAILS], work)

@@ -126,7 +126,7 @@ class ProfileFitter:
                 settings.air, settings.humps,
             )  # fmt: skip
         return Problem(
-            parameters=parameters_of(phases, settings),
+            parameters=parameters_of(phases, settings, typical_fwhm(pattern)),
             reflections=join(phases, self._beam, self._optics),
             beam=self._beam,
             optics=self._optics,
@@ -143,7 +143,7 @@ class ProfileFitter:
         """Start from the width the pattern shows; where that ends badly, from wider and sharper lines."""
         settings, parameters = self.settings, problem.parameters
         values = dict(start.values) if start is not None else {}
-        theta = self._started(problem, pattern, start)
+        theta = parameters.started(values)
         best = self._try(problem, theta, settings.staged and "width" not in values)
         steps = best.steps
         for factor in (_WIDER, _SHARPER):
@@ -157,15 +157,6 @@ class ProfileFitter:
             best = found if found.linear.cost < best.linear.cost else best
         return best, steps
 
-    def _started(self, problem: Problem, pattern: Pattern, start: FitState | None) -> Array:
-        """Start values; the width is read from the pattern where no one knows it."""
-        parameters = problem.parameters
-        values = dict(start.values) if start is not None else {}
-        theta = parameters.started(values)
-        if "width" not in values and parameters.sigma[_WIDTH] > 0:
-            theta[_WIDTH] = np.log(typical_fwhm(pattern, float(np.exp(parameters.start[_WIDTH]))))
-        return np.asarray(np.clip(theta, parameters.low, parameters.high))
-
     def _free_lines(
         self, problem: Problem, pattern: Pattern, start: FitState | None, sigma: Array
     ) -> Problem:
@@ -175,15 +166,16 @@ class ProfileFitter:
         """
         original = problem.reflections.strength
         held = replace(problem, parameters=problem.parameters.only(_SHAPES))
-        theta = self._started(problem, pattern, start)
+        theta = problem.parameters.started(start.values if start is not None else {})
+        before = np.inf
         for round_ in range(_ROUNDS):
             now = minimise(held if round_ < 2 else problem, theta, _STEPS_A_ROUND, self.settings.tolerance)
-            theta = now.theta
+            theta, cost = now.theta, now.linear.cost
             problem = updated(problem, theta, now.linear, original, sigma)
             held = replace(held, reflections=problem.reflections)
-            if round_ > 2 and abs(before - now.linear.cost) < _SETTLED * before:
+            if round_ > 2 and abs(before - cost) < _SETTLED * cost:
                 break
-            before = now.linear.cost
+            before = cost
         return problem
 
     def _try(self, problem: Problem, theta: Array, staged: bool) -> Solution:
@@ -203,9 +195,8 @@ class ProfileFitter:
         return solution
 
 
-def typical_fwhm(pattern: Pattern, otherwise_deg: float) -> float:
-    """Return the median width at half height of the strongest lines (degrees); ``otherwise_deg`` without
-    lines."""
+def typical_fwhm(pattern: Pattern) -> float | None:
+    """Return the median width at half height of the strongest lines (degrees); None without lines."""
     y, x = smooth3(pattern.intensity), pattern.two_theta_deg
     above = y - float(np.median(y))
     noise = float(np.median(np.sqrt(pattern.variance)))
@@ -218,4 +209,4 @@ def typical_fwhm(pattern: Pattern, otherwise_deg: float) -> float:
         after = np.searchsorted(below, top)
         if 0 < after < below.size:
             widths.append(x[below[after]] - x[below[after - 1]])
-    return float(np.median(widths)) if widths else otherwise_deg
+    return float(np.median(widths)) if widths else None

@@ -1,8 +1,8 @@
 """Line intensities that the table does not know: texture of a film, a structure that is only a cell.
 
-Between descents each line's intensity is multiplied by what the pattern says about it (the observed intensity is
-shared out between overlapping lines as calculated, Le Bail 1988, Mater. Res. Bull. 23, 447), held back by a prior:
-a line that the pattern hardly determines keeps the table's intensity.
+Between descents each line's intensity is multiplied by what the pattern says about it (the observed intensity
+is shared out between overlapping lines as calculated, Le Bail 1988, Mater. Res. Bull. 23, 447), held back
+by a prior: a line that the pattern hardly determines keeps the table's intensity.
 """
 
 from __future__ import annotations

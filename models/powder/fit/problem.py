@@ -63,17 +63,22 @@ class Parameters:
         return np.asarray(np.clip(theta, self.low, self.high))
 
 
-def parameters_of(phases: Sequence[PhaseLines], settings: Settings) -> Parameters:
-    """List the parameters of a fit of these phases."""
-    places: list[tuple[str, Prior]] = [(name, settings.priors[name]) for name in SHARED]
+def parameters_of(
+    phases: Sequence[PhaseLines], settings: Settings, fwhm_deg: float | None = None
+) -> Parameters:
+    """List the parameters of a fit of these phases; ``fwhm_deg`` is the width that the pattern shows."""
+    priors = dict(settings.priors)
+    if fwhm_deg is not None and priors["width"].sigma > 0:
+        priors["width"] = replace(priors["width"], start=float(np.log(fwhm_deg)))
+    places: list[tuple[str, Prior]] = [(name, priors[name]) for name in SHARED]
     unused = ("", Prior(0.0, 0.0))
     for phase in phases:
         for name in phase.free:
             kind = "cell_length" if len(name) == 1 else "cell_angle_deg"
-            places.append((f"{phase.name}.{name}", settings.priors[kind]))
+            places.append((f"{phase.name}.{name}", priors[kind]))
         places += [unused] * (CELL - len(phase.free))
         for name in OWN[CELL:]:
-            prior = settings.priors[name]
+            prior = priors[name]
             if name == "log_march" and (phase.system == "cubic" or not phase.has_texture):
                 # to first order texture does not change a cubic pattern, so it cannot be refined from r = 1
                 prior = Prior(0.0, 0.0)

@@ -58,7 +58,8 @@ class Settings:
         Whether the data hold the Lorentz factor (false: already corrected).
     priors : mapping of str to Prior
         One for each name of :data:`~.kinds.SHARED`, for ``cell_length`` (relative), ``cell_angle_deg``,
-        ``inverse_size``, ``microstrain``, ``log_march``, ``delta_b``.
+        ``inverse_size``, ``microstrain``, ``log_march``, ``delta_b``. The start of ``width`` is replaced by
+        the width of the pattern's lines where it shows any.
     background_degree : int
         Degree of the Bernstein polynomials.
     background_positive : bool
@@ -187,7 +188,7 @@ def refine_settings(
     priors |= {
         "zero_deg": Prior(0.0, 0.05, -1.0, 1.0),
         "displacement_mm": replace(priors["displacement_mm"], sigma=3 * priors["displacement_mm"].sigma),
-        "width": replace(priors["width"], sigma=1.0),
+        "width": replace(priors["width"], sigma=0.5),
         "u_deg2": Prior(0.0, 0.01, -0.2, 0.5),
         "v_deg2": Prior(0.0, 0.01, -0.2, 0.2),
         "axial": Prior(0.02, 0.02, 0.0, 0.15),
@@ -202,5 +203,5 @@ def refine_settings(
     }
     return Settings(
         radiation, geometry, radius_mm, priors=priors, background_degree=9, model_error=0.0, steps=40,
-        tolerance=0.02, tail_level=5e-5, good_chi2=10.0, staged=True,
+        tolerance=0.1, tail_level=5e-5, good_chi2=10.0, staged=True,
     )  # fmt: skip

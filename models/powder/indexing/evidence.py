@@ -30,8 +30,10 @@ _LENGTHS_A = (2.0, 40.0)
 """Cell edges looked for: no lattice has atoms nearer than the shortest, and larger cells need better data."""
 
 _REACH_SIGMA = 3.5
-_IMPURITY = (0.02, 0.13)
+_IMPURITY = (0.02, 0.28)
 """Prior probability that a line is an impurity: of a strong one, and what the weakest have on top."""
+
+_WEAK = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,7 +321,7 @@ def _weigh(
 
 def _impurities(lines: Observed, use: npt.NDArray[np.bool_]) -> float:
     """Log-probability of which lines are impurities and where they lie."""
-    chance = _IMPURITY[0] + _IMPURITY[1] * np.exp(-lines.strength / 0.1)
+    chance = _IMPURITY[0] + _IMPURITY[1] * np.exp(-lines.strength / _WEAK)
     k = int((~use).sum())
     which = float(np.log(chance[~use]).sum() + np.log1p(-chance[use]).sum())
     return which + float(gammaln(k + 1)) - k * float(np.log(lines.range_deg))

@@ -48,7 +48,7 @@ SYSTEMS = (
     System("cubic", 0, 1, 6),
     System("hexagonal", 1, 2, 7),
     System("tetragonal", 2, 2, 7),
-    System("orthorhombic", 3, 3, 7),
+    System("orthorhombic", 3, 3, 6),
     System("monoclinic", 4, 4, 6),
 )
 
@@ -119,7 +119,7 @@ def parameters_of(system: System, cell: Array) -> Array:
 def base_indices(system: System) -> Ints:
     """Return the indices (n, 3) that founding lines may have, the simplest first, one per coefficient row."""
     reach = {"cubic": 5, "hexagonal": 6, "tetragonal": 6, "orthorhombic": 4, "monoclinic": 4}[system.name]
-    most = {"cubic": 40, "hexagonal": 70, "tetragonal": 70, "orthorhombic": 70, "monoclinic": 46}[system.name]
+    most = {"cubic": 40, "hexagonal": 70, "tetragonal": 70, "orthorhombic": 50, "monoclinic": 38}[system.name]
     grid = np.stack(np.meshgrid(*[np.arange(-reach, reach + 1)] * 3, indexing="ij"), -1).reshape(-1, 3)
     grid = grid[(grid[:, 0] >= 0) & (grid[:, 1] >= 0) & ((grid[:, 2] >= 0) | (system.name == "monoclinic"))]
     grid = grid[np.any(grid != 0, axis=1)]

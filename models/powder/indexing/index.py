@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,10 +43,13 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 
-MOST_LINES = 24
+MOST_LINES = 28
 LEAST_LINES = 5
-_EVALUATED = 24
+_EVALUATED = 16
 _SAID = 5
+_STRONG = 0.05
+"""Share of the strongest line's area from which cells are searched with the strong lines alone as well."""
+
 _LEAST_PROBABILITY = 0.5
 _LOG_HOPELESS = np.log(1e-4)
 _NATS_PER_PARAMETER = 4.0
@@ -113,10 +116,12 @@ def index_peaks(found: PeakList, wavelength_A: float, max_s: float = 20.0) -> St
     return _say(lines, given, max_s, CALIBRATION)
 
 
-def weigh_peaks(found: PeakList, wavelength_A: float, max_s: float) -> Weighed | None:
+def weigh_peaks(
+    found: PeakList, wavelength_A: float, max_s: float, clock: Callable[[], float] = time.monotonic
+) -> Weighed | None:
     """Return the evidence behind :func:`index_peaks`; None where there are too few peaks."""
     lines, given = _lines_of(found, wavelength_A)
-    return None if lines is None else weigh(lines, given, max_s)
+    return None if lines is None else weigh(lines, given, max_s, clock)
 
 
 def _lines_of(found: PeakList, wavelength_A: float) -> tuple[Observed | None, int]:
@@ -144,7 +149,7 @@ def index_lines(
 ) -> StructureHint:
     """Find candidate unit cells, cubic to monoclinic, with calibrated probabilities.
 
-    The first 24 lines are used. A few of them may be impurities, and all may be shifted. Triclinic cells are
+    The first 28 lines are used. A few of them may be impurities, and all may be shifted. Triclinic cells are
     not searched; they are part of :data:`NONE`.
 
     Parameters
@@ -220,38 +225,50 @@ def _observed(
     return lines, int(x.size)
 
 
-def weigh(lines: Observed, given: int, max_s: float) -> Weighed:
+def weigh(lines: Observed, given: int, max_s: float, clock: Callable[[], float] = time.monotonic) -> Weighed:
     """Search all systems within the time, and weigh what was found.
 
-    A system is passed over when not even cells that explained every line perfectly could reach one in ten thousand of
-    the probability of what was found already.
+    A system is passed over when not even cells that explained every line perfectly could reach one in ten
+    thousand of the probability of what was found already. ``clock`` is what the time is taken from (s).
     """
-    deadline = time.monotonic() + max_s
+    deadline = clock() + max_s
     found: list[Fitted] = []
     unfinished: list[str] = []
+    searched_for = [lines] if (strong := _strong(lines)) is None else [lines, strong]
     for system in SYSTEMS:
         if _hopeless(system, found, lines):
             continue
-        if time.monotonic() > deadline:
+        if clock() > deadline:
             unfinished.append(f"{system.name}: not searched")
             continue
-        searched = search_system(system, lines, deadline)
-        if not searched.finished:
-            unfinished.append(f"{system.name}: {searched.said}")
-        found = _merged([*found, *_evaluated(system, searched.parameters, lines)])
+        results = [search_system(system, some, deadline, clock) for some in searched_for]
+        if cut := [r.said for r in results if not r.finished]:
+            unfinished.append(f"{system.name}: {cut[0]}")
+        for result in results:
+            found = _merged([*found, *_evaluated(system, result.parameters, lines)])
     return Weighed(lines, given, tuple(found), log_evidence_of_none(lines), tuple(unfinished))
+
+
+def _strong(lines: Observed) -> Observed | None:
+    """Return the lines without the weak ones, which may be another phase's; None where that is not worth it."""
+    keep = lines.strength >= _STRONG
+    if not 6 <= keep.sum() <= 0.85 * keep.size:
+        return None
+    return replace(
+        lines, x_deg=lines.x_deg[keep], sigma_deg=lines.sigma_deg[keep], strength=lines.strength[keep]
+    )
 
 
 def _hopeless(system: System, found: Sequence[Fitted], lines: Observed) -> bool:
     if not found:
         return False
     best = found[0]
-    perfect = evaluate_bound(lines)
+    perfect = _bound(lines)
     cost = _NATS_PER_PARAMETER * (system.free - best.system.free)
     return system.free > best.system.free and perfect - best.log_fit - cost < _LOG_HOPELESS
 
 
-def evaluate_bound(lines: Observed) -> float:
+def _bound(lines: Observed) -> float:
     """Return the log-fit no cell can exceed: every line met exactly, no line predicted in vain."""
     sigma = np.hypot(lines.sigma_deg, 0.03 * lines.width_deg)
     return float(-np.log(sigma * np.sqrt(2 * np.pi)).sum() - np.log(lines.x_deg.size + 1))

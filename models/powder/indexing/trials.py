@@ -55,7 +55,9 @@ def tolerance_deg(lines: Observed) -> Array:
 def search_system(
     system: System, lines: Observed, deadline: float, clock: Callable[[], float] = time.monotonic
 ) -> Searched:
-    """Search one system, for no zero shift first and then for one to either side.
+    """Search one system; cubic to tetragonal also for a zero shift to either side.
+
+    The tolerance covers half a width; the cells of lower symmetry take up what is beyond.
 
     Parameters
     ----------
@@ -70,7 +72,7 @@ def search_system(
     q_top = float(lines.q[-1])
     volume_max = _LINES_PER_LINE[system.name] * n * _MULTIPLICITY[system.name] * 3 / (4 * np.pi * q_top**1.5)
     base = coefficients(system, base_indices(system))
-    zeros = (0.0, 0.45, -0.45) if system.free < 4 else (0.0,)
+    zeros = (0.0, 0.45, -0.45) if system.free < 3 else (0.0,)
     found: list[tuple[float, Array]] = []
     finished, said = True, "all"
     for zero in zeros:
@@ -135,6 +137,6 @@ def _sets(system: System, q: Array, tolerance: Array) -> npt.NDArray[np.int64]:
     sets = list(combinations(few, system.free))
     if system.free >= 3:
         # where the first lines lie in one zone, another line must give the third direction
-        later = pool[system.bases : system.bases + 3]
-        sets += [(*pair, last) for pair in combinations(few[:5], system.free - 1) for last in later]
+        later = pool[system.bases : system.bases + 2]
+        sets += [(*some, last) for some in combinations(few[:4], system.free - 1) for last in later]
     return np.array(sets, np.int64).reshape(-1, system.free)

@@ -13,7 +13,12 @@ _NAMED = ("corundum Al2O3", "zincite ZnO", "fluorite CaF2", "brucite Mg(OH)2")
 
 
 def names_of(p: int) -> tuple[str, ...]:
-    families = ("spinel Li{}Mn2O4", "rock salt Li{}MnO2-F (Fm-3m, ICSD 40467{})", "rutile ${}$ TiO2", "layered Li{}TiO2")
+    families = (
+        "spinel Li{}Mn2O4",
+        "rock salt Li{}MnO2-F (Fm-3m, ICSD 40467{})",
+        "rutile ${}$ TiO2",
+        "layered Li{}TiO2",
+    )
     more = tuple(families[k % 4].replace("{}", str(k)) for k in range(p))
     return (_NAMED + more)[:p]
 
@@ -34,12 +39,22 @@ def quantities(random: np.random.Generator, n: int, p: int, wrong_by: float, **m
     value = np.where(truth > 0, value, np.abs(value)).clip(0, 100)
     low, high = (value - 1.645 * sigma).clip(0), (value + 1.645 * sigma).clip(None, 100)
     return Quantities(
-        names_of(p), ("wt%",) * p, truth, value, sigma, low, high, np.ones((n, p), bool), **more  # type: ignore[arg-type]
+        names_of(p),
+        ("wt%",) * p,
+        truth,
+        value,
+        sigma,
+        low,
+        high,
+        np.ones((n, p), bool),
+        **more,  # type: ignore[arg-type]
     )
 
 
 def presence(random: np.random.Generator, truth: np.ndarray, p: int) -> Presence:
-    logit = np.where(truth > 0, 3.5 + 1.4 * np.log(np.maximum(truth, 0.1)), -5.5) + 1.3 * random.normal(size=truth.shape)
+    logit = np.where(truth > 0, 3.5 + 1.4 * np.log(np.maximum(truth, 0.1)), -5.5) + 1.3 * random.normal(
+        size=truth.shape
+    )
     if p > 8:  # a pair that is nearly the same structure
         twin = (truth[:, 6] > 0) & (random.random(len(truth)) < 0.5)
         logit[twin, 6], logit[twin, 7] = -2.0, 2.0
@@ -78,7 +93,9 @@ def worst(random: np.random.Generator, p: int) -> tuple[WorstCase, ...]:
         measured[900:960] = np.nan
         rows = tuple((n, f"{20 + k:.1f} wt%", f"{23.1 + k:.1f} +- 0.8 wt%") for n in list(parts)[:4])
         title = f"Pattern {k + 7}: {names_of(p)[0]} answered 4 sigma too low."
-        found.append(WorstCase(title, axis, "2 theta (deg), Cu K-alpha", measured, calculated, background, parts, rows))
+        found.append(
+            WorstCase(title, axis, "2 theta (deg), Cu K-alpha", measured, calculated, background, parts, rows)
+        )
     return tuple(found)
 
 
@@ -87,7 +104,15 @@ def build(p: int = 4, n: int = 3000, seed: int = 1) -> Evidence:
     simulated = quantities(random, n, p, 1.0)
     patterns = tuple(f"cpd-1{c}" for c in "abcdefgh")
     counted = np.array([k not in (0, 2) for k in range(8)])
-    measured = quantities(random, 8, p, 1.4, patterns=patterns, counted=counted, remarks=("", "", "", "abstained: unknown-phase", "", "", "", ""))
+    measured = quantities(
+        random,
+        8,
+        p,
+        1.4,
+        patterns=patterns,
+        counted=counted,
+        remarks=("", "", "", "abstained: unknown-phase", "", "", "", ""),
+    )
     return Evidence(
         Facts(
             "mysystem", "1", "Weight fractions of crystalline phases from a powder pattern.",

@@ -43,7 +43,7 @@ def _data(x: float, y: float, share: float, trusted: bool) -> dict[str, Any]:
         "in_domain": trusted,
         "model": "m 1 abc",
     }
-    data["reasons"] = "" if trusted else "unknown material"
+    data["reasons"] = "" if trusted else "unknown-material"
     for name, value in zip((*PHASES, "amorphous"), (share, 1 - share, 0.0), strict=True):
         data |= {
             name: value,

@@ -102,7 +102,7 @@ def test_an_event_page_is_the_same_as_its_events(documents: Make) -> None:
 def test_doubtful_answers_are_counted(documents: Make) -> None:
     run = _fold(documents(doubtful=(2, 5))).runs["run"]
     assert run.flagged == 2
-    assert run.points[5].reasons == "unknown material"
+    assert run.points[5].reasons == "unknown-material"
 
 
 def test_failed_and_dropped_readings_are_told_with_reasons(documents: Make) -> None:

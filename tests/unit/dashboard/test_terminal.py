@@ -60,7 +60,7 @@ def test_progress_latency_completeness_and_doubt_are_told(documents: Make) -> No
         "p50 12 ms",
         "6 of 6 done, 0 failed, 0 dropped",
         "0.857±0.010",
-        "unknown material",
+        "unknown-material",
     ):
         assert told in picture
 
@@ -79,7 +79,7 @@ def test_elsewhere_than_on_a_terminal_each_answer_is_one_line(documents: Make) -
     lines = out.getvalue().splitlines()
     assert len(lines) == 7
     assert lines[0].startswith("1/6 sample_y=0 sample_x=0 corundum=0.143±0.010 zincite=0.857±0.010")
-    assert lines[1].endswith("OUT OF DOMAIN: unknown material")
+    assert lines[1].endswith("OUT OF DOMAIN: unknown-material")
     assert "6 of 6 done" in lines[-1]
 
 
