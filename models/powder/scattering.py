@@ -77,7 +77,7 @@ def dispersion(elements: Iterable[str], wavelength_A: float) -> dict[str, tuple[
 
 
 def _cromer_liberman(number: int, wavelength_A: float) -> tuple[float, float]:
-    """f' and f'' of an element, without the spikes of the computed f' beyond the K edges of heavy elements."""
+    """f' and f'' of an element, without the spikes that f' has beyond the K edges of heavy elements."""
     import gemmi
 
     def at(wavelength: float) -> tuple[float, float]:
