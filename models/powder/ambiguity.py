@@ -7,7 +7,7 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.powder.crystal import Structure
+from streamproc.models.powder.crystal import Structure, direct_metric
 from streamproc.models.powder.likeness import SEEN, LikenessView, line_power
 from streamproc.models.powder.ranges import Span
 from streamproc.models.powder.standards import Ambiguity, Phase, content_of_cell, standard_differences
@@ -96,8 +96,8 @@ def ambiguities(
 def _alike(one: str, two: str, reach: Mapping[str, float], best: float) -> Ambiguity:
     said = (
         f"{one} and {two} look alike: within lattice spans of {100 * reach[one]:.2g} and "
-        f"{100 * reach[two]:.2g} % their patterns differ in {100 * best:.1f} % of the intensity only, so their shares cannot be told "
-        "apart; leave one out, or narrow the spans"
+        f"{100 * reach[two]:.2g} % their patterns differ in {100 * best:.1f} % of the intensity only, so "
+        "their shares cannot be told apart; leave one out, or narrow the spans"
     )
     return Ambiguity("alike", (one, two), best, said)
 
@@ -128,18 +128,16 @@ def _no_lines(label: str, start: float, stop: float) -> Ambiguity:
 
 
 def _duplicates(phases: Sequence[Phase]) -> list[Ambiguity]:
-    """Pairs with the same atoms per volume, space group and cell."""
+    """Pairs with the same atoms per volume and the same strong reflections, in whatever setting."""
     found = []
-    prints = {p.label: _fingerprint(p.structure) for p in phases}
-    for one, two in combinations(prints, 2):
-        (counts1, cell1), (counts2, cell2) = prints[one], prints[two]
-        if counts1.keys() != counts2.keys() or not np.allclose(cell1, cell2, rtol=_SAME_D):
+    counts = {p.label: _per_volume(p.structure) for p in phases}
+    for one, two in combinations(phases, 2):
+        a, b = counts[one.label], counts[two.label]
+        if a.keys() != b.keys() or any(abs(a[e] - b[e]) > 0.02 * a[e] for e in a):
             continue
-        if all(abs(counts1[e] - counts2[e]) < 0.02 * counts1[e] for e in counts1):
-            a, b = (next(p.structure for p in phases if p.label == label) for label in (one, two))
-            if _same_pattern(a, b):
-                said = f"{one} and {two} are the same structure given twice; leave one of them out"
-                found.append(Ambiguity("duplicate", (one, two), 0.0, said))
+        if _same_pattern(one.structure, two.structure):
+            said = f"{one.label} and {two.label} are the same structure given twice; leave one of them out"
+            found.append(Ambiguity("duplicate", (one.label, two.label), 0.0, said))
     return found
 
 
@@ -159,17 +157,10 @@ def _same_pattern(one: Structure, two: Structure) -> bool:
     return True
 
 
-def _fingerprint(structure: Structure) -> tuple[dict[str, float], Array]:
-    """Atoms per volume by element, and the reduced cell: both are the same in every setting."""
-    import gemmi
-
-    counts = content_of_cell(structure)
-    cell = gemmi.UnitCell(*structure.cell)
-    lattice = (structure.space_group or "P")[0]
-    reduced = gemmi.GruberVector(cell, lattice if lattice in "PABCIFRH" else "P")
-    reduced.niggli_reduce()
-    parameters = np.array(reduced.cell_parameters())
-    return {e: n / cell.volume for e, n in counts.items()}, parameters
+def _per_volume(structure: Structure) -> dict[str, float]:
+    """Atoms per volume by element: the same in every setting."""
+    volume = float(np.sqrt(np.linalg.det(direct_metric(structure.cell))))
+    return {element: n / volume for element, n in content_of_cell(structure).items()}
 
 
 def _overlapped(

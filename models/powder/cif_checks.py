@@ -48,7 +48,8 @@ def content_of(atoms: list[Atom], symmetry: Symmetry, metric: Array) -> Content:
         # half an atom may well sit on either side of a mirror; a whole one was rounded
         within = MERGE_A if atom.site.occupancy > 0.5 + _OCCUPANCY_SLACK else EXACT_A
         xyz = (atom.site.x, atom.site.y, atom.site.z)
-        orbits.append(orbit(xyz, symmetry.rotations, symmetry.translations, metric, within))
+        place = orbit(xyz, symmetry.rotations, symmetry.translations, metric, within)[0]
+        orbits.append(orbit(place, symmetry.rotations, symmetry.translations, metric))
     owner = np.repeat(np.arange(len(atoms)), [len(o) for o in orbits])
     occupancy = np.array([a.site.occupancy for a in atoms])[owner]
     return Content(np.concatenate(orbits), owner, occupancy)

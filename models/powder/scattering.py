@@ -20,6 +20,10 @@ WAVELENGTHS_A = (0.1, 3.0)
 """Wavelengths (angstrom) that are accepted; beyond, f' and f'' of the tables are not to be trusted."""
 
 _ELECTRON_RADIUS_A = 2.8179403262e-5
+_SPIKED_FROM, _SPIKED_BELOW_A = 79, 0.155
+"""From gold on, f' as it is computed jumps by tens of electrons at some wavelengths beyond the K edge;
+there the median over +-8 % of the wavelength is taken."""
+
 _TABULATED = range(3, 93)
 """Atomic numbers gemmi has Cromer-Liberman orbitals for; lighter atoms have next to none."""
 
@@ -68,11 +72,22 @@ def dispersion(elements: Iterable[str], wavelength_A: float) -> dict[str, tuple[
                 f"element {symbol} (number {number}): f' and f'' are known up to uranium (92) only, so this "
                 "phase cannot be simulated"
             )
-        known = number in _TABULATED
-        found[symbol] = (
-            gemmi.cromer_liberman(z=number, energy=HC_EV_A / wavelength_A) if known else (0.0, 0.0)
-        )
+        found[symbol] = _cromer_liberman(number, wavelength_A) if number in _TABULATED else (0.0, 0.0)
     return found
+
+
+def _cromer_liberman(number: int, wavelength_A: float) -> tuple[float, float]:
+    """f' and f'' of an element, without the spikes that f' has beyond the K edges of heavy elements."""
+    import gemmi
+
+    def at(wavelength: float) -> tuple[float, float]:
+        f1, f2 = gemmi.cromer_liberman(z=number, energy=HC_EV_A / wavelength)
+        return float(f1), float(f2)
+
+    f1, f2 = at(wavelength_A)
+    if number >= _SPIKED_FROM and wavelength_A < _SPIKED_BELOW_A:
+        f1 = float(np.median([at(wavelength_A * factor)[0] for factor in np.linspace(0.92, 1.08, 17)]))
+    return f1, f2
 
 
 def absorption_per_cm(

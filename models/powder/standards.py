@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+import numpy as np
+from streamproc.models.powder.cif_group import group_number
 from streamproc.models.powder.crystal import Structure, direct_metric, operations_of, orbit
 from streamproc.models.powder.structures import structures
 
@@ -71,35 +73,38 @@ def standard_differences(phases: Sequence[Phase]) -> list[Ambiguity]:
     A standard is a structure of :mod:`~streamproc.models.powder.structures` with the same composition, space
     group and number of atoms in the cell.
     """
-    import gemmi
-
     found = []
-    standards = []
-    for material in structures().values():
-        group = gemmi.find_spacegroup_by_name(material.space_group)
-        standards.append((material, group.number, content_of_cell(material)))
+    standards = [(m, _number(m), content_of_cell(m)) for m in structures().values()]
     for phase in phases:
-        counts = content_of_cell(phase.structure)
-        operations = phase.structure.operations
-        group = (
-            gemmi.find_spacegroup_by_ops(gemmi.GroupOps([gemmi.Op(t) for t in operations]))
-            if operations
-            else gemmi.find_spacegroup_by_name(phase.structure.space_group)
-        )
-        for material, number, standard in standards:
-            if group is None or number != group.number or not _samecontent_of_cell(counts, standard):
-                continue
-            found += _difference(phase, material)
+        number, counts = _number(phase.structure), content_of_cell(phase.structure)
+        for material, its_number, content in standards:
+            if number == its_number and _same_content(counts, content):
+                found += _difference(phase, material)
     return found
 
 
-def _samecontent_of_cell(one: Mapping[str, float], two: Mapping[str, float]) -> bool:
+def _number(material: Structure) -> int:
+    """Space group number, in whatever setting."""
+    import gemmi
+
+    if material.operations is None:
+        return int(gemmi.find_spacegroup_by_name(material.space_group).number)
+    group = gemmi.find_spacegroup_by_ops(gemmi.GroupOps([gemmi.Op(t) for t in material.operations]))
+    return int(group.number) if group else group_number(*operations_of(material), material.cell)
+
+
+def _same_content(one: Mapping[str, float], two: Mapping[str, float]) -> bool:
     return one.keys() == two.keys() and all(abs(one[e] - two[e]) < 0.02 * two[e] for e in two)
 
 
 def _difference(phase: Phase, material: Structure) -> list[Ambiguity]:
-    ours, theirs = (sorted(s.cell[:3]) for s in (phase.structure, material))
-    off = [a / b - 1 for a, b in zip(ours, theirs, strict=True)]
+    cells = phase.structure.cell, material.cell
+    # axes may be named otherwise; where their angles differ, only the volumes can be compared
+    if np.allclose(sorted(cells[0][3:]), sorted(cells[1][3:]), atol=2.0):
+        off = [a / b - 1 for a, b in zip(*(sorted(c[:3]) for c in cells), strict=True)]
+    else:
+        one, two = (np.linalg.det(direct_metric(c)) for c in cells)
+        off = [float((one / two) ** (1 / 6) - 1)]
     worst = max(off, key=abs)
     if abs(worst) <= _STANDARD_TOLERANCE or abs(worst) > 0.1:
         return []

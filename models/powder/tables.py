@@ -25,7 +25,7 @@ _DALTON_G = 1.66053906660e-24
 _MEMBERS = 48
 """Largest multiplicity; the orders of all Laue classes divide it."""
 
-_MOST_POINTS = 30_000_000
+_MOST_POINTS = 10_000_000
 """Lattice points to look through at most: beyond, the range asked for is not one of powder diffraction."""
 
 _CHUNK = 2_000_000
@@ -119,11 +119,13 @@ def _lattice_points(d_min_A: float, cell: Array, metric: Array, name: str) -> np
             f"{name}: down to d = {d_min_A:.3g} angstrom there are {points:,} lattice points to look "
             f"through, at most {_MOST_POINTS:,}; ask for a smaller 2theta range (a larger d_min_A)"
         )
-    h = np.arange(0, reach[0] + 1)
-    k, m = (np.arange(-r, r + 1) for r in reach[1:])
-    grid = np.stack(np.meshgrid(h, k, m, indexing="ij"), -1).reshape(-1, 3)
-    s2 = np.einsum("ni,ij,nj->n", grid, metric, grid, optimize=True)
-    return np.asarray(grid[(s2 > 1e-12) & (s2 <= 1 / d_min_A**2)])
+    k, m = (a.ravel() for a in np.meshgrid(*(np.arange(-r, r + 1) for r in reach[1:]), indexing="ij"))
+    layers = []
+    for h in range(reach[0] + 1):
+        layer = np.stack([np.full(k.size, h), k, m], axis=1)
+        s2 = np.einsum("ni,ni->n", layer @ metric, layer)
+        layers.append(layer[(s2 > 1e-12) & (s2 <= 1 / d_min_A**2)])
+    return np.concatenate(layers)
 
 
 def _families(

@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 
 import pytest
 
-pytest.importorskip("gemmi", reason="reflection tables need gemmi (extra demo or train)")
+gemmi = pytest.importorskip("gemmi", reason="reflection tables need gemmi (extra demo or train)")
 
-from streamproc.models.powder.ambiguity import ambiguities, standard_differences
-from streamproc.models.powder.structures import Site, Structure, structure
+from streamproc.models.powder.ambiguity import ambiguities, standard_differences  # noqa: E402
+from streamproc.models.powder.structures import Site, Structure, structure  # noqa: E402
 
-from streamproc.errors import ConfigurationError
+from streamproc.errors import ConfigurationError  # noqa: E402
 
 CU, RANGE = 1.5406, (20.0, 100.0)
 
@@ -106,6 +106,23 @@ def test_cells_that_differ_from_a_standard_are_reported_with_both_numbers() -> N
     assert [s.labels for s in found] == [("x",)]
     assert found[0].figure == pytest.approx(0.002)
     assert "+0.20 % from corundum" in found[0].text and "Lewis" in found[0].text
+
+
+def test_a_standard_in_another_setting_is_recognised() -> None:
+    pytest.importorskip("spglib", reason="unusual settings need spglib (extra train)")
+    material = structure("corundum")
+    group = gemmi.find_spacegroup_by_name(material.space_group)
+    # the origin moved to where no table has it
+    change = gemmi.Op("x+1/4,y,z+1/8")
+    inverse = change.inverse()
+    ops = tuple(inverse.combine(op).combine(change).wrap().triplet() for op in group.operations())
+    assert gemmi.find_spacegroup_by_ops(gemmi.GroupOps([gemmi.Op(t) for t in ops])) is None
+    sites = tuple(replace(s, x=s.x - 0.25, z=s.z - 0.125) for s in material.sites)
+    moved = replace(scaled("corundum", 0.995), sites=sites, operations=ops)
+    (found,) = standard_differences([Phase(moved, "moved")])
+    assert found.figure == pytest.approx(-0.005)
+    (same, *_) = ambiguities([Phase(moved, "moved"), Phase(scaled("corundum", 0.995), "plain")], CU, RANGE)
+    assert same.kind == "duplicate"
 
 
 def test_the_small_difference_and_the_other_polymorph_are_not_reported() -> None:

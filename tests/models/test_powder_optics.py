@@ -156,6 +156,17 @@ def test_absorption_coefficients_are_the_tabulated_ones() -> None:
         assert table.absorption_per_cm / table.density_g_cm3 == pytest.approx(expected, rel=0.08)
 
 
+def test_dispersion_has_no_spikes_beyond_the_k_edges_of_heavy_elements() -> None:
+    from streamproc.models.powder.scattering import dispersion
+
+    for wavelength in np.linspace(0.1, 0.16, 61):
+        for symbol in ("Au", "Hg", "Tl", "Pb", "Bi", "Th", "U"):
+            f1, f2 = dispersion([symbol], float(wavelength))[symbol]
+            # Kramers-Kronig: some electrons at an edge, little beyond it
+            assert -8 < f1 < 2 and 0.5 < f2 < 4, (symbol, wavelength)
+    assert dispersion(["H", "D", "He"], 1.54) == {"H": (0.0, 0.0), "D": (0.0, 0.0), "He": (0.0, 0.0)}
+
+
 def test_ranges_are_kept_by_what_is_drawn() -> None:
     ranges = PriorRanges(
         wavelength_A=0.4, wavelength2_A=0.4, geometry="debye-scherrer", radius_mm=900.0, fwhm_deg=(0.01, 0.02),
