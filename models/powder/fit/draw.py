@@ -44,11 +44,15 @@ _DEG = 180.0 / math.pi
 _CORE = 2.5
 """Beyond this many FWHM the Gaussian is below 3e-8 of its height."""
 
-_LEAST_REACH = 6.0
+_LEAST_REACH = 8.0
 _REACH = 250.0
 """Tails end after this many FWHM at most."""
 
 _COSINES = 41
+_ROOM = 1.3
+"""The near part is planned wider than needed now, as widths change while a fit runs."""
+
+_N_AXIAL, _N_FLAT, _TAIL, _NEAR, _LOW, _HIGH = range(6)
 
 _SHARED, _OWN = len(SHARED), len(OWN)
 _VALUE, _BY_CENTRE, _BY_FWHM, _BY_ETA, _AXIAL, _EQUATORIAL, _TAILS = range(7)
@@ -246,21 +250,37 @@ def _axial_extent(transmission, axial, cos2, two_theta):  # pragma: no cover - c
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _profile(lo, hi, centre, f, eta, reach, axial, divergence, optics, theta, most, nodes, work):
+def _plan_line(plan, f, eta, relative, shared, optics, theta):  # pragma: no cover - compiled
+    """Decide how far a line is drawn and with how many nodes.
+
+    The plan stays while a descent lasts: were it made anew for every step, the cost would jump.
+    """
+    low, high, extent = _axial_extent(optics.transmission, shared[AXIAL], math.cos(2.0 * theta), 2.0 * theta)
+    flat = math.pi / 360.0 * shared[EQUATORIAL] ** 2 / math.tan(theta)
+    most = _most_points(relative)
+    plan[_N_AXIAL], plan[_N_FLAT] = min(_points(extent / f), most), min(_points(flat / f), most)
+    reach = 0.5 * math.sqrt(max(eta * relative / optics.level, 0.0))
+    plan[_TAIL] = _ROOM * min(max(reach, _LEAST_REACH), _REACH) * f
+    plan[_NEAR] = _ROOM * _CORE * f
+    plan[_LOW], plan[_HIGH] = _ROOM * (low + flat), _ROOM * high
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _profile(lo, hi, centre, f, eta, plan, axial, divergence, optics, theta, nodes, work):
     """Write one line's profile of unit area and its slopes to ``work``; returns the bins it covers."""
     # pragma: no cover - compiled
     cos2 = math.cos(2.0 * theta)
-    low, high, extent = _axial_extent(optics.transmission, axial, cos2, 2.0 * theta)
     by_divergence = math.pi / 180.0 * divergence / math.tan(theta)
     flat = 0.5 * by_divergence * divergence
-    low += flat
-    n1, n2 = min(_points(extent / f), most), min(_points(flat / f), most)
-    start = np.searchsorted(hi, centre - reach * f - low)
-    stop = np.searchsorted(lo, centre + reach * f + high)
+    n1, n2 = int(plan[_N_AXIAL]), int(plan[_N_FLAT])
+    reach, core = max(plan[_TAIL], _LEAST_REACH * f), max(plan[_NEAR], _CORE * f)
+    low, high = plan[_LOW], plan[_HIGH]
+    start = np.searchsorted(hi, centre - reach - low)
+    stop = np.searchsorted(lo, centre + reach + high)
     if stop <= start:
         return 0, 0
-    inner = min(max(np.searchsorted(hi, centre - _CORE * f - low), start), stop)
-    outer = max(min(np.searchsorted(lo, centre + _CORE * f + high), stop), inner)
+    inner = min(max(np.searchsorted(hi, centre - core - low), start), stop)
+    outer = max(min(np.searchsorted(lo, centre + core + high), stop), inner)
     work[:, inner:outer] = 0.0
     mean = mean_axial = mean_flat = 0.0
     for j in range(n1):
@@ -330,7 +350,7 @@ def _add_slopes(jacobian, columns, phase, slopes, shape, height, start, stop, wo
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, nodes, theta):
+def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, nodes, theta, plan):
     """Loop over reflections and emission lines; see :func:`draw`."""  # pragma: no cover - compiled
     shared = theta[:_SHARED]
     slopes, dq2, metric, cell = np.zeros((_SHARED + _OWN, 7)), np.zeros(6), np.zeros(12), np.zeros(6)
@@ -365,15 +385,25 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
             )
             shape = voigt_shape(gauss, lorentz)
             f, eta = shape[0], shape[1]
-            reach = 0.5 * math.sqrt(max(eta * reflections.relative[r, b] / optics.level, 0.0))
-            reach = min(max(reach, _LEAST_REACH), _REACH)
             tails = shared[TAILS] > 0.0 or columns[TAILS] >= 0
-            if tails:
-                reach = max(reach, optics.tails_deg / f)
+            if plan[r, b, _N_AXIAL] == 0.0:
+                _plan_line(plan[r, b], f, eta, reflections.relative[r, b], shared, optics, angle)
+                if tails:
+                    plan[r, b, _TAIL] = max(plan[r, b, _TAIL], optics.tails_deg)
             start, stop = _profile(
-                lo, hi, centre, f, eta, reach, shared[AXIAL], shared[EQUATORIAL], optics, angle,
-                _most_points(reflections.relative[r, b]), nodes, work,
-            )  # fmt: skip
+                lo,
+                hi,
+                centre,
+                f,
+                eta,
+                plan[r, b],
+                shared[AXIAL],
+                shared[EQUATORIAL],
+                optics,
+                angle,
+                nodes,
+                work,
+            )
             if tails:
                 _pedestal(lo, hi, start, stop, centre, optics.tails_deg, shared[TAILS], work)
             strength = reflections.strength[r] * texture * area * beam.share[b]
@@ -400,6 +430,7 @@ def draw(
     hi: Array,
     columns: npt.NDArray[np.int64] | None = None,
     scales: Array | None = None,
+    plan: Array | None = None,
 ) -> tuple[Array, Array]:
     """Draw the patterns of all phases per unit weight and, with ``columns``, the derivatives of their sum.
 
@@ -415,6 +446,8 @@ def draw(
         Row of the derivatives for each parameter; -1 where it is not refined.
     scales : ndarray, shape (phases,), optional
         Weights the derivatives are taken with.
+    plan : ndarray, shape (reflections, lines, 6), optional
+        How far and how finely each line is drawn; filled in where it is zero.
 
     Returns
     -------
@@ -427,5 +460,7 @@ def draw(
     if columns is None or scales is None:
         columns, scales = np.full(theta.size, -1), np.zeros(len(design))
     jacobian = np.zeros((int(columns.max(initial=-1)) + 1, lo.size))
-    _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, nodes, theta)
+    if plan is None:
+        plan = np.zeros((len(reflections.strength), len(beam.wavelength), 6))
+    _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, nodes, theta, plan)
     return design, jacobian
