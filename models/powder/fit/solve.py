@@ -15,7 +15,7 @@ Array = npt.NDArray[np.float64]
 
 _MOST_DAMPING = 1e8
 _SLOW, _PATIENCE = 10.0, 2
-"""Three steps in turn below ten times the tolerance end a descent: traces of a phase may wander in the noise."""
+"""Three steps in turn below ten times the tolerance end a descent: traces may wander in the noise."""
 
 
 @dataclass(frozen=True, slots=True)
