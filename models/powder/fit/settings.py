@@ -96,7 +96,7 @@ class Settings:
     air: bool = True
     humps: bool = True
     model_error: float = 0.03
-    steps: int = 8
+    steps: int = 12
     tolerance: float = 10.0
     tail_level: float = 5e-4
     good_chi2: float = 3.0
