@@ -96,12 +96,8 @@ def main() -> int:
         took_ms = 1e3 * (time.perf_counter() - began)
         phase = fit.phases[film]
         cells.append(phase.cell[:3])
-        values = " ".join(
-            f"{n} {v:.4f}({e:.4f})"
-            for n, v, e in zip(
-                ("a", "b", "c", "beta"), phase.cell[[0, 1, 2, 4]], phase.cell_esd[[0, 1, 2, 4]], strict=True
-            )
-        )
+        picked = zip(("a", "b", "c", "beta"), (0, 1, 2, 4), strict=True)
+        values = " ".join(f"{n} {phase.cell[j]:.4f}({phase.cell_esd[j]:.4f})" for n, j in picked)
         print(f"pattern {k:2d}: {values}; Rwp {100 * fit.r_wp:.1f} %, {fit.message}, {took_ms:.0f} ms")
     wanted = manual(folder)
     ordered = {"reversed": wanted[::-1], "as listed": wanted}
@@ -111,7 +107,7 @@ def main() -> int:
         worst[order] = float(np.abs(off).max())
         print(
             f"reference {order}: largest difference {worst[order]:.3f} %, mean {np.abs(off).mean():.3f} % "
-            f"(a {np.abs(off[:, 0]).max():.3f}, b {np.abs(off[:, 1]).max():.3f}, c {np.abs(off[:, 2]).max():.3f})"
+            "(a, b, c " + ", ".join(f"{v:.3f}" for v in np.abs(off).max(0)) + ")"
         )
     return 0 if worst["reversed"] <= 0.2 else 1
 

@@ -56,14 +56,11 @@ def main() -> int:
             worst_rwp = max(worst_rwp, fit.r_wp)
         else:
             errors += list(np.abs(off[np.array(measured.fractions) > 0]))
+        columns = zip(KNOWN, found, esd, off, strict=True)
+        shares = " ".join(f"{n} {w:.2f}({e:.2f}) off {o:+.2f}" for n, w, e, o in columns)
         print(
-            f"{measured.name:9s} wt% "
-            + " ".join(
-                f"{n} {w:.2f}({e:.2f}) off {o:+.2f}"
-                for n, w, e, o in zip(KNOWN, found, esd, off, strict=True)
-            )
-            + f"; Rwp {100 * fit.r_wp:.1f} % (expected {100 * fit.r_exp:.1f} %), chi2 {fit.chi2_reduced:.2f}, "
-            f"{fit.message}, {took_ms:.0f} ms"
+            f"{measured.name:9s} wt% {shares}; Rwp {100 * fit.r_wp:.1f} % (expected {100 * fit.r_exp:.1f}), "
+            f"chi2 {fit.chi2_reduced:.2f}, {fit.message}, {took_ms:.0f} ms"
         )
     mean, largest = float(np.mean(errors)), float(np.max(errors))
     print(

@@ -68,7 +68,6 @@ def settings() -> Settings:
         {
             "cell_length": Prior(0.0, FREE, -0.05, 0.05),
             "tube_tails": Prior(0.02, 0.05, 0.0, 0.3),
-            "axial": Prior(0.05, 0.03, 0.0, 0.15),
             **free,
         }
     )

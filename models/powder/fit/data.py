@@ -15,6 +15,7 @@ __all__ = ["Pattern", "noise_of_root", "pattern_of", "smooth3"]
 Array = npt.NDArray[np.float64]
 
 _LEAST_POINTS = 16
+_LARGEST_GAIN, _FEW_COUNTS = 3.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ def pattern_of(
     axis, intensity : array_like, shape (n,)
         Strictly rising or falling positions, evenly spaced or not, with or without gaps; intensities.
     variance : array_like, shape (n,), optional
-        Of each intensity. By default counts are taken as Poisson (whole numbers), other data get a noise
-        proportional to the square root of the intensity, its size read from neighbouring points.
+        Of each intensity. By default whole numbers that scatter like counts are taken as counts, others get a
+        noise proportional to the square root of the intensity, its size read from neighbouring points.
     mask : array_like of bool, shape (n,), optional
         True for points that are not to be used.
     kind : {'two_theta_deg', 'q_invA'}
@@ -129,11 +130,13 @@ def _edges(x: Array) -> tuple[Array, Array]:
 
 
 def _variance(y: Array) -> Array:
-    """Counting variance: of whole numbers their smoothed value, else a gain times it."""
+    """Counting variance: of whole numbers as noisy as counts their smoothed value, else a gain times it."""
     smoothed = np.maximum(smooth3(y), 0.0)
-    if (y >= 0).all() and y.max() >= 5 and np.array_equal(y, np.rint(y)):
-        return np.maximum(smoothed, 1.0)
     gain = 4 * noise_of_root(np.sqrt(np.maximum(y, 0.0))) ** 2
+    whole = bool((y >= 0).all()) and y.max() >= 5 and np.array_equal(y, np.rint(y))
+    # whole numbers may still be scaled counts; of few counts the spread of neighbours does not say
+    if whole and (gain < _LARGEST_GAIN or np.median(y) < _FEW_COUNTS):
+        return np.maximum(smoothed, 1.0)
     return np.asarray(gain * np.maximum(smoothed, max(gain, 1e-6 * float(y.max()))))
 
 

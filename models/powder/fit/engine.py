@@ -37,7 +37,7 @@ _FIRST_STAGE = (
 """What is refined before the rest, so that shapes are not bent to make up for positions."""
 
 _FIRST_STEPS = 15
-_FIRST_TOLERANCE = 10.0
+_FIRST_TOLERANCE = 30.0
 
 
 class ProfileFitter:

@@ -163,6 +163,8 @@ class Problem:
         Its components.
     background_free : bool
         Whether they may be negative.
+    plan : ndarray, optional
+        How far and how finely each line is drawn; without one it is worked out at each drawing.
     """
 
     parameters: Parameters
@@ -176,6 +178,12 @@ class Problem:
     weight: Array = field(repr=False)
     background: Array = field(repr=False)
     background_free: bool
+    plan: Array | None = field(default=None, repr=False)
+
+    def planned(self) -> Problem:
+        """Return the problem with a plan of its own, made at the first parameters that are drawn."""
+        plan = np.zeros((len(self.reflections.strength), len(self.beam.wavelength), 6))
+        return replace(self, plan=plan)
 
     def pull(self, theta: Array) -> Array:
         """Return (theta - prior) / sigma of the refined parameters; 0 where there is no prior."""
@@ -185,7 +193,7 @@ class Problem:
     def linear(self, theta: Array) -> Linear:
         """Draw the phases and solve for scales and background."""
         args = (self.reflections, self.beam, self.optics, self.nodes, self.low_deg, self.high_deg)
-        design, _ = draw(theta, *args)
+        design, _ = draw(theta, *args, plan=self.plan)
         rows = np.concatenate([design, self.background])
         free = len(self.background) if self.background_free else 0
         solution = solve_linear(rows, self.weight, self.y, free)
@@ -197,7 +205,7 @@ class Problem:
     def jacobian(self, theta: Array, scales: Array) -> Array:
         """Return the weighted derivatives of the model by the refined parameters, shape (k, n)."""
         args = (self.reflections, self.beam, self.optics, self.nodes, self.low_deg, self.high_deg)
-        _, rows = draw(theta, *args, self.parameters.columns, scales)
+        _, rows = draw(theta, *args, self.parameters.columns, scales, self.plan)
         rows *= self.weight
         return rows
 

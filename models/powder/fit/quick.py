@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.fit.data import Pattern, noise_of_root, smooth3
 from streamproc.models.powder.fit.engine import ProfileFitter
-from streamproc.models.powder.fit.radiation import Radiation, doublet, single_line
+from streamproc.models.powder.fit.radiation import Radiation, cu_k_alpha, doublet, single_line
 from streamproc.models.powder.fit.reference import phases_of
 from streamproc.models.powder.fit.results import FitState, PhaseResult, Refined, Value
 from streamproc.models.powder.fit.screen import Candidate, screen, select
@@ -24,10 +24,22 @@ _HOLE = 25
 """So many zeros in a row (one degree of the usual axis) were not measured."""
 
 _LEAST_POINTS = 16
+_CU_KA1_A = 1.5405929
 
 
-def radiation_of(reference: Mapping[str, Any]) -> Radiation:
-    """Return the radiation a card's ``reference`` field is for."""
+def radiation_of(reference: Mapping[str, Any], measured_shape: bool = False) -> Radiation:
+    """Return the radiation a card's ``reference`` field is for.
+
+    Parameters
+    ----------
+    reference : mapping
+        The field.
+    measured_shape : bool
+        Whether Cu K-alpha is to have the shape of its emission lines, as refinements want it.
+    """
+    copper = abs(float(reference["wavelength_A"]) / _CU_KA1_A - 1) < 1e-4
+    if measured_shape and copper and "wavelength2_A" in reference:
+        return cu_k_alpha()
     if "wavelength2_A" not in reference:
         return single_line(float(reference["wavelength_A"]))
     return doublet(float(reference["wavelength_A"]), float(reference["wavelength2_A"]))
@@ -47,7 +59,7 @@ class QuickFitter:
     n : int
         Points of the axis.
     settings : Settings, optional
-        By default :func:`~.settings.quick_settings` for the card's wavelengths.
+        By default :func:`~.settings.quick_settings` for the card's wavelengths and geometry.
     """
 
     def __init__(
@@ -61,7 +73,9 @@ class QuickFitter:
     ) -> None:
         self.labels = tuple(labels)
         self._axis = np.linspace(start, stop, n)
-        settings = settings or quick_settings(radiation_of(reference))
+        if settings is None:
+            geometry = reference.get("geometry", "bragg-brentano")
+            settings = quick_settings(radiation_of(reference), geometry)
         self._fitter = ProfileFitter(phases_of(reference, self.labels), settings)
 
     def warm_up(self) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.fit.cells import cell_map, cell_names
+from streamproc.models.powder.fit.settings import Geometry
 
 from streamproc.errors import ConfigurationError
 
@@ -71,6 +72,7 @@ def reference_of(
     wavelength_A: float,
     wavelength2_A: float | None = None,
     last_two_theta_deg: float = 150.0,
+    geometry: Geometry = "bragg-brentano",
 ) -> dict[str, Any]:
     """Return a card's ``reference`` field: per phase what :func:`phases_of` needs, as plain numbers.
 
@@ -82,10 +84,13 @@ def reference_of(
         Wavelengths of K-alpha1 and K-alpha2 (angstrom); None for a single line.
     last_two_theta_deg : float
         Reflections beyond are left out, and so are those weaker than 5e-4 of the phase's strongest.
+    geometry : {'bragg-brentano', 'debye-scherrer'}
+        How the data are measured; says how a displaced specimen moves the lines.
     """
     phases = {name: _entry(table, wavelength_A, last_two_theta_deg) for name, table in tables.items()}
     second = {} if wavelength2_A is None else {"wavelength2_A": wavelength2_A}
-    return {"format": _FORMAT, "wavelength_A": wavelength_A, **second, "phases": phases}
+    beam = {"wavelength_A": wavelength_A, **second, "geometry": geometry}
+    return {"format": _FORMAT, **beam, "phases": phases}
 
 
 def _entry(table: Any, wavelength_A: float, last_deg: float) -> dict[str, Any]:

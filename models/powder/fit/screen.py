@@ -21,6 +21,9 @@ __all__ = ["Candidate", "Selection", "screen", "select"]
 Array = npt.NDArray[np.float64]
 
 _BLUR = 2.5
+_NOISE = 40.0
+"""A phase brings some ten parameters; noise alone lowers chi-squared by as much, with room to be sure."""
+
 _TOLERANCE = 0.004
 """Relative change of a cell that the first look allows for."""
 
@@ -146,13 +149,31 @@ def select(
         values = [_misfit(fit, pattern, fitter) for fit in fits]
         k = int(np.argmin(values))
         removed = misfit - values[k]
-        # a phase brings some ten parameters; noise alone lowers chi-squared by as much
         scale = max(1.0, values[k] / pattern.intensity.size)
-        if removed < max(least_gain * misfit, 40.0 * scale) or not fits[k].fractions[ranked[k]] > 0:
+        if removed < max(least_gain * misfit, _NOISE * scale) or not fits[k].fractions[ranked[k]] > 0:
             break
         chosen.append(ranked[k])
         gain[ranked[k]], misfit, best = float(removed / misfit), values[k], fits[k]
+    if best is not None:
+        best = _without_superfluous(fitter, pattern, best, misfit, least_gain)
+        gain = {name: g for name, g in gain.items() if name in best.phases}
     return Selection(best, gain)
+
+
+def _without_superfluous(
+    fitter: ProfileFitter, pattern: Pattern, best: Refined, misfit: float, least_gain: float
+) -> Refined:
+    """Drop phases that later ones made superfluous, the least one first."""
+    while len(best.phases) > 1:
+        names = sorted(best.phases, key=lambda n: float(best.contribution[n].sum()))
+        least = names[0]
+        fit = fitter.fit(pattern, tuple(n for n in best.phases if n != least))
+        value = _misfit(fit, pattern, fitter)
+        scale = max(1.0, value / pattern.intensity.size)
+        if value - misfit >= max(least_gain * value, _NOISE * scale):
+            break
+        best, misfit = fit, value
+    return best
 
 
 def _ranked(fitter: ProfileFitter, pattern: Pattern, names: Sequence[str], best: Refined | None) -> list[str]:

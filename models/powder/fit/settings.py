@@ -96,7 +96,7 @@ class Settings:
     air: bool = True
     humps: bool = True
     model_error: float = 0.03
-    steps: int = 8
+    steps: int = 12
     tolerance: float = 10.0
     tail_level: float = 5e-4
     good_chi2: float = 3.0
@@ -182,7 +182,7 @@ def refine_settings(
         k of 1 + k cos^2(2theta), then fixed: 0 where data are corrected, cos^2(2theta_m) with a
         monochromator.
     """
-    priors = _priors(radiation, geometry, radius_mm)
+    priors, bragg = _priors(radiation, geometry, radius_mm), geometry == "bragg-brentano"
     fixed = {} if polarisation is None else {"polarisation": Prior(polarisation, FIXED, 0.0, 1.0)}
     second = Prior(radiation.ka2_ratio, 0.03 if radiation.has_second else FIXED, 0.0, 0.8)
     priors |= {
@@ -191,12 +191,13 @@ def refine_settings(
         "width": replace(priors["width"], sigma=0.5),
         "u_deg2": Prior(0.0, 0.01, -0.2, 0.5),
         "v_deg2": Prior(0.0, 0.01, -0.2, 0.2),
-        "axial": Prior(0.02, 0.02, 0.0, 0.15),
+        # usual Soller slits pass 0.04 rad; the pattern does not depend on it to first order at 0
+        "axial": Prior(0.04, 0.02, 0.004, 0.15) if bragg else Prior(0.003, 0.01, 0.0005, 0.1),
         "ka2_ratio": second,
         "cell_length": Prior(0.0, 0.01, -0.05, 0.05),
         "cell_angle_deg": Prior(0.0, 0.5, -3.0, 3.0),
-        "inverse_size": Prior(1 / 200, 0.03, 1 / 4000, 0.5),
-        "microstrain": Prior(2e-4, 2e-3, 0.0, 0.03),
+        "inverse_size": Prior(1 / 200, 0.0125, 1 / 4000, 0.5),
+        "microstrain": Prior(2e-4, 1e-3, 0.0, 0.03),
         "log_march": Prior(0.0, 0.3, -1.2, 1.2),
         "delta_b": Prior(0.0, 0.2, -1.5, 3.0),
         **fixed,

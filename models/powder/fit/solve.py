@@ -14,6 +14,8 @@ __all__ = ["Solution", "minimise"]
 Array = npt.NDArray[np.float64]
 
 _MOST_DAMPING = 1e8
+_SLOW, _PATIENCE = 10.0, 2
+"""Three steps in turn below ten times the tolerance end a descent: traces may wander in the noise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Solution:
     converged: bool
 
 
-def minimise(problem: Problem, theta: Array, steps: int, tolerance: float, damping: float = 1e-2) -> Solution:
+def minimise(problem: Problem, theta: Array, steps: int, tolerance: float, damping: float = 3e-3) -> Solution:
     """Lower the cost from ``theta``.
 
     Parameters
@@ -55,26 +57,30 @@ def minimise(problem: Problem, theta: Array, steps: int, tolerance: float, dampi
     damping : float
         First Marquardt factor on the diagonal.
     """
+    problem = problem.planned()
     now = problem.linear(theta)
     equations: tuple[Array, Array] | None = None
     converged = False
-    tried, growth = 0, 4.0
+    tried, slow, growth = 0, 0, 4.0
     while tried < steps and not converged:
         tried += 1
         if equations is None:
             equations = _normal_equations(problem, theta, now)
-        step, foreseen = _step(problem, theta, *equations, damping)
+        step, foreseen, reachable = _step(problem, theta, *equations, damping)
         trial = np.clip(theta + step, problem.parameters.low, problem.parameters.high)
         then = problem.linear(trial)
+        enough = tolerance * now.cost / problem.y.size
         if then.cost < now.cost:
             gain = (now.cost - then.cost) / max(foreseen, 1e-300)
-            converged = max(now.cost - then.cost, foreseen) < tolerance * now.cost / problem.y.size
+            # what an undamped step would win counts: along a narrow valley damped steps are short
+            slow = slow + 1 if now.cost - then.cost < _SLOW * enough else 0
+            converged = max(now.cost - then.cost, reachable) < enough or slow > _PATIENCE
             theta, now, equations = trial, then, None
             # Nielsen's rule: how well the quadratic model foresaw the decrease says how far to trust it
-            damping = max(damping * max(0.1, 1 - (2 * min(gain, 1.0) - 1) ** 3), 1e-9)
+            damping = max(damping * max(0.03, 1 - (2 * min(gain, 1.0) - 1) ** 3), 1e-9)
             growth = 4.0
         else:
-            converged = damping >= _MOST_DAMPING or foreseen < 1e-2 * tolerance * now.cost / problem.y.size
+            converged = damping >= _MOST_DAMPING or reachable < 1e-2 * enough
             damping *= growth
             growth *= 2
     return Solution(theta, now, tried, converged)
@@ -102,8 +108,8 @@ def _normal_equations(problem: Problem, theta: Array, now: Linear) -> tuple[Arra
 
 def _step(
     problem: Problem, theta: Array, normal: Array, gradient: Array, damping: float
-) -> tuple[Array, float]:
-    """Damped step within the bounds, and the decrease of the cost it promises.
+) -> tuple[Array, float, float]:
+    """Damped step within the bounds, and the decreases of the cost that it and an undamped one promise.
 
     What the step would carry beyond a bound is set on it, and the others are solved for again.
     """
@@ -130,6 +136,13 @@ def _step(
             break
         go &= ~beyond
     foreseen = float(2 * step @ down - step @ full @ step)
+    reachable = 0.0
+    if go.any():
+        inverse = 1 / scale[go]
+        matrix = full[np.ix_(go, go)] * np.outer(inverse, inverse)
+        matrix[np.diag_indices_from(matrix)] += 1e-9
+        right = inverse * down[go]
+        reachable = float(right @ np.linalg.solve(matrix, right))
     out = np.zeros(theta.size)
     out[at] = step
-    return out, foreseen
+    return out, foreseen, max(reachable, foreseen)
