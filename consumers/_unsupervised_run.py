@@ -11,10 +11,11 @@ from streamproc.consumers._patterns import AxisKind, MeasuredPattern, log_q
 from streamproc.models.mapping.so_far import PhaseMapSoFar
 from streamproc.models.series.patterns import PatternWatch
 from streamproc.models.series.watch import ChangePoint
+from streamproc.models.unmixing.basis import Unmixed
 from streamproc.models.unmixing.floor import noise_of, subtract_floor
 from streamproc.models.unmixing.grid import Grid
 from streamproc.models.unmixing.rows import Rows
-from streamproc.models.unmixing.unmixer import Unmixed, Unmixer, UnmixerSettings
+from streamproc.models.unmixing.unmixer import Unmixer, UnmixerSettings
 
 from streamproc.analysis import Estimate, Frame, FrameFailure, FrameResult, Provenance, RunResult
 from streamproc.errors import FrameFailed
@@ -244,7 +245,7 @@ class UnsupervisedRun:
         rows = self._mapped.array[:, 1].astype(int)
         activations, sigma = unmixer.activations, unmixer.sigma
         rows = np.minimum(rows, len(activations) - 1)
-        shares = [Unmixed(activations[r], sigma[r], np.zeros(0, np.int64), 0.0) for r in rows]
+        shares = [Unmixed(activations[r], sigma[r], np.zeros(0), 0.0) for r in rows]
         width = (len(rows), activations.shape[1])
         self._map.set_shares(
             np.array([s.fractions for s in shares]).reshape(width),
