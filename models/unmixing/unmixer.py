@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,16 +12,22 @@ from scipy.spatial import cKDTree
 from streamproc.models.unmixing.basis import Basis, Unmixed
 from streamproc.models.unmixing.factorise import Options, activations_of, factorise
 from streamproc.models.unmixing.floor import subtract_floor
+from streamproc.models.unmixing.grid import Grid
 from streamproc.models.unmixing.number import Candidate, Estimated, estimate_number
 from streamproc.models.unmixing.rows import Rows
+from streamproc.models.unmixing.settings import UnmixingSettings
 from streamproc.models.unmixing.store import PatternStore
 
-__all__ = ["NumberEstimate", "Unmixed", "Unmixer", "UnmixerSettings"]
+__all__ = ["NumberEstimate", "Unmixed", "Unmixer", "UnmixerSettings", "settings_on"]
 
 Array = npt.NDArray[np.float64]
 
 _COUNTS = 1000.0
 """Patterns are scaled to this maximum before the floor is found: its transform is not linear."""
+
+
+_REFINING = 8
+"""Rounds on all channels, begun with what was found on fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +74,16 @@ class UnmixerSettings:
     growth: float = 1.3
     most_points: int = 20_000
     seed: int = 0
+
+
+def settings_on(grid: Grid, table: UnmixingSettings) -> UnmixerSettings:
+    """Return an analysis's settings in the channels of its grid (even in ln q: shifts are strains)."""
+    reach = min(round(table.strain_reach / grid.step), grid.points // 8)
+    return UnmixerSettings(
+        reach=reach, floor_width=int(table.floor_width * grid.points), most_components=table.most_components,
+        smoothness=table.smoothness, sum_to_one=table.sum_to_one, most_patterns=table.most_patterns,
+        seed=table.seed,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +289,8 @@ class Unmixer:
             start = np.pad(start, ((0, 0), (0, self.channels - start.shape[1])))
         everything = np.arange(len(patterns))
         factors = factorise(
-            patterns, found.number, np.random.default_rng(self.settings.seed), self._options, start=start,
+            patterns, found.number, np.random.default_rng(self.settings.seed),
+            replace(self._options, iterations=_REFINING), start=start,
             weight=np.sqrt(self._store.weight), neighbours=self._neighbours(everything),
         )  # fmt: skip
         return factors.components

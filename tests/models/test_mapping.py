@@ -6,6 +6,7 @@ import msgpack
 import numpy as np
 import pytest
 from streamproc.models.mapping.drawing import draw_map, flat_places
+from streamproc.models.mapping.scores import adjusted_rand_index
 from streamproc.models.mapping.so_far import PhaseMapSoFar
 
 
@@ -115,3 +116,15 @@ def test_pictures_of_every_kind_of_map_are_drawn(axes, tmp_path):
     picture = image.imread(path)
     assert picture.shape[0] > 500
     assert len(np.unique(picture.reshape(-1, picture.shape[-1]), axis=0)) > 100
+
+
+def test_the_rand_index_counts_pairs_and_is_zero_by_chance():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    assert adjusted_rand_index(labels, ["b", "b", "c", "c", "a", "a"]) == 1.0
+    # worked by hand: pairs together in both 1, in one 3 and 3, of 15
+    assert adjusted_rand_index(labels, [0, 0, 1, 2, 1, 2]) == pytest.approx((1 - 9 / 15) / (3 - 9 / 15))
+    random = np.random.default_rng(0)
+    by_chance = [
+        adjusted_rand_index(random.integers(0, 4, 200), random.integers(0, 4, 200)) for _ in range(50)
+    ]
+    assert abs(np.mean(by_chance)) < 0.01
