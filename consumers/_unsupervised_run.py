@@ -11,10 +11,11 @@ from streamproc.consumers._patterns import AxisKind, MeasuredPattern, log_q
 from streamproc.models.mapping.so_far import PhaseMapSoFar
 from streamproc.models.series.patterns import PatternWatch
 from streamproc.models.series.watch import ChangePoint
+from streamproc.models.unmixing.basis import Unmixed
 from streamproc.models.unmixing.floor import noise_of, subtract_floor
 from streamproc.models.unmixing.grid import Grid
 from streamproc.models.unmixing.rows import Rows
-from streamproc.models.unmixing.unmixer import Unmixed, Unmixer, UnmixerSettings
+from streamproc.models.unmixing.unmixer import Unmixer, settings_on
 
 from streamproc.analysis import Estimate, Frame, FrameFailure, FrameResult, Provenance, RunResult
 from streamproc.errors import FrameFailed
@@ -115,12 +116,13 @@ class UnsupervisedRun:
         return said
 
     def _take(self, result: FrameResult) -> list[RunResult]:
-        y, coverage = self._on_grid(result.readings)
+        grid, axis = self._gridded(result.readings)
+        y, coverage = grid.rebin(axis, np.maximum(np.asarray(result.readings[_PATTERN], float), 0.0))
         place = self._place(result)
         if coverage < _LEAST_COVERAGE or not y.any():
             reason = f"bad-frame: {coverage:.0%} of the axis of the run's first pattern was measured"
             return [self._point(result.seq_num, place, None, float(y.sum()), (reason,))]
-        unmixer, watch = self._started(y.size)
+        unmixer, watch = self._started(grid)
         before = unmixer.estimates
         one = unmixer.add(y, [place[a] for a in self._map.axes if np.isfinite(place[a])])
         self._used += 1
@@ -134,23 +136,18 @@ class UnsupervisedRun:
             said += [_change(c) for c in watch.update(value, y)]
         return said
 
-    def _on_grid(self, readings: Mapping[str, Any]) -> tuple[Array, float]:
+    def _gridded(self, readings: Mapping[str, Any]) -> tuple[Grid, Array]:
+        """Return the run's grid (that of its first pattern) and a pattern's own axis."""
         axis = log_q(np.asarray(readings[_AXIS], float), readings[_KIND])
         if self._grid is None:
-            self._grid = Grid.of(axis, self._settings.points)
-            self._kind = readings[_KIND]
-        return self._grid.rebin(axis, np.maximum(np.asarray(readings[_PATTERN], float), 0.0))
+            self._grid, self._kind = Grid.of(axis, self._settings.points), readings[_KIND]
+        return self._grid, axis
 
-    def _started(self, channels: int) -> tuple[Unmixer, PatternWatch | None]:
+    def _started(self, grid: Grid) -> tuple[Unmixer, PatternWatch | None]:
         """Begin with the first pattern: only then is the axis known."""
         if self._unmixer is None:
-            s, grid = self._settings, self._grid
-            reach = min(round(s.strain_reach / grid.step), channels // 8) if grid is not None else 0
-            self._unmixer = Unmixer(channels, UnmixerSettings(
-                reach=reach, floor_width=int(s.floor_width * channels), most_components=s.most_components,
-                smoothness=s.smoothness, sum_to_one=s.sum_to_one, most_patterns=s.most_patterns, seed=s.seed,
-            ))  # fmt: skip
-            self._watch = PatternWatch(self._series_key, channels) if self._series_key else None
+            self._unmixer = Unmixer(grid.points, settings_on(grid, self._settings))
+            self._watch = PatternWatch(self._series_key, grid.points) if self._series_key else None
         return self._unmixer, self._watch
 
     def _place(self, result: FrameResult) -> dict[str, float]:
@@ -244,7 +241,7 @@ class UnsupervisedRun:
         rows = self._mapped.array[:, 1].astype(int)
         activations, sigma = unmixer.activations, unmixer.sigma
         rows = np.minimum(rows, len(activations) - 1)
-        shares = [Unmixed(activations[r], sigma[r], np.zeros(0, np.int64), 0.0) for r in rows]
+        shares = [Unmixed(activations[r], sigma[r], np.zeros(0), 0.0) for r in rows]
         width = (len(rows), activations.shape[1])
         self._map.set_shares(
             np.array([s.fractions for s in shares]).reshape(width),
@@ -290,8 +287,8 @@ class UnsupervisedRun:
         self._answered, self._used, self._kind = int(state["answered"]), int(state["used"]), state["kind"]
         if state["grid"] is not None:
             self._grid = Grid(*(float(v) for v in state["grid"]), self._settings.points)
-        if state["unmixer"] is not None:
-            unmixer, watch = self._started(self._settings.points)
+        if state["unmixer"] is not None and self._grid is not None:
+            unmixer, watch = self._started(self._grid)
             unmixer.restore(state["unmixer"])
             if watch is not None and state["watch"] is not None:
                 watch.restore(state["watch"])

@@ -63,7 +63,7 @@ class PhaseMapSoFar:
     """
 
     def __init__(
-        self, axes: Sequence[str], components: int, *, coupling: float = 0.3, most_points: int = 20_000
+        self, axes: Sequence[str], components: int, *, coupling: float = 0.5, most_points: int = 20_000
     ) -> None:
         if not 1 <= len(axes) <= 3:
             raise ValueError(f"a map has 1 to 3 axes, got {len(axes)}: {', '.join(axes)}")

@@ -8,7 +8,13 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["MOST_DEGREE", "log_evidence_kinks", "log_evidence_smooth", "log_evidences_jump"]
+__all__ = [
+    "MOST_DEGREE",
+    "log_evidence",
+    "log_evidence_kinks",
+    "log_evidence_smooth",
+    "log_evidences_jump",
+]
 
 Array = npt.NDArray[np.float64]
 
@@ -17,7 +23,7 @@ MOST_DEGREE = 5
 
 
 @numba.njit(cache=True, nogil=True)
-def _evidence(design: Array, y: Array, weight: Array, wide: float, nu: float) -> tuple[float, float]:
+def log_evidence(design: Array, y: Array, weight: Array, wide: float, nu: float) -> tuple[float, float]:
     """Log marginal likelihood of a linear model with normal-inverse-gamma prior, and its noise variance.
 
     The noise of point i has the variance s / weight[i]; s is inverse-gamma around 1 with ``nu`` degrees of
@@ -77,7 +83,7 @@ def log_evidence_smooth(t: Array, y: Array, weight: Array, wide: float, nu: floa
         columns[:, k + 1] = ((2 * k + 1) * t * columns[:, k] - k * columns[:, k - 1]) / (k + 1)
     found = np.empty(most + 1)
     for k in range(most + 1):
-        found[k] = _evidence(columns[:, : k + 1].copy(), y, weight, wide, nu)[0]
+        found[k] = log_evidence(columns[:, : k + 1].copy(), y, weight, wide, nu)[0]
     return _log_mean(found)
 
 
@@ -119,7 +125,7 @@ def _broken(
         for right in range(1, most + 1):
             if (left > 1 and below < 5) or (right > 1 and above < 5):
                 continue
-            value, noise = _evidence(_sides(t, at, left, right, joined), y, weight, wide, nu)
+            value, noise = log_evidence(_sides(t, at, left, right, joined), y, weight, wide, nu)
             found[count] = value
             count += 1
             if value > best:

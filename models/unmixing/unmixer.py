@@ -3,28 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
+from streamproc.models.unmixing.basis import Basis, Unmixed
 from streamproc.models.unmixing.factorise import Options, activations_of, factorise
 from streamproc.models.unmixing.floor import subtract_floor
-from streamproc.models.unmixing.number import Candidate, Estimated, estimate_number, likeness
+from streamproc.models.unmixing.grid import Grid
+from streamproc.models.unmixing.number import Candidate, Estimated, estimate_number
 from streamproc.models.unmixing.rows import Rows
+from streamproc.models.unmixing.settings import UnmixingSettings
 from streamproc.models.unmixing.store import PatternStore
 
-__all__ = ["NumberEstimate", "Unmixed", "Unmixer", "UnmixerSettings"]
+__all__ = ["NumberEstimate", "Unmixed", "Unmixer", "UnmixerSettings", "settings_on"]
 
 Array = npt.NDArray[np.float64]
 
 _COUNTS = 1000.0
 """Patterns are scaled to this maximum before the floor is found: its transform is not linear."""
 
-_SAME = 0.7
-"""A component as like an earlier one keeps its identity."""
+
+_REFINING = 8
+"""Rounds on all channels, begun with what was found on fewer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,16 @@ class UnmixerSettings:
     seed: int = 0
 
 
+def settings_on(grid: Grid, table: UnmixingSettings) -> UnmixerSettings:
+    """Return an analysis's settings in the channels of its grid (even in ln q: shifts are strains)."""
+    reach = min(round(table.strain_reach / grid.step), grid.points // 8)
+    return UnmixerSettings(
+        reach=reach, floor_width=int(table.floor_width * grid.points), most_components=table.most_components,
+        smoothness=table.smoothness, sum_to_one=table.sum_to_one, most_patterns=table.most_patterns,
+        seed=table.seed,
+    )  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class NumberEstimate:
     """The number of components: value, range in question, reason, evidence per candidate.
@@ -86,39 +99,6 @@ class NumberEstimate:
     at_most: int
     reason: str
     candidates: tuple[Candidate, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Unmixed:
-    """What is known of one pattern, by the components of now.
-
-    Attributes
-    ----------
-    activations, sigma : ndarray, shape (k,)
-        Peak area of each component in the pattern, in its unit, and standard uncertainty.
-    shifts : ndarray of int, shape (k,)
-        Channels by which the component lies higher here.
-    residual : float
-        Share of the squared pattern (floor subtracted) that is left over; 1 before there are components.
-    """
-
-    activations: Array
-    sigma: Array
-    shifts: npt.NDArray[np.int64]
-    residual: float
-
-    @property
-    def fractions(self) -> Array:
-        """Activations over their sum, shape (k,)."""
-        return np.asarray(self.activations / max(float(self.activations.sum()), 1e-300))
-
-    @property
-    def fraction_sigma(self) -> Array:
-        """Standard uncertainty of the fractions, shape (k,): propagated, components independent."""
-        f, total = self.fractions, max(float(self.activations.sum()), 1e-300)
-        variance = (self.sigma / total) ** 2
-        own = (1 - f) ** 2 * variance
-        return np.sqrt(own + f**2 * (variance.sum() - variance))
 
 
 class Unmixer:
@@ -144,10 +124,7 @@ class Unmixer:
         self._options = Options(reach=s.reach, smoothness=s.smoothness, sum_weight=weight)
         self._store = PatternStore(channels, s.most_patterns)
         self._points = Rows(3 * s.most_components + 4)
-        self._components = np.zeros((0, channels))
-        self._ids: list[int] = []
-        self._spread = np.zeros(0)
-        self._unit = 1.0
+        self._basis = Basis.empty(channels)
         self._added = self._estimates = 0
         self._estimate_at = s.first
         self._number = NumberEstimate(0, False, 1, s.most_components, "too few patterns yet", ())
@@ -157,12 +134,12 @@ class Unmixer:
     @property
     def components(self) -> Array:
         """Components, each of unit area, shape (k, n); none before the first estimate."""
-        return self._components
+        return self._basis.components
 
     @property
     def identities(self) -> tuple[int, ...]:
         """A number from 1 to ``most_components`` for each, which it keeps as long as it is alike; rising."""
-        return tuple(self._ids)
+        return self._basis.identities
 
     @property
     def activations(self) -> Array:
@@ -176,7 +153,7 @@ class Unmixer:
 
     @property
     def shifts(self) -> Array:
-        """Channels by which each component lies higher in each pattern, shape (m, k)."""
+        """Channels by which each component lies higher in each pattern than at first, shape (m, k)."""
         return self._columns(2)
 
     @property
@@ -199,7 +176,7 @@ class Unmixer:
 
     def _columns(self, which: int) -> Array:
         first = which * self.settings.most_components
-        return self._points.array[:, first : first + len(self._components)].astype(float)
+        return self._points.array[:, first : first + len(self._basis.components)].astype(float)
 
     # -- working ------------------------------------------------------------------------------------------
 
@@ -220,7 +197,7 @@ class Unmixer:
         """
         y = self._without_floor(np.asarray(pattern, float))
         kept = self._added < self.settings.most_points
-        one = self._unmixed(y)
+        one = self._basis.read(y, self._options)
         if kept:
             where = np.full(3, np.nan)
             where[: len(place[:3])] = place[:3]
@@ -229,7 +206,7 @@ class Unmixer:
         self._added += 1
         if self._added >= self._estimate_at:
             self.estimate()
-            one = self._unmixed(y)
+            one = self._basis.read(y, self._options)
         return one
 
     def estimate(self) -> NumberEstimate:
@@ -243,11 +220,13 @@ class Unmixer:
             coarse, self._coarse_options(), self.settings.seed, most=self.settings.most_components,
             runs=self.settings.runs, neighbours=self._neighbours(rows),
         )  # fmt: skip
-        factors = self._refined(patterns, found)
+        before = self._basis
+        # areas of the coarse patterns are smaller by the channels that were joined
+        self._basis = before.succeeded(
+            self._refined(patterns, found), found.spread * self._every(), float(np.median(scale)),
+            self._options, self.settings.most_components,
+        )  # fmt: skip
         self._estimates += 1
-        before = self._components
-        self._unit = float(np.median(scale))
-        self._take(factors, found)
         self._number = NumberEstimate(
             found.number, found.certain, found.at_least, found.at_most, found.reason, found.candidates
         )
@@ -310,64 +289,30 @@ class Unmixer:
             start = np.pad(start, ((0, 0), (0, self.channels - start.shape[1])))
         everything = np.arange(len(patterns))
         factors = factorise(
-            patterns, found.number, np.random.default_rng(self.settings.seed), self._options, start=start,
+            patterns, found.number, np.random.default_rng(self.settings.seed),
+            replace(self._options, iterations=_REFINING), start=start,
             weight=np.sqrt(self._store.weight), neighbours=self._neighbours(everything),
         )  # fmt: skip
         return factors.components
 
-    def _take(self, components: Array, found: Estimated) -> None:
-        """Give each new component the identity of the earlier one that it is like, and keep that order."""
-        ids = [0] * len(components)
-        if len(self._components):
-            alike = likeness(components, self._components, self.settings.reach)
-            for new, old in zip(*linear_sum_assignment(-alike), strict=True):
-                if alike[new, old] >= _SAME:
-                    ids[new] = self._ids[old]
-        free = (n for n in range(1, self.settings.most_components + 1) if n not in ids)
-        ids = [own or next(free) for own in ids]
-        order = np.argsort(ids, kind="stable")
-        self._components = np.ascontiguousarray(components[order])
-        self._ids = [ids[i] for i in order]
-        # areas of the coarse patterns are smaller by the channels that were joined
-        self._spread = found.spread[order] * self._every()
-
-    def _renew_points(self, before: Array) -> None:
+    def _renew_points(self, before: Basis) -> None:
         """Activations of all points by the new components: fitted to the patterns kept, else converted."""
-        width = self.settings.most_components
+        width, now = self.settings.most_components, self._basis
         rows = self._points.array.copy()
-        k, old = len(self._components), len(before)
+        k, old = len(now.components), len(before.components)
         if old:
-            convert = activations_of(before, self._components, self._options)[0]
-            moved = rows[:, :old].astype(float) @ convert
-            error = np.sqrt((rows[:, width : width + old].astype(float) ** 2) @ convert**2)
+            convert = activations_of(before.components, now.components, self._options)[0]
+            was = rows.astype(float)
             rows[:, : 3 * width] = 0.0
-            rows[:, :k], rows[:, width : width + k] = moved, error
+            rows[:, :k] = was[:, :old] @ convert
+            rows[:, width : width + k] = np.sqrt(was[:, width : width + old] ** 2 @ convert**2)
+            for place, own in enumerate(now.identities):
+                if own in before.identities:
+                    rows[:, 2 * width + place] = was[:, 2 * width + before.identities.index(own)]
         for pattern, point in zip(self._store.patterns, self._store.points, strict=True):
             if point >= 0:
-                rows[point, :-3] = self._row(self._unmixed(pattern))
+                rows[point, :-3] = self._row(now.read(pattern, self._options))
         self._points.replace_all(rows)
-
-    def _unmixed(self, y: Array) -> Unmixed:
-        size = float(y @ y)
-        k = len(self._components)
-        if k == 0 or size == 0:
-            return Unmixed(np.zeros(k), np.zeros(k), np.zeros(k, np.int64), 1.0)
-        activations, shifts, left = activations_of(y[None], self._components, self._options)
-        sigma = self._sigma(y, activations[0], shifts[0])
-        return Unmixed(activations[0], sigma, shifts[0], float(left[0]) / size)
-
-    def _sigma(self, y: Array, activations: Array, shifts: npt.NDArray[np.int64]) -> Array:
-        """From what is left over, with its correlation, and from the disagreement of the factorisations."""
-        moved = np.stack([_moved(c, int(s)) for c, s in zip(self._components, shifts, strict=True)])
-        rest = y - activations @ moved
-        variance = float(rest @ rest) / max(self.channels - len(moved), 1)
-        near = float(rest[1:] @ rest[:-1]) / max(float(rest @ rest), 1e-300)
-        near = min(max(near, 0.0), 0.9)
-        gram = moved @ moved.T
-        gram[np.diag_indices_from(gram)] *= 1 + 1e-9
-        own = variance * (1 + near) / (1 - near) * np.diag(np.linalg.pinv(gram))
-        scale = 1.0 if self.settings.sum_to_one else float(np.sqrt(y @ y + self._unit**2 / 2))
-        return np.sqrt(np.maximum(own, 0.0) + (self._spread * scale) ** 2)
 
     def _row(self, one: Unmixed) -> Array:
         width = self.settings.most_components
@@ -384,9 +329,8 @@ class Unmixer:
         number = asdict(self._number)
         number["candidates"] = [asdict(c) for c in self._number.candidates]
         return {
-            "store": self._store.snapshot(), "points": self._points.snapshot(), "ids": list(self._ids),
-            "components": self._components.astype("<f8").tobytes(), "estimates": self._estimates,
-            "spread": [float(v) for v in self._spread], "unit": self._unit, "added": self._added,
+            "store": self._store.snapshot(), "points": self._points.snapshot(),
+            "basis": self._basis.snapshot(), "added": self._added, "estimates": self._estimates,
             "estimate_at": self._estimate_at, "number": number,
         }  # fmt: skip
 
@@ -394,22 +338,12 @@ class Unmixer:
         """Take up what :meth:`snapshot` gave."""
         self._store.restore(state["store"])
         self._points.restore(state["points"])
-        self._ids = [int(i) for i in state["ids"]]
-        self._components = np.frombuffer(state["components"], "<f8").reshape(-1, self.channels).copy()
-        self._unit = float(state["unit"])
-        self._spread = np.array(state["spread"], float)
+        self._basis = Basis.restored(state["basis"], self.channels)
         self._added, self._estimate_at = int(state["added"]), int(state["estimate_at"])
         self._estimates = int(state["estimates"])
         number = dict(state["number"])
         number["candidates"] = tuple(Candidate(**c) for c in number["candidates"])
         self._number = NumberEstimate(**number)
-
-
-def _moved(component: Array, lag: int) -> Array:
-    out = np.zeros_like(component)
-    low, high = max(lag, 0), out.size + min(lag, 0)
-    out[low:high] = component[low - lag : high - lag]
-    return out
 
 
 def _spread_out(patterns: Array, most: int) -> npt.NDArray[np.int64]:
