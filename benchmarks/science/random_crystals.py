@@ -1,4 +1,4 @@
-"""Patterns of crystals that do not exist (random cells, Wilson intensities) and of some that do, for indexing."""
+"""Patterns for indexing: crystals that do not exist (random cells, Wilson intensities), and some that do."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ KINDS = ("cubic", "hexagonal", "tetragonal", "orthorhombic", "monoclinic", "know
 
 @dataclass(frozen=True)
 class Drawn:
-    """A pattern, the beam's second line or None, and the truth: system and lattice, or none."""
+    """A pattern, whether the beam holds K-alpha2, and the truth: system and lattice of each strong phase.
+
+    There are two where two phases are of like strength (either is right), none where there is no cell to find.
+    """
 
     name: str
     x: Array
     counts: Array
     ka2: bool
-    system: str
-    lattice: Array | None
+    truths: tuple[tuple[str, Array], ...]
 
 
 def draw(rng: np.random.Generator, kind: str) -> Drawn:
@@ -42,17 +44,18 @@ def draw(rng: np.random.Generator, kind: str) -> Drawn:
         table = phase_table(name, instrument.wavelength_A)
         centring = _centring_of(structures()[name].space_group)
         system = {"trigonal": "hexagonal"}.get(table.system, table.system)
-        lattice = signature(primitive_metric(table.cell, centring))
+        truths = [_truth(system, table, centring)]
     elif kind == "none":
         name, table, centring = _nothing(rng, x, instrument)
-        system, lattice = "none", None
+        truths = [] if name != "two phases" else [_truth(table.system, table, centring)]
     else:
         table, centring = crystal(rng, kind)
-        name, system = f"{kind} {centring} {np.round(table.cell, 2).tolist()}", kind
-        lattice = signature(primitive_metric(table.cell, centring))
+        name = f"{kind} {centring} {np.round(table.cell, 2).tolist()}"
+        truths = [_truth(kind, table, centring)]
     pattern = render_phase(bin_edges(x), table, instrument, grain)
-    if kind == "none" and centring == "two":
-        other, _ = crystal(rng, str(rng.choice(KINDS[:5])))
+    if name == "two phases":
+        other, centring = crystal(rng, str(rng.choice(KINDS[:5])))
+        truths.append(_truth(other.system, other, centring))
         second = render_phase(bin_edges(x), other, instrument, grain)
         pattern = pattern / pattern.max() + second / second.max()
     elif rng.random() < 0.35:
@@ -62,7 +65,11 @@ def draw(rng: np.random.Generator, kind: str) -> Drawn:
     pattern /= pattern.max()
     background = rng.uniform(0.003, 0.1) * (1 + 2 * np.exp(-(x - x[0]) / 12))
     counts = rng.poisson((pattern + background) * np.exp(rng.uniform(np.log(1e3), np.log(1e5))))
-    return Drawn(name, x, counts.astype(float), instrument.ka2_ratio > 0, system, lattice)
+    return Drawn(name, x, counts.astype(float), instrument.ka2_ratio > 0, tuple(truths))
+
+
+def _truth(system: str, table: PhaseTable, centring: str) -> tuple[str, Array]:
+    return system, signature(primitive_metric(table.cell, centring))
 
 
 def _centring_of(space_group: str) -> str:
@@ -73,8 +80,8 @@ def _nothing(rng: np.random.Generator, x: Array, instrument: Instrument) -> tupl
     """What has no cell to be found: triclinic, two phases of like strength, or lines anywhere."""
     what = str(rng.choice(["triclinic", "two", "random"]))
     if what == "two":
-        table, _ = crystal(rng, str(rng.choice(KINDS[:5])))
-        return "two phases", table, "two"
+        table, centring = crystal(rng, str(rng.choice(KINDS[:5])))
+        return "two phases", table, centring
     if what == "triclinic":
         table, _ = crystal(rng, "triclinic")
         return "triclinic", table, "P"
@@ -86,7 +93,7 @@ def _nothing(rng: np.random.Generator, x: Array, instrument: Instrument) -> tupl
 
 
 def crystal(rng: np.random.Generator, system: str) -> tuple[PhaseTable, str]:
-    """Draw a cell, a centring and intensities; some zonal reflections are extinct, as in most space groups."""
+    """Draw a cell, a centring and intensities; some zonal reflections are extinct, as in many groups."""
     centring = str(rng.choice(CENTRINGS.get(system, ("P",))))
     points = {"P": 1, "F": 4, "R": 3}.get(centring, 2)
     volume = points * float(np.exp(rng.uniform(np.log(25), np.log(350))))
@@ -127,5 +134,6 @@ def _table(name: str, d_A: Array, multiplicity: Array, f2: Array, cell: Array) -
     n = d_A.size
     return PhaseTable(
         name=name, wavelength_A=1.5405929, hkl=np.zeros((n, 3), np.int64), multiplicity=multiplicity, d_A=d_A,
-        f2=f2, cell=cell, system=name, volume_A3=1.0, density_g_cm3=1.0, mass_u=1.0, texture_cos=np.ones((n, 1)),
+        f2=f2, cell=cell, system=name, volume_A3=1.0, density_g_cm3=1.0, mass_u=1.0,
+        texture_cos=np.ones((n, 1)),
     )  # fmt: skip

@@ -26,7 +26,7 @@ _BEYOND_DOUBT = 10.0
 
 _LOBE_FWHM = 3.0
 _LOBE_SHARE = 0.35
-"""How far and how high a filter answers beside a peak; weak peaks there are found when the peak is taken off."""
+"""How far and how high a filter answers beside a peak; weak peaks there are found once it is taken off."""
 
 
 @dataclass(frozen=True, slots=True)

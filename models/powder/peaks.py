@@ -164,7 +164,7 @@ def detect_peaks(
 
 @dataclass(frozen=True, slots=True)
 class _Ready:
-    """A pattern without its floor, the variance of what is no peak, variance per intensity, and the filters."""
+    """A pattern without its floor, the variance of what is no peak, variance per intensity, filters."""
 
     x: Array
     y: Array

@@ -1,8 +1,9 @@
 """What the known phases do not explain: the left-over patterns of a run, sorted into clusters as they come.
 
-Two left-over patterns are of one cluster when they agree but for their scale and a common stretch of the cell: they
-are compared on an axis of ln(q), where a stretch is a shift, by their cosine with the part that noise has in
-their lengths taken off. Each cluster keeps the mean of its patterns, whose statistics get better with each.
+Two left-over patterns are of one cluster when they agree but for their scale and a common stretch of the
+cell: they are compared on an axis of ln(q), where a stretch is a shift, by their cosine with the part that
+noise has in their lengths taken off. Each cluster keeps the mean of its patterns, whose statistics get better
+with each.
 """
 
 from __future__ import annotations

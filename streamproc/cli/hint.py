@@ -28,7 +28,7 @@ _ANODES_A = {
     "Mo": (0.7093172, 0.713607),
     "Ag": (0.5594218, 0.5638131),
 }
-"""K-alpha1, K-alpha2 (angstrom): Hoelzer 1997, Phys. Rev. A 56, 4554; Deslattes 2003, Rev. Mod. Phys. 75, 35."""
+"""K-alpha1, K-alpha2 (angstrom): Hoelzer 1997, Phys. Rev. A 56, 4554; Deslattes 2003, RMP 75, 35."""
 
 _ANODE_MATCH = 2e-4
 _TOP_DEG = 120.0
@@ -59,8 +59,8 @@ def hint_command(
 
     The peaks are looked for and indexed: probabilities of the crystal systems (cubic to monoclinic; trigonal
     counts as hexagonal) and candidate unit cells with figures of merit, or that nothing can be said.
-    FILES are 1-D patterns (.xy .prn .xye .csv .chi .npz .xrdml .dat .txt) of one unknown phase; a few lines of
-    others do not matter.
+    FILES are 1-D patterns (.xy .prn .xye .csv .chi .npz .xrdml .dat .txt) of one unknown phase; a few lines
+    of others do not matter.
 
     \b
     Examples:
@@ -113,7 +113,7 @@ def _two_theta(file: Path, pattern: Pattern) -> tuple[Float, float]:
     if pattern.axis_kind == "two_theta_deg":
         if pattern.wavelength_A is None:
             raise ConfigurationError(
-                f"{file}: a two-theta axis needs its wavelength: --wavelength ANGSTROM (1.5406 for Cu K-alpha1)"
+                f"{file}: a two-theta axis needs a wavelength: --wavelength ANGSTROM (1.5406 for Cu K-alpha1)"
             )
         return pattern.axis, pattern.wavelength_A
     top = float(pattern.axis[-1])
@@ -121,8 +121,8 @@ def _two_theta(file: Path, pattern: Pattern) -> tuple[Float, float]:
     sine = pattern.axis * wavelength / (4 * np.pi)
     if sine[-1] >= 1:
         raise ConfigurationError(
-            f"{file}: q up to {top:g} 1/angstrom cannot be reached with a wavelength of {wavelength:g} angstrom; "
-            "leave --wavelength out, or give the right one"
+            f"{file}: q up to {top:g} 1/angstrom cannot be reached with a wavelength of {wavelength:g} "
+            "angstrom; leave --wavelength out, or give the right one"
         )
     return np.rad2deg(2 * np.arcsin(sine)), wavelength
 
@@ -163,10 +163,12 @@ def _verdict(hint: dict[str, Any]) -> Iterator[str]:
     yield f"  system        {shares}"
     for i, c in enumerate(hint["cells"], 1):
         share = click.style(format(c["probability"], ".1%"), bold=True)
-        yield f"  candidate {i}   {share}  {c['system']} {c['centring']}  {_cell(c)}  V = {c['volume_A3']:.1f} A^3"
+        lattice = f"{c['system']} {c['centring']}"
+        yield f"  candidate {i}   {share}  {lattice}  {_cell(c)}  V = {c['volume_A3']:.1f} A^3"
         yield (
-            f"                M{c['lines']} = {c['M']:.1f}, F{c['lines']} = {c['F']:.1f}; explains {c['indexed']} "
-            f"of {c['used']} lines, predicts {c['predicted']}; zero shift {c['zero_deg']:+.3f} deg"
+            f"                M{c['lines']} = {c['M']:.1f}, F{c['lines']} = {c['F']:.1f}; explains "
+            f"{c['indexed']} of {c['used']} lines, predicts {c['predicted']}; "
+            f"zero shift {c['zero_deg']:+.3f} deg"
         )
         for note in c["related"]:
             yield f"                {note}"

@@ -1,10 +1,10 @@
-"""How well a cell explains observed lines: the evidence of Bayesian inference, and the classical figures of merit.
+"""How well a cell explains observed lines: Bayesian evidence, and the classical figures of merit.
 
-Observed lines and predicted lines are point sets on the axis. Given a cell, each of its M distinct lines in the
-measured range is seen with one unknown probability (uniform prior); n are, each displaced by a normal error of
-unknown size; the other observed lines are impurities anywhere. Cell and zero shift are integrated out
-(Laplace), so that a cell pays for each free parameter and for each line it predicts in vain. Without a cell
-all lines may be anywhere. No step is tuned; how far the result can be trusted is measured by simulation.
+Observed lines and predicted lines are point sets on the axis. Given a cell, each of its M distinct lines in
+the measured range is seen with one unknown probability (uniform prior); n are, each displaced by a normal
+error of unknown size; the other observed lines are impurities anywhere. Cell and zero shift are integrated
+out (Laplace), so that a cell pays for each free parameter and for each line it predicts in vain. Without a
+cell all lines may be anywhere. How far the result can be trusted is measured by simulation (:mod:`.index`).
 """
 
 from __future__ import annotations
@@ -232,7 +232,7 @@ def _reflections(system: System, p: Array, q_top: float) -> npt.NDArray[np.int64
 def _assign(
     lines: Observed, position: Array, line: npt.NDArray[np.int64], reach_deg: Array
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Nearest reflection of each observed line, and its distinct line; each is used once, the nearest wins."""
+    """Nearest reflection of each observed line, and its distinct line; each is used once, by the nearest."""
     after = np.clip(np.searchsorted(position, lines.x_deg), 1, max(position.size - 1, 1))
     after = np.minimum(after, position.size - 1)
     before = np.maximum(after - 1, 0)

@@ -1,4 +1,4 @@
-"""Quadratic forms of the lattice systems: 1/d^2 as a linear function of a few numbers, and their index lists."""
+"""Quadratic forms of the lattice systems: 1/d^2 as a linear function of a few numbers; index lists."""
 
 from __future__ import annotations
 
@@ -56,8 +56,8 @@ SYSTEMS = (
 def coefficients(system: System, hkl: Ints) -> Array:
     """Return the coefficients f (n, p) of 1/d^2 = f . parameters.
 
-    Parameters are A (cubic: 1/a^2), A and C (hexagonal: 4/(3 a^2), 1/c^2; tetragonal: 1/a^2, 1/c^2), A, B and C
-    (orthorhombic), A, B, C and D (monoclinic: a*^2, b*^2, c*^2, 2 a* c* cos(beta*)).
+    Parameters are A (cubic: 1/a^2), A and C (hexagonal: 4/(3 a^2), 1/c^2; tetragonal: 1/a^2, 1/c^2), A, B
+    and C (orthorhombic), A, B, C and D (monoclinic: a*^2, b*^2, c*^2, 2 a* c* cos(beta*)).
     """
     h, k, ell = (hkl[:, i].astype(float) for i in range(3))
     if system.name == "cubic":

@@ -1,4 +1,4 @@
-"""What indexing says about a pattern: probabilities of crystal systems and candidate cells, or that it cannot say."""
+"""What indexing says of a pattern: probabilities of crystal systems and cells, or that it cannot say."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["NONE", "CandidateCell", "StructureHint"]
 Array = npt.NDArray[np.float64]
 
 NONE = "none"
-"""Key of the probability that no cell looked for explains the lines: triclinic, too large, or several phases."""
+"""Key of the probability that no cell looked for is right: triclinic, too large, or several phases."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from streamproc.models.powder.indexing.lattice import (
     signature,
     superlattice_index,
 )
-from streamproc.models.powder.indexing.trials import search_system
+from streamproc.models.powder.indexing.trials import compile_search, search_system
 from streamproc.models.powder.peaks import PeakList
 
 from streamproc.errors import FrameFailed
@@ -45,8 +45,12 @@ Array = npt.NDArray[np.float64]
 
 MOST_LINES = 28
 LEAST_LINES = 5
-_EVALUATED = 16
+_EVALUATED = 10
 _SAID = 5
+_RECTANGULAR = 4
+_RIGHT_ANGLE = 0.004
+"""How many monoclinic cells are tried as orthorhombic ones, and up to which cosine an angle is a right one."""
+
 _STRONG = 0.05
 """Share of the strongest line's area from which cells are searched with the strong lines alone as well."""
 
@@ -167,7 +171,8 @@ def index_lines(
     first_deg : float, optional
         Where the measured range begins; by default a third of the first position.
     max_s : float
-        Time allowed (s); what was not finished is said.
+        Time allowed for the search (s); what was not finished is said. The first search on a
+        machine is compiled before its time begins.
     calibration : Calibration
         From evidence to probability.
 
@@ -193,8 +198,8 @@ def _say(lines: Observed | None, given: int, max_s: float, calibration: Calibrat
 
 
 def _observed(
-    two_theta: npt.ArrayLike, wavelength_A: float, sigma: npt.ArrayLike | None, strength: npt.ArrayLike | None,
-    fwhm_deg: float, first_deg: float | None,
+    two_theta: npt.ArrayLike, wavelength_A: float, sigma: npt.ArrayLike | None,
+    strength: npt.ArrayLike | None, fwhm_deg: float, first_deg: float | None,
 ) -> tuple[Observed | None, int]:  # fmt: skip
     x = np.atleast_1d(np.asarray(two_theta, float))
     s = np.full(x.shape, 0.05 * fwhm_deg) if sigma is None else np.atleast_1d(np.asarray(sigma, float))
@@ -231,6 +236,7 @@ def weigh(lines: Observed, given: int, max_s: float, clock: Callable[[], float] 
     A system is passed over when not even cells that explained every line perfectly could reach one in ten
     thousand of the probability of what was found already. ``clock`` is what the time is taken from (s).
     """
+    compile_search()  # once per machine, some ten seconds that are no search
     deadline = clock() + max_s
     found: list[Fitted] = []
     unfinished: list[str] = []
@@ -246,11 +252,31 @@ def weigh(lines: Observed, given: int, max_s: float, clock: Callable[[], float] 
             unfinished.append(f"{system.name}: {cut[0]}")
         for result in results:
             found = _merged([*found, *_evaluated(system, result.parameters, lines)])
+    found = _merged([*found, *_evaluated(SYSTEMS[3], _rectangular(found), lines)])
     return Weighed(lines, given, tuple(found), log_evidence_of_none(lines), tuple(unfinished))
 
 
+def _rectangular(found: Sequence[Fitted]) -> Array:
+    """Parameters of the orthorhombic cells that the likeliest monoclinic ones are, within their precision.
+
+    A centred orthorhombic cell may be found first by a monoclinic one of half its size.
+    """
+    cells: list[list[float]] = []
+    for fitted in [f for f in found if f.system.name == "monoclinic"][:_RECTANGULAR]:
+        a, b, c, _, beta, _ = fitted.cell
+        skew = a * c * np.cos(np.deg2rad(beta))
+        net = np.array([[a * a, skew], [skew, c * c]])
+        steps = [np.array(s) for s in ((1, 0), (0, 1), (1, 1), (1, -1), (1, 2), (1, -2), (2, 1), (2, -1))]
+        for i, u in enumerate(steps):
+            for v in steps[i + 1 :]:
+                lengths = np.sqrt([u @ net @ u, v @ net @ v])
+                if abs(u @ net @ v) < _RIGHT_ANGLE * lengths[0] * lengths[1]:
+                    cells.append(sorted([lengths[0] ** -2, b**-2, lengths[1] ** -2], reverse=True))
+    return np.array(cells).reshape(-1, 3)
+
+
 def _strong(lines: Observed) -> Observed | None:
-    """Return the lines without the weak ones, which may be another phase's; None where that is not worth it."""
+    """Return the lines without the weak ones, which may be another phase's; None where it is not worth it."""
     keep = lines.strength >= _STRONG
     if not 6 <= keep.sum() <= 0.85 * keep.size:
         return None

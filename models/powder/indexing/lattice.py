@@ -25,7 +25,7 @@ _SUBSETS = ((0,), (1,), (2,), (3,), (0, 1), (0, 2), (0, 3))
 
 
 def metric_of(cell: Array) -> Array:
-    """Return the metric tensor (3, 3) (square angstrom) of a, b, c (angstrom), alpha, beta, gamma (degrees)."""
+    """Return the metric tensor (3, 3) in square angstrom of a, b, c (angstrom) and the angles (degrees)."""
     lengths = np.asarray(cell[:3], float)
     alpha, beta, gamma = np.cos(np.deg2rad(cell[3:6]))
     cosines = np.array([[1, gamma, beta], [gamma, 1, alpha], [beta, alpha, 1]])
@@ -42,9 +42,9 @@ def signature(metric: Array) -> Array:
     """Return what tells lattices apart: the lengths (7,) of their Voronoi vectors, rising (angstrom).
 
     The basis is reduced after Selling until no two of its four vectors (with their negative sum) are at an
-    acute angle; the squared lengths of the four and of the three sums of two are then properties of the lattice
-    (Conway & Sloane 1992, Proc. R. Soc. A436, 55). Unlike the numbers of a Niggli cell they change smoothly
-    with the cell, so that two measured cells can be compared.
+    acute angle; the squared lengths of the four and of the three sums of two are then properties of the
+    lattice (Conway & Sloane 1992, Proc. R. Soc. A436, 55). Unlike the numbers of a Niggli cell they change
+    smoothly with the cell, so that two measured cells can be compared.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """The exhaustive search for cells: every assignment of small indices to the first lines (numba).
 
-A lattice system with p free numbers needs p lines with indices to give a trial cell (Werner, Eriksson & Westdahl
-1985, J. Appl. Cryst. 18, 367). All p-tuples of a list of indices are tried for many p-subsets of the first lines;
-a trial that explains the first lines is improved by least squares, must then explain nearly all lines, and
-is kept with the log-odds that so many lines fall on its lines by chance.
+A lattice system with p free numbers needs p lines with indices to give a trial cell (Werner, Eriksson &
+Westdahl 1985, J. Appl. Cryst. 18, 367). All p-tuples of a list of indices are tried for many p-subsets of the
+first lines; a trial that explains the first lines is improved by least squares, must then explain nearly all
+lines, and is kept with the log-odds that so many lines fall on its lines by chance.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def _match(
     code: int, p: Array, q_top: float, step: float, table: Array, bin_at: Array, q: Array,
     best: Array, forms: Array, seen: Array, f: Array,
 ) -> int:  # pragma: no cover - compiled  # fmt: skip
-    """Enumerate the lines of a cell up to ``q_top``: distinct ones are counted, observed ones get their form."""
+    """Enumerate the lines of a cell up to ``q_top``: count distinct ones, give observed ones their form."""
     best[:] = 1e9
     seen[:] = 0
     count = 0
@@ -168,8 +168,8 @@ def _match(
         if root < 0.0:
             continue
         middle, half = -0.5 * d * ell / a, math.sqrt(root)
-        h_low = int(math.ceil(middle - half)) if code == 4 and ell > 0 else 0
-        for h in range(h_low, int(math.floor(middle + half)) + 1):
+        h_low = math.ceil(middle - half) if code == 4 and ell > 0 else 0
+        for h in range(h_low, math.floor(middle + half) + 1):
             base = a * h * h + d * h * ell + c * ell * ell
             k = 0
             while True:
@@ -268,14 +268,16 @@ def _keep(score: float, p: Array, scores: Array, cells: Array) -> None:  # pragm
 
 @numba.njit(cache=True, nogil=True)
 def search_rank(
-    code: int, rank: int, base: Array, sets: Array, q: Array, tolerance: Array, first: int, early: int, spare: int,
+    code: int, rank: int, base: Array, sets: Array, q: Array, tolerance: Array,
+    first: int, early: int, spare: int,
     line_at: Array, near_at: Array, bin_at: Array, bins: int, step: float, gain: float,
     volume_min: float, volume_max: float, axis_max: float, scores: Array, cells: Array,
 ) -> int:  # pragma: no cover - compiled  # fmt: skip
     """Try all tuples of base indices whose highest place is ``rank``; returns the number of trial cells.
 
-    ``base`` (m, p) holds the coefficient rows, ``sets`` (s, p) the lines that found a cell; ``first`` lines are
-    tried before all, ``early`` of which may stay unexplained, and ``spare`` of all; ``scores`` and ``cells`` keep the best.
+    ``base`` (m, p) holds the coefficient rows, ``sets`` (s, p) the lines that found a cell; ``first`` lines
+    are tried before all, ``early`` of which may stay unexplained, and ``spare`` of all; ``scores`` and
+    ``cells`` keep the best.
     """
     free = base.shape[1]
     n = len(q)

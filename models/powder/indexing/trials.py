@@ -10,10 +10,10 @@ from itertools import combinations
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.indexing.evidence import Observed
-from streamproc.models.powder.indexing.forms import System, base_indices, coefficients
+from streamproc.models.powder.indexing.forms import SYSTEMS, System, base_indices, coefficients
 from streamproc.models.powder.indexing.search import KEPT, line_tables, search_rank
 
-__all__ = ["Searched", "search_system", "tolerance_deg"]
+__all__ = ["Searched", "compile_search", "search_system", "tolerance_deg"]
 
 Array = npt.NDArray[np.float64]
 
@@ -52,6 +52,14 @@ def tolerance_deg(lines: Observed) -> Array:
     return np.asarray(0.3 * lines.width_deg + 2.5 * lines.sigma_deg)
 
 
+def compile_search() -> None:
+    """Have the search compiled, or its machine code loaded; quick when that was done before."""
+    lines = Observed(np.array([20.0, 30.0]), np.full(2, 0.01), np.ones(2), 1.5, 10.0, 0.1, 0.07)
+    cubic = SYSTEMS[0]
+    base = coefficients(cubic, base_indices(cubic))[:1]
+    _search_one(cubic, lines, base, 1.0, 1.0, lambda: 0.0, np.full(KEPT, -1e9), np.zeros((KEPT, 1)))
+
+
 def search_system(
     system: System, lines: Observed, deadline: float, clock: Callable[[], float] = time.monotonic
 ) -> Searched:
@@ -85,7 +93,11 @@ def search_system(
             said = f"{done} of {len(base)} index sets" + ("" if zero == 0 else f", zero shift {zero:+g} FWHM")
             break
     found.sort(key=lambda pair: -pair[0])
-    parameters = np.array([c for _, c in found]) if found else np.zeros((0, system.free))
+    distinct: list[Array] = []
+    for _, cell in found:
+        if not any(np.all(np.abs(cell - other) <= 1e-3 * np.abs(other)) for other in distinct):
+            distinct.append(cell)
+    parameters = np.array(distinct).reshape(-1, system.free)
     return Searched(parameters, finished, said, float(volume_max))
 
 
