@@ -21,10 +21,56 @@ from streamproc.models.powder.tables import table_of
 
 from streamproc.errors import ConfigurationError
 
-VALUES = (
-    "? . 0 1 -1 0.5 90 120 1e-9 1e9 1e300 nan inf 1( (3) 1/3 1/0 5. +.5 -0 0.3333 0.9999999 x,y,z -x,-y,-z Xx Fe D "
-    "Va Cl- P1 225 2.5(3) 'a b' 'F d -3 m' '-P 4n 2n' loop_ data_x _x # ' \" é"
-).split(" ")
+VALUES = [
+    "?",
+    ".",
+    "0",
+    "1",
+    "-1",
+    "0.5",
+    "90",
+    "120",
+    "1e-9",
+    "1e9",
+    "1e300",
+    "nan",
+    "inf",
+    "1(",
+    "(3)",
+    "1/3",
+    "1/0",
+    "5.",
+    "+.5",
+    "-0",
+    "0.3333",
+    "0.9999999",
+    "x,y,z",
+    "-x,-y,-z",
+    "Xx",
+    "Fe",
+    "D",
+    "Va",
+    "Cl-",
+    "P1",
+    "225",
+    "2.5(3)",
+    "'a",
+    "b'",
+    "'F",
+    "d",
+    "-3",
+    "m'",
+    "'-P",
+    "4n",
+    "2n'",
+    "loop_",
+    "data_x",
+    "_x",
+    "#",
+    "'",
+    '"',
+    "é",
+]
 CHARACTERS = "0123456789.-+/xyz'\";\n ?"
 
 

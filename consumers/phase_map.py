@@ -69,8 +69,8 @@ class PhaseMapSettings(BaseModel):
     refine_every: int = Field(
         0,
         ge=0,
-        description="Full-profile refinement of every n-th reading (by seq_num) as stream 'refined'; 0: none. "
-        "It runs beside the hot path and delays no answer.",
+        description="Full-profile refinement of every n-th reading (by seq_num) as stream 'refined'; "
+        "0: none. It runs beside the hot path and delays no answer.",
     )
     refine_key: str | None = Field(
         None, description="Data key of the events; a reading where it is true is refined as well."
@@ -122,8 +122,8 @@ class PhaseMap:
 
     def __init__(self, settings: PhaseMapSettings, model: OnnxModel, calibration: Calibration) -> None:
         self.settings, self.model, self.calibration = settings, model, calibration
-        # A fit's matrices are small: BLAS threads gain nothing there, and on a busy machine each call waits for
-        # them up to a second. The service's own workers are the threads.
+        # A fit's matrices are small: BLAS threads gain nothing there, and on a busy machine each call waits
+        # for them up to a second. The service's own workers are the threads.
         threadpool_limits(1, "blas")
         self.source = PatternSource(settings, calibration)
         self.checker = Checker(model.card)

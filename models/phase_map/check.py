@@ -61,7 +61,9 @@ class Checker:
         if len(self.labels) <= _FEW:
             fit = self.fitter.fit(x)
         else:
-            fit = self.fitter.select(x, lambda pattern: self._candidates(pattern, presence), most=_MOST, tries=_TRIES)
+            fit = self.fitter.select(
+                x, lambda pattern: self._candidates(pattern, presence), most=_MOST, tries=_TRIES
+            )
         return Checked(fit, excess_of(fit))
 
     def _candidates(self, pattern: Pattern, presence: npt.NDArray[np.float32]) -> tuple[str, ...]:

@@ -181,10 +181,11 @@ def _lines(wavelength_A: float, ka2: bool) -> dict[str, float]:
     if not 0.05 < wavelength_A < 5:
         raise ConfigurationError(f"--wavelength {wavelength_A:g}: expected angstrom, 0.05 to 5")
     if ka2:
-        return {"wavelength_A": wavelength_A, "wavelength2_A": second_line(wavelength_A), "ka2_absent_share": 0.0,
-                "area_ka2_absent_share": 0.0}  # fmt: skip
-    return {"wavelength_A": wavelength_A, "wavelength2_A": wavelength_A, "ka2_absent_share": 1.0,
-            "area_ka2_absent_share": 1.0}  # fmt: skip
+        absent, second = 0.0, second_line(wavelength_A)
+    else:
+        absent, second = 1.0, wavelength_A
+    both = {"ka2_absent_share": absent, "area_ka2_absent_share": absent}
+    return {"wavelength_A": wavelength_A, "wavelength2_A": second, **both}
 
 
 def _known_labels(spans: Mapping[str, Span], phases: Sequence[CifPhase]) -> None:

@@ -93,9 +93,9 @@ def release(
     checker.warm_up()
     fits = int(settings["fits"])
     total = 3 * fits
+    mixed, plain = hold_out(run, library, seed + 2, n), hold_out(run, library, seed + 1, n, PLAIN)
     calibration = calibrate(
-        hold_out(run, library, seed + 2, n), hold_out(run, library, seed + 1, n, PLAIN), system.labels, checker,
-        fits, _prior(statistics, system), _spans(system),
+        mixed, plain, system.labels, checker, fits, _prior(statistics, system), _spans(system),
         lambda done: progress("calibration", done, total, time.monotonic() - began, ""),
     )  # fmt: skip
     card = draft.model_copy(update={"calibration": calibration})
@@ -161,8 +161,8 @@ def _card(
             "sources": {p.name: p.source for p in system.phases},
             "notes": list(notes),
             "limits": "99 % quantile of the joined rules on held-out simulations of known phases and glass, "
-            "99.5 % of the other signals, but at least residual 0.25, disagreement 4, spread 0.05, distance 1.7 "
-            "and rules 0.1 (measured samples are never quite as simulated); amorphous fixed at 0.9",
+            "99.5 % of the other signals, but at least residual 0.25, disagreement 4, spread 0.05, "
+            "distance 1.7, rules 0.1 (measured samples are never quite as simulated); amorphous fixed at 0.9",
         },
         scores={},
         licence="BSD-3-Clause",

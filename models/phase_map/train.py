@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from streamproc.models.phase_map.export import Statistics
 from streamproc.models.phase_map.library import Library, build_library
 from streamproc.models.phase_map.measured import Measured, prepared
@@ -24,6 +23,7 @@ from streamproc.models.phase_map.mixtures import PLAIN, Batch, Mixer
 from streamproc.models.phase_map.network import Ensemble, Targets, member_loss, split
 from streamproc.models.phase_map.release import release
 from streamproc.models.phase_map.system import System
+from threadpoolctl import threadpool_limits
 
 __all__ = ["Course", "TrainSettings", "fit", "progress_line", "statistics_of", "targets_of", "train"]
 
