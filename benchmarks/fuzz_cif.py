@@ -1,7 +1,7 @@
 """Damage CIF files at random and read them: each must read or be refused with a sentence, never a traceback.
 
-Values are replaced, exchanged and left out, characters altered, lines deleted and doubled. A file that raises
-anything but ConfigurationError is kept beside the working directory and its name printed; the exit code is then 1.
+Values are replaced, exchanged and left out, characters altered, lines deleted and doubled. A file that
+raises anything but ConfigurationError is kept in the working directory and named; the exit code is then 1.
 Usage: python benchmarks/fuzz_cif.py FOLDER [--seconds 60] [--seed 1]
 """
 
@@ -71,6 +71,8 @@ VALUES = [
     '"',
     "é",
 ]
+VALUES = """? . 0 1 -1 0.5 90 120 1e-9 1e9 1e300 nan inf 1( (3) 1/3 1/0 5. +.5 -0 0.3333 0.9999999 x,y,z
+-x,-y,-z Xx Fe D Va Cl- P1 225 2.5(3) 'a 'Fd-3m' '-P loop_ data_x _x # ' " é""".split()  # noqa: SIM905
 CHARACTERS = "0123456789.-+/xyz'\";\n ?"
 
 

@@ -155,8 +155,10 @@ def read_blocks(path: Path) -> tuple[list[Block], list[Note]]:
     ConfigurationError
         When the file is missing, empty, too large, binary or no CIF; the message names file and line.
     """
-    import gemmi
-
+    try:
+        import gemmi
+    except ImportError as error:
+        raise ConfigurationError("reading CIF files needs gemmi: pip install 'streamproc[train]'") from error
     text, notes = _text_of(path)
     try:
         document = gemmi.cif.read_string(text)

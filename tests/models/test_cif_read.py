@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -407,6 +408,15 @@ def test_old_suffixes_of_the_origin_are_understood(tmp_path: Path) -> None:
 def test_peroxide_and_monoxide_have_labels_of_their_own_where_z_is_given(tmp_path: Path) -> None:
     text = RUTILE.replace("Ti1 Ti4+", "Li1 Li+").replace("'O2 Ti'", "'Li O2'").replace("Z 2", "Z 1")
     assert read(tmp_path, text).formula == "Li2O4"
+
+
+@pytest.mark.parametrize(("module", "text"), [("gemmi", RUTILE), ("spglib", cif_of("rutile", hide=True))])
+def test_a_missing_library_is_said_with_the_command_that_brings_it(
+    module: str, text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(ConfigurationError, match=rf"needs {module}: pip install 'streamproc\[train\]'"):
+        read(tmp_path, text)
 
 
 def test_operations_override_the_symbol_of_a_structure() -> None:
