@@ -49,7 +49,7 @@ _EVALUATED = 10
 _SAID = 5
 _RECTANGULAR = 4
 _RIGHT_ANGLE = 0.004
-"""How many monoclinic cells are tried as orthorhombic ones, and up to which cosine an angle is a right one."""
+"""How many monoclinic cells are tried as orthorhombic ones, up to which cosine an angle is a right one."""
 
 _STRONG = 0.05
 """Share of the strongest line's area from which cells are searched with the strong lines alone as well."""
@@ -362,7 +362,7 @@ def _candidate(fitted: Fitted, share: float, lines: Observed) -> CandidateCell:
         cell=tuple(map(float, fitted.cell)),
         sigma=tuple(map(float, fitted.cell_sigma)),
         volume_A3=float(np.sqrt(np.linalg.det(metric_of(fitted.cell)))),
-        zero_deg=fitted.zero_deg,
+        zero_deg=float(fitted.shift_deg.sum()),
         probability=share,
         m=m,
         f=f,
