@@ -1,4 +1,4 @@
-"""How well a cell explains observed lines: Bayesian evidence, and the classical figures of merit.
+"""How well a cell explains observed lines: Bayesian evidence.
 
 Observed lines and predicted lines are point sets on the axis. Given a cell, each of its M distinct lines in
 the measured range is seen with one unknown probability (uniform prior); n are, each displaced by a normal
@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaln, gammaln, logsumexp
 from streamproc.models.powder.indexing.forms import CENTRINGS, System, allowed, cell_of, coefficients
+from streamproc.models.powder.indexing.observed import Observed
 
-__all__ = ["Fitted", "Observed", "evaluate", "log_evidence_of_none", "merit"]
+__all__ = ["Fitted", "Observed", "evaluate", "log_evidence_of_none"]
 
 Array = npt.NDArray[np.float64]
 
@@ -30,61 +31,11 @@ _LENGTHS_A = (2.0, 40.0)
 """Cell edges looked for: no lattice has atoms nearer than the shortest, and larger cells need better data."""
 
 _REACH_SIGMA = 3.5
+_MAD = 1.4826
 _IMPURITY = (0.02, 0.28)
 """Prior probability that a line is an impurity: of a strong one, and what the weakest have on top."""
 
 _WEAK = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Lines to be explained, by rising angle.
-
-    Attributes
-    ----------
-    x_deg, sigma_deg : ndarray, shape (n,)
-        Positions (degrees 2theta) and statistical uncertainties.
-    strength : ndarray, shape (n,)
-        Areas relative to the strongest.
-    wavelength_A : float
-        Wavelength of the positions.
-    first_deg : float
-        Where the measured range begins.
-    width_deg : float
-        Typical FWHM: the scale of systematic errors.
-    resolution_deg : float
-        Lines closer than this are seen as one.
-    """
-
-    x_deg: Array
-    sigma_deg: Array
-    strength: Array
-    wavelength_A: float
-    first_deg: float
-    width_deg: float
-    resolution_deg: float
-
-    @property
-    def q(self) -> Array:
-        """1/d^2 (1/square angstrom)."""
-        return np.asarray((2 * np.sin(np.deg2rad(self.x_deg) / 2) / self.wavelength_A) ** 2)
-
-    @property
-    def slope(self) -> Array:
-        """Derivative of 1/d^2 to the position (1/(square angstrom degree))."""
-        return np.asarray(2 / self.wavelength_A**2 * np.sin(np.deg2rad(self.x_deg)) * np.pi / 180)
-
-    @property
-    def range_deg(self) -> float:
-        """Length of the range the lines lie in."""
-        return float(self.x_deg[-1] - self.first_deg) + self.resolution_deg
-
-    def shifted(self, zero_deg: float) -> Observed:
-        """Return the lines with a zero shift taken off."""
-        return Observed(
-            self.x_deg - zero_deg, self.sigma_deg, self.strength, self.wavelength_A, self.first_deg,
-            self.width_deg, self.resolution_deg,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +104,7 @@ def evaluate(system: System, parameters: Array, centring: str, lines: Observed) 
     """
     p, shift = np.asarray(parameters, float), np.zeros(2)
     reach_deg = 0.5 * lines.width_deg + 2 * lines.sigma_deg
-    for turn in range(4):
+    for turn in range(5):
         drawn = _predict(system, p, centring, lines, shift)
         if drawn is None:
             return None
@@ -170,8 +121,11 @@ def evaluate(system: System, parameters: Array, centring: str, lines: Observed) 
         p, shift = solution[:-2], solution[-2:]
         if not _is_cell(system, p):
             return None
-        if turn == 2:
-            reach_deg = _REACH_SIGMA * np.hypot(lines.sigma_deg, 0.12 * lines.width_deg)
+        if turn >= 2:
+            # a line far off, as the others go, is another phase's
+            off = np.abs(lines.q[use] / lines.slope[use] - design @ solution)
+            spread = np.clip(_MAD * float(np.median(off)), *(_SYSTEMATIC[[0, 2]] * lines.width_deg))
+            reach_deg = _REACH_SIGMA * np.hypot(lines.sigma_deg, spread)
     return _weigh(system, p, centring, lines, shift, form[chosen], line_of, heads)
 
 
@@ -354,29 +308,3 @@ def _cell_sigma(system: System, p: Array, covariance: Array) -> Array:
         [(cell_of(system, p + d) - centre) / step for step, d in zip(delta, np.diag(delta), strict=True)], 1
     )
     return np.asarray(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian), 0.0)))
-
-
-def merit(fitted: Fitted, lines: Observed, most: int = 20) -> tuple[float, float, int]:
-    """Return M_N (de Wolff 1968, J. Appl. Cryst. 1, 108), F_N (Smith & Snyder 1979, ibid. 12, 60), and N.
-
-    N is 20, or the number of explained lines where there are fewer; impurities are passed over. The number of
-    possible lines counts the distinct ones of the lattice up to the N-th observed line.
-    """
-    use = np.flatnonzero(fitted.line_of >= 0)[:most]
-    if not use.size:
-        return 0.0, 0.0, 0
-    predicted = fitted.predicted_deg[fitted.line_of[use]]
-    shift = fitted.shift_deg[0] + fitted.shift_deg[1] * np.cos(np.deg2rad(predicted) / 2)
-    q_of = (2 * np.sin(np.deg2rad(predicted - shift) / 2) / lines.wavelength_A) ** 2
-    q_seen = (2 * np.sin(np.deg2rad(lines.x_deg[use] - shift) / 2) / lines.wavelength_A) ** 2
-    off_q = float(np.mean(np.abs(q_seen - q_of)))
-    off_deg = float(np.mean(np.abs(lines.x_deg[use] - predicted)))
-    possible = int(np.sum(fitted.predicted_deg <= predicted[-1] + 1e-9))
-    last = float(q_seen[-1])
-    # a spread of zero would be an infinite merit: the last digit of a position is 0.0001 degrees
-    floor_deg, floor_q = 1e-4, 1e-4 * float(lines.slope[use].mean())
-    return (
-        last / (2 * max(off_q, floor_q) * possible),
-        use.size / (max(off_deg, floor_deg) * possible),
-        int(use.size),
-    )
