@@ -198,6 +198,8 @@ def search(arguments: argparse.Namespace) -> list[Trial]:
     with ProcessPoolExecutor(arguments.workers) as pool:
         for trial in pool.map(simulated, tasks):
             trials.append(trial)
+            if arguments.keep:  # as far as it got: a long run may be stopped
+                arguments.keep.write_bytes(pickle.dumps(trials))
             print(
                 f"{len(trials)}/{len(tasks)} {line(judge(trial, CALIBRATION))}", file=sys.stderr, flush=True
             )

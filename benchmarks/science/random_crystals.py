@@ -22,7 +22,7 @@ KINDS = ("cubic", "hexagonal", "tetragonal", "orthorhombic", "monoclinic", "know
 class Drawn:
     """A pattern, whether the beam holds K-alpha2, and the truth: system and lattice of each strong phase.
 
-    There are two where two phases are of like strength (either is right), none where there is no cell to find.
+    There are two where two phases are of like strength (either is right), none where there is no cell.
     """
 
     name: str

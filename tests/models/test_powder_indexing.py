@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from streamproc.models.powder.indexing import NONE, StructureHint, index_lines
-from streamproc.models.powder.indexing.evidence import Observed, evaluate, merit
+from streamproc.models.powder.indexing.evidence import evaluate
 from streamproc.models.powder.indexing.forms import SYSTEMS, allowed, cell_of, coefficients, parameters_of
 from streamproc.models.powder.indexing.lattice import (
     metric_of,
@@ -16,6 +16,8 @@ from streamproc.models.powder.indexing.lattice import (
     signature,
     superlattice_index,
 )
+from streamproc.models.powder.indexing.merit import merit
+from streamproc.models.powder.indexing.observed import Observed
 
 from streamproc.errors import FrameFailed
 

@@ -1,8 +1,8 @@
-"""How well a cell explains observed lines: Bayesian evidence, and the classical figures of merit.
+"""How well a cell explains observed lines: Bayesian evidence.
 
 Observed lines and predicted lines are point sets on the axis. Given a cell, each of its M distinct lines in
 the measured range is seen with one unknown probability (uniform prior); n are, each displaced by a normal
-error of unknown size; the other observed lines are impurities anywhere. Cell and zero shift are integrated
+error of unknown size; the other observed lines are impurities anywhere. Cell and shifts are integrated
 out (Laplace), so that a cell pays for each free parameter and for each line it predicts in vain. Without a
 cell all lines may be anywhere. How far the result can be trusted is measured by simulation (:mod:`.index`).
 """
@@ -15,76 +15,27 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import betaln, gammaln, logsumexp
 from streamproc.models.powder.indexing.forms import CENTRINGS, System, allowed, cell_of, coefficients
+from streamproc.models.powder.indexing.observed import Observed
 
-__all__ = ["Fitted", "Observed", "evaluate", "log_evidence_of_none", "merit"]
+__all__ = ["Fitted", "Observed", "evaluate", "log_evidence_of_none"]
 
 Array = npt.NDArray[np.float64]
 
 _SYSTEMATIC = np.array([0.03, 0.07, 0.15, 0.3])
 """Systematic position errors considered, in widths of a line."""
 
-_ZERO_WIDTHS = 0.4
-"""Standard deviation of the zero shift, in widths of a line."""
+_SHIFT_WIDTHS = np.array([0.3, 0.5])
+"""Standard deviations of the zero shift and of the specimen's displacement (times cos(theta)), in widths."""
 
 _LENGTHS_A = (2.0, 40.0)
 """Cell edges looked for: no lattice has atoms nearer than the shortest, and larger cells need better data."""
 
 _REACH_SIGMA = 3.5
+_MAD = 1.4826
 _IMPURITY = (0.02, 0.28)
 """Prior probability that a line is an impurity: of a strong one, and what the weakest have on top."""
 
 _WEAK = 0.05
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """Lines to be explained, by rising angle.
-
-    Attributes
-    ----------
-    x_deg, sigma_deg : ndarray, shape (n,)
-        Positions (degrees 2theta) and statistical uncertainties.
-    strength : ndarray, shape (n,)
-        Areas relative to the strongest.
-    wavelength_A : float
-        Wavelength of the positions.
-    first_deg : float
-        Where the measured range begins.
-    width_deg : float
-        Typical FWHM: the scale of systematic errors.
-    resolution_deg : float
-        Lines closer than this are seen as one.
-    """
-
-    x_deg: Array
-    sigma_deg: Array
-    strength: Array
-    wavelength_A: float
-    first_deg: float
-    width_deg: float
-    resolution_deg: float
-
-    @property
-    def q(self) -> Array:
-        """1/d^2 (1/square angstrom)."""
-        return np.asarray((2 * np.sin(np.deg2rad(self.x_deg) / 2) / self.wavelength_A) ** 2)
-
-    @property
-    def slope(self) -> Array:
-        """Derivative of 1/d^2 to the position (1/(square angstrom degree))."""
-        return np.asarray(2 / self.wavelength_A**2 * np.sin(np.deg2rad(self.x_deg)) * np.pi / 180)
-
-    @property
-    def range_deg(self) -> float:
-        """Length of the range the lines lie in."""
-        return float(self.x_deg[-1] - self.first_deg) + self.resolution_deg
-
-    def shifted(self, zero_deg: float) -> Observed:
-        """Return the lines with a zero shift taken off."""
-        return Observed(
-            self.x_deg - zero_deg, self.sigma_deg, self.strength, self.wavelength_A, self.first_deg,
-            self.width_deg, self.resolution_deg,
-        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,8 +54,8 @@ class Fitted:
         a, b, c (angstrom), alpha, beta, gamma (degrees).
     cell_sigma : ndarray, shape (6,)
         Standard deviations; 0 where fixed.
-    zero_deg : float
-        Zero shift (degrees).
+    shift_deg : ndarray, shape (2,)
+        Zero shift, and shift by displacement at theta = 0 (degrees).
     log_evidence : float
         Natural logarithm of the evidence.
     log_fit : float
@@ -121,7 +72,7 @@ class Fitted:
     sigma: Array
     cell: Array
     cell_sigma: Array
-    zero_deg: float
+    shift_deg: Array
     log_evidence: float
     log_fit: float
     predicted_deg: Array
@@ -140,7 +91,7 @@ def log_evidence_of_none(lines: Observed) -> float:
 
 
 def evaluate(system: System, parameters: Array, centring: str, lines: Observed) -> Fitted | None:
-    """Fit a cell and the zero shift to the lines, and weigh it; None where too few lines are explained.
+    """Fit a cell and the shifts of the axis to the lines, and weigh it; None where too few are explained.
 
     Parameters
     ----------
@@ -151,10 +102,10 @@ def evaluate(system: System, parameters: Array, centring: str, lines: Observed) 
     lines : Observed
         Lines to explain.
     """
-    p, zero = np.asarray(parameters, float), 0.0
+    p, shift = np.asarray(parameters, float), np.zeros(2)
     reach_deg = 0.5 * lines.width_deg + 2 * lines.sigma_deg
-    for turn in range(4):
-        drawn = _predict(system, p, centring, lines, zero)
+    for turn in range(5):
+        drawn = _predict(system, p, centring, lines, shift)
         if drawn is None:
             return None
         form, position, line, heads = drawn
@@ -163,26 +114,30 @@ def evaluate(system: System, parameters: Array, centring: str, lines: Observed) 
         if use.sum() < system.free + 1:
             return None
         design = _design(form[chosen[use]], lines, use)
-        if not _determined(design[:, :-1]):
+        if not _determined(design[:, :-2]):
             return None
         sigma = np.hypot(lines.sigma_deg[use], 0.1 * lines.width_deg)
         solution, _, _ = _solve(design, lines.q[use] / lines.slope[use], sigma, lines)
-        p, zero = solution[:-1], float(solution[-1])
+        p, shift = solution[:-2], solution[-2:]
         if not _is_cell(system, p):
             return None
-        if turn == 2:
-            reach_deg = _REACH_SIGMA * np.hypot(lines.sigma_deg, 0.12 * lines.width_deg)
-    return _weigh(system, p, centring, lines, zero, form[chosen], line_of, heads)
+        if turn >= 2:
+            # a line far off, as the others go, is another phase's
+            off = np.abs(lines.q[use] / lines.slope[use] - design @ solution)
+            spread = np.clip(_MAD * float(np.median(off)), *(_SYSTEMATIC[[0, 2]] * lines.width_deg))
+            reach_deg = _REACH_SIGMA * np.hypot(lines.sigma_deg, spread)
+    return _weigh(system, p, centring, lines, shift, form[chosen], line_of, heads)
 
 
 def _predict(
-    system: System, p: Array, centring: str, lines: Observed, zero: float
+    system: System, p: Array, centring: str, lines: Observed, shift: Array
 ) -> tuple[Array, Array, npt.NDArray[np.int64], Array] | None:
     """Forms and positions of all reflections, the distinct line each belongs to, and where those are."""
     top_deg = float(lines.x_deg[-1]) + 0.5 * lines.resolution_deg
     low_deg = min(lines.first_deg, float(lines.x_deg[0]) - lines.resolution_deg)
     q_of = [
-        (2 * np.sin(np.deg2rad(max(x - zero, 0.0)) / 2) / lines.wavelength_A) ** 2 for x in (low_deg, top_deg)
+        (2 * np.sin(np.deg2rad(max(x - float(shift.sum()), 0.0)) / 2) / lines.wavelength_A) ** 2
+        for x in (low_deg, top_deg)
     ]
     hkl = _reflections(system, p, q_of[1] * 1.01)
     if hkl is None:
@@ -194,7 +149,8 @@ def _predict(
     form, q = form[inside], q[inside]
     order = np.argsort(q, kind="stable")
     form, q = form[order], q[order]
-    position = np.rad2deg(2 * np.arcsin(np.clip(lines.wavelength_A * np.sqrt(q) / 2, 0, 1))) + zero
+    half = np.arcsin(np.clip(lines.wavelength_A * np.sqrt(q) / 2, 0, 1))
+    position = np.rad2deg(2 * half) + shift[0] + shift[1] * np.cos(half)
     if not position.size:
         return None
     fresh = np.concatenate([[True], np.diff(position) > 0.5 * lines.resolution_deg])
@@ -248,8 +204,9 @@ def _assign(
 
 
 def _design(form: Array, lines: Observed, use: npt.NDArray[np.bool_]) -> Array:
-    """Rows in degrees: 1/d^2 over its slope, and the zero shift (Q(x - z) = Q(x) - slope z)."""
-    return np.concatenate([form / lines.slope[use, None], np.ones((int(use.sum()), 1))], 1)
+    """Rows in degrees: 1/d^2 over its slope, zero shift and displacement (Q(x - z) = Q(x) - slope z)."""
+    cosine = np.cos(np.deg2rad(lines.x_deg[use]) / 2)
+    return np.concatenate([form / lines.slope[use, None], np.ones((cosine.size, 1)), cosine[:, None]], 1)
 
 
 def _determined(design: Array) -> bool:
@@ -262,10 +219,10 @@ def _determined(design: Array) -> bool:
 
 
 def _solve(design: Array, target: Array, sigma: Array, lines: Observed) -> tuple[Array, Array, float]:
-    """Solution, covariance and log-determinant of the latter, with the prior of the zero shift."""
+    """Solution, covariance and log-determinant of the latter, with the priors of the shifts."""
     weighted = design / sigma[:, None]
     normal = weighted.T @ weighted
-    normal[-1, -1] += 1 / (_ZERO_WIDTHS * lines.width_deg) ** 2
+    normal[[-2, -1], [-2, -1]] += (_SHIFT_WIDTHS * lines.width_deg) ** -2.0
     scale = np.sqrt(np.maximum(np.diag(normal), 1e-300))
     unit = normal / np.outer(scale, scale) + 1e-12 * np.eye(scale.size)
     covariance = np.linalg.inv(unit) / np.outer(scale, scale)
@@ -283,7 +240,7 @@ def _is_cell(system: System, p: Array) -> bool:
 
 
 def _weigh(
-    system: System, p: Array, centring: str, lines: Observed, zero: float, form: Array,
+    system: System, p: Array, centring: str, lines: Observed, shift: Array, form: Array,
     line_of: npt.NDArray[np.int64], heads: Array,
 ) -> Fitted:  # fmt: skip
     """Evidence of the cell, the systematic error summed over."""
@@ -296,13 +253,15 @@ def _weigh(
         sigma = np.hypot(lines.sigma_deg[use], systematic)
         solution, covariance, log_det = _solve(design, target, sigma, lines)
         residual = (target - design @ solution) / sigma
-        z = solution[-1] / (_ZERO_WIDTHS * lines.width_deg)
+        z = solution[-2:] / (_SHIFT_WIDTHS * lines.width_deg)
         likelihoods.append(
-            -0.5 * float(residual @ residual) - float(np.log(sigma * np.sqrt(2 * np.pi)).sum()) - 0.5 * z * z
+            -0.5 * float(residual @ residual)
+            - float(np.log(sigma * np.sqrt(2 * np.pi)).sum())
+            - 0.5 * float(z @ z)
         )
         corrections.append(
             0.5 * solution.size * np.log(2 * np.pi) + 0.5 * log_det
-            - np.log(_ZERO_WIDTHS * lines.width_deg * np.sqrt(2 * np.pi))
+            - float(np.log(_SHIFT_WIDTHS * lines.width_deg * np.sqrt(2 * np.pi)).sum())
         )  # fmt: skip
         spreads.append((solution, covariance))
     best = int(np.argmax(np.array(likelihoods) + corrections))
@@ -310,11 +269,11 @@ def _weigh(
     shared = float(betaln(n + 1, seen - n + 1)) + _impurities(lines, use)
     log_evidence = float(logsumexp(np.array(likelihoods) + corrections)) + share + shared
     solution, covariance = spreads[best]
-    if _is_cell(system, solution[:-1]):
-        p, zero = solution[:-1], float(solution[-1])
-    sigma_p = np.sqrt(np.maximum(np.diag(covariance)[:-1], 0.0))
+    if _is_cell(system, solution[:-2]):
+        p, shift = solution[:-2], solution[-2:]
+    sigma_p = np.sqrt(np.maximum(np.diag(covariance)[:-2], 0.0))
     return Fitted(
-        system, centring, p, sigma_p, cell_of(system, p), _cell_sigma(system, p, covariance[:-1, :-1]), zero,
+        system, centring, p, sigma_p, cell_of(system, p), _cell_sigma(system, p, covariance[:-2, :-2]), shift,
         log_evidence + _log_prior(system, p), float(logsumexp(likelihoods)) + share + shared, heads, line_of,
     )  # fmt: skip
 
@@ -349,28 +308,3 @@ def _cell_sigma(system: System, p: Array, covariance: Array) -> Array:
         [(cell_of(system, p + d) - centre) / step for step, d in zip(delta, np.diag(delta), strict=True)], 1
     )
     return np.asarray(np.sqrt(np.maximum(np.einsum("ij,jk,ik->i", jacobian, covariance, jacobian), 0.0)))
-
-
-def merit(fitted: Fitted, lines: Observed, most: int = 20) -> tuple[float, float, int]:
-    """Return M_N (de Wolff 1968, J. Appl. Cryst. 1, 108), F_N (Smith & Snyder 1979, ibid. 12, 60), and N.
-
-    N is 20, or the number of explained lines where there are fewer; impurities are passed over. The number of
-    possible lines counts the distinct ones of the lattice up to the N-th observed line.
-    """
-    use = np.flatnonzero(fitted.line_of >= 0)[:most]
-    if not use.size:
-        return 0.0, 0.0, 0
-    predicted = fitted.predicted_deg[fitted.line_of[use]]
-    q_of = (2 * np.sin(np.deg2rad(predicted - fitted.zero_deg) / 2) / lines.wavelength_A) ** 2
-    seen = lines.shifted(fitted.zero_deg)
-    off_q = float(np.mean(np.abs(seen.q[use] - q_of)))
-    off_deg = float(np.mean(np.abs(lines.x_deg[use] - predicted)))
-    possible = int(np.sum(fitted.predicted_deg <= predicted[-1] + 1e-9))
-    last = float(seen.q[use[-1]])
-    # a spread of zero would be an infinite merit: the last digit of a position is 0.0001 degrees
-    floor_deg, floor_q = 1e-4, 1e-4 * float(lines.slope[use].mean())
-    return (
-        last / (2 * max(off_q, floor_q) * possible),
-        use.size / (max(off_deg, floor_deg) * possible),
-        int(use.size),
-    )

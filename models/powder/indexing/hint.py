@@ -31,7 +31,7 @@ class CandidateCell:
     volume_A3 : float
         Volume of the conventional cell.
     zero_deg : float
-        Zero shift that was fitted (degrees 2theta).
+        Shift of the axis at low angles that was fitted (zero shift and displacement; degrees 2theta).
     probability : float
         Calibrated probability that this lattice is the right one.
     m, f : float

@@ -9,8 +9,8 @@ from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.powder.indexing.evidence import Observed
 from streamproc.models.powder.indexing.forms import SYSTEMS, System, base_indices, coefficients
+from streamproc.models.powder.indexing.observed import Observed
 from streamproc.models.powder.indexing.search import KEPT, line_tables, search_rank
 
 __all__ = ["Searched", "compile_search", "search_system", "tolerance_deg"]
