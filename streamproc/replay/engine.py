@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -38,6 +39,8 @@ _TELL_S = 0.1
 _COMMIT_INTERVAL_S = 0.2
 _FRAME_WAIT_S = 1.0
 _BATCHES_AHEAD = 4
+_PACED_SWITCH_S = 0.0005
+"""How long a working thread may keep the interpreter (s) when another is due: documents have their times."""
 _NO_RESUME = "no resume"
 
 
@@ -145,6 +148,9 @@ def replay_run(
     _take_up(resume, run_ref.uid, sink)
     attempt = _attempt(archive, run_ref, analysis, sink, settings, speed, resume, tap)
     stop = stop or threading.Event()
+    interval_s = sys.getswitchinterval()
+    if speed != MAX_SPEED:
+        sys.setswitchinterval(_PACED_SWITCH_S)
     try:
         _turn(attempt, run_ref, analysis, stop, progress)
         ended: Ending = "complete"
@@ -153,6 +159,7 @@ def replay_run(
             _interrupt(attempt, run_ref, analysis)
         notes = (*run_ref.notes, *attempt.reader.notes(run_ref.uid))
     finally:
+        sys.setswitchinterval(interval_s)
         attempt.service.close()
     outcome = _outcome(attempt, run_ref, analysis, ended, notes)
     if outcome.ending != "interrupted":
