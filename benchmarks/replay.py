@@ -1,11 +1,12 @@
 """Replay against the analysis alone, memory over a long run, and how well `real` keeps the times.
 
-    OMP_NUM_THREADS=1 NUMBA_NUM_THREADS=1 python benchmarks/replay.py [--events 10000]
+    python benchmarks/replay.py [--events 10000]
 
 The analysis alone takes frames from memory on as many threads as the replay has; half of them before the
 replay and half after it, so that a machine that gets busier does not favour either.
 """
 
+# ruff: noqa: E402  (threads are bounded before numpy is imported)
 from __future__ import annotations
 
 import argparse
@@ -17,6 +18,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 import h5py
 import structlog
@@ -153,10 +157,8 @@ def measure(folder: Path, events: int, paced: int) -> None:
     )
     print(f"analysis alone   {alone_Hz:8.1f} frames/s (frames in memory)")
     print(f"replay, max      {replay_Hz:8.1f} frames/s: ratio {replay_Hz / alone_Hz:.3f} (wanted 0.9)")
-    tenth, end = memory[max(len(memory) // 10, 0)], memory[-1]
-    print(
-        f"memory (RSS)     {tenth:8.1f} MB after a tenth, {end:.1f} MB at the end, {max(memory):.1f} MB at most"
-    )
+    tenth, end, most = memory[len(memory) // 10], memory[-1], max(memory)
+    print(f"memory (RSS)     {tenth:8.1f} MB after a tenth, {end:.1f} MB at the end, {most:.1f} MB at most")
     outcome, _ = replayed(Lazy(Run10k(file, images[0].shape, paced, 0.05)), analysis, settings, 1.0)
     assert outcome.good and outcome.late_p95_s is not None
     late_ms = outcome.late_p95_s * 1000
