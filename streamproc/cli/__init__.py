@@ -25,6 +25,8 @@ _COMMANDS = {
     "hint": ("streamproc.cli.hint", "hint_command", "Say what crystal an unknown pattern may come from."),
     "models": ("streamproc.cli.models", "models_group", "List, show and check models; reports of trainings."),
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),
+    "record": ("streamproc.cli.record", "record_command", "Archive a live topic: documents and frames."),
+    "replay": ("streamproc.cli.replay", "replay_command", "Analyse archived runs as if they were live."),
     "run": ("streamproc.cli.run", "run_command", "Analyse live runs: the service."),
     "status": ("streamproc.cli.status", "status_command", "Say how far the analyses of a run are."),
     "topics": ("streamproc.cli.topics", "topics_group", "Create and check the Kafka topics."),
