@@ -24,6 +24,7 @@ _COMMANDS = {
     "doctor": ("streamproc.cli.doctor", "doctor_command", "Say what is missing before a service can run."),
     "models": ("streamproc.cli.models", "models_group", "List, show and check models."),
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),
+    "results": ("streamproc.cli.results", "results_command", "Get the numbers of a run out."),
     "run": ("streamproc.cli.run", "run_command", "Analyse live runs: the service."),
     "status": ("streamproc.cli.status", "status_command", "Say how far the analyses of a run are."),
     "topics": ("streamproc.cli.topics", "topics_group", "Create and check the Kafka topics."),
