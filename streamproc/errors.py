@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "ArchiveDamaged",
     "BrokerAway",
     "ConfigurationError",
     "ContainedError",
@@ -93,6 +94,10 @@ class RunRefused(ContainedError):
 
 class FrameFailed(ContainedError):
     """One frame cannot be read or analysed; the ledger records the reason."""
+
+
+class ArchiveDamaged(ContainedError):
+    """An archive ends early, has changed or is none; what was read of the run before counts."""
 
 
 class NotYet(ContainedError):

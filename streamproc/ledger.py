@@ -50,7 +50,11 @@ class Ledger:
 
     def dropped(self, seq_num: int, reason: str) -> None:
         """It was left out on purpose (policy ``latest``)."""
-        for interval in self._settle(seq_num, seq_num + 1):
+        self.dropped_range(seq_num, seq_num + 1, reason)
+
+    def dropped_range(self, first: int, stop: int, reason: str) -> None:
+        """Readings ``first`` to ``stop`` (half-open) were left out for one reason."""
+        for interval in self._settle(first, stop):
             _note(self._dropped, interval, reason)
 
     def retry(self, first: int, stop: int) -> list[tuple[int, int]]:

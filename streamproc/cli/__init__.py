@@ -15,6 +15,7 @@ from streamproc.errors import StreamprocError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "archive": ("streamproc.cli.archive", "archive_command", "Store result runs in Tiled."),
     "audit": ("streamproc.cli.audit", "audit_command", "Compare raw and result documents, one by one."),
     "broker": ("streamproc.cli.broker", "broker_command", "Run Apache Kafka on this machine."),
     "check": ("streamproc.cli.check", "check_command", "Try one analysis with the conformance checks."),

@@ -141,6 +141,10 @@ class RunTracker:
         idle = [uid for uid, entry in self._open.items() if now_s - entry.last_s > self.idle_timeout_s]
         return [self._close(uid, reason) for uid in idle]
 
+    def close_all(self, reason: str) -> list[RunClosed]:
+        """Close every open run: nothing of them will come any more."""
+        return [self._close(uid, reason) for uid in list(self._open)]
+
     def may_look_back(self) -> bool:
         """Tell whether looking back in the topic has taken less than its share of the time so far.
 

@@ -202,6 +202,10 @@ class Lane:
         """Close the runs that have been silent for too long."""
         self.handle(self.tracker.expire(now_s))
 
+    def close_runs(self, reason: str) -> None:
+        """Close all open runs: their source has nothing more of them."""
+        self.handle(self.tracker.close_all(reason))
+
     def touch(self, run_uid: str) -> None:
         """Note that a run's state is another now."""
         self._touched[run_uid] = None

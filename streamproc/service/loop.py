@@ -43,6 +43,8 @@ class ServiceParts:
     """For deadlines only."""
     wall_clock: Callable[[], float] = time.time
     """For latencies and dead-letter times only; nothing of it enters a result."""
+    batch_done: Callable[[], None] | None = None
+    """Called from a worker's thread when a batch is done: a source that waits may wake up."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Service:
         self._source = parts.source
         self._analysis = parts.analysis
         self._next_analysis: Analysis | None = None
-        self._workers = Workers(parts.reader, settings.service.workers)
+        self._workers = Workers(parts.reader, settings.service.workers, parts.batch_done)
         self._outbox = Outbox(parts, settings)
         self._lanes: dict[TopicPartition, Lane] = {}
         self._jobs: list[_Job] = []
@@ -105,9 +107,9 @@ class Service:
         try:
             while not self._stop_requested:
                 idle = not self.step()
-                if idle and self._settings.service.one_pass and self._all_answered():
+                if idle and self._settings.service.one_pass and self.all_answered():
                     break
-            self._drain()
+            self.drain()
         finally:
             self.close()
 
@@ -326,7 +328,36 @@ class Service:
 
     # -- ending ---------------------------------------------------------------------------------------
 
-    def _all_answered(self) -> bool:
+    @property
+    def open_runs(self) -> int:
+        """How many runs have begun and not ended."""
+        return sum(len(lane.tracker.open_runs) for lane in self._lanes.values())
+
+    def close_runs(self, reason: str) -> None:
+        """Close all open runs: their source has nothing more of them, no stop either."""
+        for lane in self._lanes.values():
+            lane.close_runs(reason)
+
+    def abandon(self, reason: str, announced: int = 0) -> None:
+        """Leave out what has no answer yet and end the result runs with a complete ledger.
+
+        Parameters
+        ----------
+        reason : str
+            Stands in the ledger and in the stop.
+        announced : int
+            How many readings there are as far as is known; those that were never read are counted too.
+        """
+        for _, work in self._works():
+            work.abandon(reason, announced)
+        self._jobs = []
+        self.close_runs(reason)
+        for lane in self._lanes.values():
+            self._publish_lane(lane)
+        self._outbox.send(list(self._lanes.values()), force=True)
+
+    def all_answered(self) -> bool:
+        """Tell whether the source is read to its present end and everything is answered and delivered."""
         return (
             self._source.lag() == 0
             and not self._jobs
@@ -334,7 +365,7 @@ class Service:
             and not any(lane.unsent for lane in self._lanes.values())
         )
 
-    def _drain(self) -> None:
+    def drain(self) -> None:
         """Finish what is in work, within the time allowed; the rest is in the stored state."""
         self._source.pause()
         deadline_s = self._parts.clock() + self._settings.service.drain_timeout_s

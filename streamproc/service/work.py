@@ -90,6 +90,7 @@ class RunWork:
         self.pending: dict[int, Pending] = {}
         self.closed: str | None = None
         self._started = False
+        self._abandoned: tuple[str, int] | None = None
         self._lettered: set[int] = set()
 
     def expect(self, request: FrameRequest, deadline_s: float) -> Pending:
@@ -132,6 +133,15 @@ class RunWork:
             published.documents.extend(self._settle(pending))
         return published
 
+    def abandon(self, reason: str, announced: int) -> None:
+        """Leave out all readings without an answer, also those of ``announced`` that were never read."""
+        for pending in self.pending.values():
+            if pending.answer is None and pending.dropped is None:
+                pending.dropped = reason
+        for request in self.assembler.take(self.assembler.waiting):
+            self.ledger.dropped(request.seq_num, reason)
+        self._abandoned = (reason, announced)
+
     @property
     def finished(self) -> bool:
         """True when the run is closed and every reading is settled."""
@@ -139,6 +149,10 @@ class RunWork:
 
     def finish(self) -> list[NamedDocument]:
         """Compose the end of the result run: what the analysis says last, and the stop with the ledger."""
+        if self._abandoned is not None:
+            reason, announced = self._abandoned
+            top = max([announced + 1, *(stop for _, stop in self.assembler.expected)])
+            self.ledger.dropped_range(1, top, reason)
         for lost in self.assembler.missing(self.run.stop):
             self.ledger.failed_range(lost.first, lost.stop, lost.reason)
         documents = self.start_documents()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -39,16 +39,23 @@ class Workers:
         Fetches the arrays; thread-safe.
     threads : int
         How many batches are in work at once.
+    finished : callable or None
+        Called, in a worker's thread, when a batch is done.
     """
 
-    def __init__(self, reader: FrameReader, threads: int) -> None:
+    def __init__(self, reader: FrameReader, threads: int, finished: Callable[[], None] | None = None) -> None:
         self.reader = reader
         self.threads = threads
+        self._finished = finished
         self._pool = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="analyse")
 
     def submit(self, analysis: RunAnalysis, requests: Sequence[FrameRequest]) -> Future[list[Answer]]:
         """Start on a batch of readings of one run."""
-        return self._pool.submit(analyse, self.reader, analysis, requests)
+        future = self._pool.submit(analyse, self.reader, analysis, requests)
+        if self._finished is not None:
+            tell = self._finished
+            future.add_done_callback(lambda _: tell())
+        return future
 
     def close(self, *, wait: bool) -> None:
         """End the threads; what has not begun is given up."""

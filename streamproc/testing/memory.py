@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from streamproc.documents import BadMessage, Document, Position, TopicPartition
-from streamproc.errors import DeliveryError
+from streamproc.errors import ArchiveDamaged, DeliveryError
 from streamproc.runs import select_run
+from streamproc.transports.archive.ports import FramePlaces, Query, RunRef
+from streamproc.transports.archive.select import select
 from streamproc.transports.ports import Outgoing, Stored
 
-__all__ = ["Delivery", "MemorySink", "MemorySource", "MemoryState", "documents"]
+__all__ = ["Delivery", "MemoryArchive", "MemorySink", "MemorySource", "MemoryState", "documents"]
 
 
 def documents(
@@ -227,3 +229,47 @@ class MemoryState:
             if message.value is not None:
                 newest[message.key.decode()] = bytes(message.value)
         return Stored(newest, self._committed)
+
+
+class MemoryArchive:
+    """An archive of runs in memory.
+
+    Parameters
+    ----------
+    *runs : iterable of (name, doc)
+        The documents of one run each, start first.
+    frames : FramePlaces
+        Where their frames lie.
+    damaged_after : int or None
+        How many documents of a run can be read before the archive turns out to be damaged.
+    """
+
+    name = "memory"
+
+    def __init__(
+        self,
+        *runs: Iterable[tuple[str, Mapping[str, Any]]],
+        frames: FramePlaces | None = None,
+        damaged_after: int | None = None,
+    ) -> None:
+        self._runs = [list(run) for run in runs]
+        self._frames, self._damaged_after = frames or FramePlaces(), damaged_after
+
+    def runs(self, query: Query | None = None) -> Iterator[RunRef]:
+        """Yield the runs a query means."""
+        refs = []
+        for number, run in enumerate(self._runs):
+            start = run[0][1]
+            stop = next((doc for name, doc in run if name == "stop"), None)
+            refs.append(RunRef(start["uid"], start, stop, "memory", number, self._frames))
+        yield from select(refs, query or Query(), self.name)
+
+    def documents(self, run: RunRef) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Yield the documents of a run."""
+        for number, named in enumerate(self._runs[run.handle]):
+            if number == self._damaged_after:
+                raise ArchiveDamaged("the archive in memory was told to be damaged here")
+            yield named
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.errors import FrameFailed
+from streamproc.runs.arrays import as_declared
 
 __all__ = ["read_inline"]
 
@@ -37,21 +38,4 @@ def read_inline(value: Any, data_key: Mapping[str, Any]) -> npt.NDArray[Any]:
         raise FrameFailed(f"the reading's lists are not a regular array: {error}") from error
     if array.dtype.kind not in "biufc":
         raise FrameFailed(f"the reading's lists hold {array.dtype}, not numbers of one kind and equal length")
-    return _as_declared(array, data_key.get("dtype_numpy"))
-
-
-def _as_declared(array: npt.NDArray[Any], declared: Any) -> npt.NDArray[Any]:
-    """Return the list's values in the declared dtype where that changes none of them."""
-    if not isinstance(declared, str):
-        return array
-    try:
-        dtype = np.dtype(declared)
-        if dtype.kind not in "biufc":
-            return array
-        with np.errstate(all="ignore"):
-            same = array.astype(dtype)
-            kept = np.array_equal(same, array, equal_nan=array.dtype.kind in "fc")
-    except (TypeError, ValueError, OverflowError):
-        return array
-    rounded = dtype.kind in "fc" and array.dtype.kind in "fc"
-    return same if kept or rounded else array
+    return as_declared(array, data_key.get("dtype_numpy"))
