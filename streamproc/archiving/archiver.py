@@ -68,7 +68,7 @@ class ArchiveOptions:
 
     once: bool = False
     give_up_s: float = 30.0
-    most_pause_s: float = 60.0
+    most_pause_s: float = 20.0
     idle_timeout_s: float = 3600.0
     drain_timeout_s: float = 4.0
 
