@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.audit.findings import Finding
+from streamproc.results import is_shadow
 from streamproc.runs.seen import SeqNums
 
-__all__ = ["Answer", "PublishedRun", "ResultIndex", "StartEntry"]
+__all__ = ["SHADOW", "Answer", "PublishedRun", "ResultIndex", "StartEntry"]
+
+
+SHADOW = " (shadow)"
+"""What the name of an analysis ends with here when its model is a shadow: nobody depends on its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +150,8 @@ class ResultIndex:
         about, time_s = doc.get("streamproc"), doc.get("time")
         if not isinstance(about, Mapping):
             return None
-        analysis, key = str(about.get("analysis", "")), str(about.get("key", ""))
+        shadow, key = is_shadow(doc), str(about.get("key", ""))
+        analysis = str(about.get("analysis", "")) + (SHADOW if shadow else "")
         entry = StartEntry(
             str(doc.get("uid", "")), str(doc.get("original_run_uid", "")), analysis,
             str(doc.get("supplements", "")), float(time_s) if isinstance(time_s, int | float) else 0.0,
@@ -155,7 +161,7 @@ class ResultIndex:
         known = self.keys.setdefault(analysis, set())
         if key:
             known.add((str(about.get("stream", "primary")), key))
-        if not entry.supplements:
+        if not entry.supplements and not shadow:
             self.answered.setdefault(analysis, set()).add(entry.raw_uid)
         return entry
 
