@@ -25,6 +25,8 @@ _COMMANDS = {
     "doctor": ("streamproc.cli.doctor", "doctor_command", "Say what is missing before a service can run."),
     "models": ("streamproc.cli.models", "models_group", "List, show and check models."),
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),
+    "record": ("streamproc.cli.record", "record_command", "Archive a live topic: documents and frames."),
+    "replay": ("streamproc.cli.replay", "replay_command", "Analyse archived runs as if they were live."),
     "results": ("streamproc.cli.results", "results_command", "Get the numbers of a run out."),
     "run": ("streamproc.cli.run", "run_command", "Analyse live runs: the service."),
     "status": ("streamproc.cli.status", "status_command", "Say how far the analyses of a run are."),

@@ -157,11 +157,6 @@ class ArchiveSource:
         """Give out again; a paced replay goes on from here with the distances the documents have."""
         self._paused = False
 
-    def hold(self, seconds: float) -> None:
-        """Move all later documents by so much (s): the replay was paused."""
-        if self._origin is not None:
-            self._origin = (self._origin[0] + seconds, self._origin[1])
-
     def assigned(self) -> Sequence[TopicPartition]:
         """Return the one partition."""
         return [self._partition]

@@ -25,12 +25,15 @@ class Query:
         Unix times (s) the start's ``time`` lies between.
     search : tuple of (str, str)
         Keys of the start document (``sample.name`` for nested ones) and the values they must have, as text.
+    results : bool
+        Whether result runs of this package are meant, instead of all others.
     """
 
     runs: tuple[str, ...] = ()
     since_s: float | None = None
     until_s: float | None = None
     search: tuple[tuple[str, str], ...] = ()
+    results: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,7 +45,9 @@ def select(runs: Iterable[RunRef], query: Query, where: str) -> list[RunRef]:
 
 
 def fits(run: RunRef, query: Query) -> bool:
-    """Tell whether times and search of a query hold for a run."""
+    """Tell whether a run is of the kind that is meant, and times and search hold for it."""
+    if isinstance(run.start.get("streamproc"), Mapping) != query.results:
+        return False
     if query.since_s is not None and run.time_s < query.since_s:
         return False
     if query.until_s is not None and run.time_s > query.until_s:

@@ -58,6 +58,8 @@ class TopicReader:
         Called with (offsets passed, offsets to pass) after each poll.
     missing_ok : bool
         Whether a topic that does not exist counts as empty.
+    ranges : Mapping of int to (int, int or None), optional
+        Only these partitions, from an offset to another (half-open; None: to the present end).
 
     Attributes
     ----------
@@ -81,7 +83,9 @@ class TopicReader:
         timeout_s: float = 600.0,
         progress: Progress | None = None,
         missing_ok: bool = False,
+        ranges: Mapping[int, tuple[int, int | None]] | None = None,
     ) -> None:
+        self._ranges = ranges
         self._kafka, self._topic, self._timeout_s, self._progress = kafka, topic, timeout_s, progress
         self._consumer = connect(kafka, self._make_consumer)
         try:
@@ -102,6 +106,11 @@ class TopicReader:
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def ends(self) -> dict[int, int]:
+        """The offset that the reading ends before, by partition."""
+        return {p.partition: offset for p, offset in self._end.items()}
 
     def messages(self) -> Iterator[Message]:
         """Yield the messages, in order within each partition.
@@ -178,7 +187,17 @@ class TopicReader:
             wanted = dict.fromkeys(partitions, max(0, int(since_s * 1000)))
             found = self._consumer.offsets_for_times(wanted, timeout_ms)
             begin = {p: min(found[p].offset, end[p]) if found.get(p) else end[p] for p in partitions}
-        return dict(begin), dict(end)
+        return self._cut(dict(begin), dict(end))
+
+    def _cut(
+        self, begin: dict[KafkaPartition, int], end: dict[KafkaPartition, int]
+    ) -> tuple[dict[KafkaPartition, int], dict[KafkaPartition, int]]:
+        """Keep what was asked for."""
+        if self._ranges is None:
+            return begin, end
+        asked = {p: self._ranges[p.partition] for p in end if p.partition in self._ranges}
+        ends = {p: end[p] if stop is None else min(end[p], stop) for p, (_, stop) in asked.items()}
+        return {p: min(max(begin[p], first), ends[p]) for p, (first, _) in asked.items()}, ends
 
     def _poll(self, deadline_s: float) -> Mapping[KafkaPartition, list[Any]]:
         left_s = deadline_s - time.monotonic()
