@@ -141,7 +141,8 @@ class Audit:
 
     def _lost_runs(self, raw: RawBook) -> Iterator[RunAudit]:
         index = self.book.index
-        analyses = [self._analysis] if self._analysis is not None else sorted(index.answered) or [""]
+        depended_on = sorted(a for a in index.answered if self._wanted(a)) or [""]
+        analyses = [self._analysis] if self._analysis is not None else depended_on
         for run in raw.runs.values():
             for analysis in analyses:
                 if run.whole and run.uid not in index.answered.get(analysis, ()):

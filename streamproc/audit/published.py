@@ -150,8 +150,8 @@ class ResultIndex:
         about, time_s = doc.get("streamproc"), doc.get("time")
         if not isinstance(about, Mapping):
             return None
-        shadow, key = is_shadow(doc), str(about.get("key", ""))
-        analysis = str(about.get("analysis", "")) + (SHADOW if shadow else "")
+        analysis, key = str(about.get("analysis", "")), str(about.get("key", ""))
+        analysis += SHADOW if is_shadow(doc) else ""
         entry = StartEntry(
             str(doc.get("uid", "")), str(doc.get("original_run_uid", "")), analysis,
             str(doc.get("supplements", "")), float(time_s) if isinstance(time_s, int | float) else 0.0,
@@ -161,7 +161,7 @@ class ResultIndex:
         known = self.keys.setdefault(analysis, set())
         if key:
             known.add((str(about.get("stream", "primary")), key))
-        if not entry.supplements and not shadow:
+        if not entry.supplements:
             self.answered.setdefault(analysis, set()).add(entry.raw_uid)
         return entry
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -84,7 +83,7 @@ def run_command(
         raise ConfigurationError(f"--shadow {shadow_model}: that is the very model that is at work")
     if plan is not None:
         structlog.contextvars.bind_contextvars(shadow=plan.model.parent.name)
-        end_with_parent(service.stop, sys.stdin.buffer)
+        end_with_parent(service.stop)
     reloader = Reloader(
         read_settings,
         lambda again: load_for(analysis, again, plan),

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, cast
+from typing import Any, cast
 
 import structlog
 
@@ -211,14 +211,15 @@ class ShadowProcess:
                 process.send_signal(number)
 
 
-def end_with_parent(stop: Callable[[], None], stream: IO[bytes]) -> None:
+def end_with_parent(stop: Callable[[], None]) -> None:
     """Make this process the less important one, and end it when the one that started it is gone."""
     with contextlib.suppress(OSError):
         os.nice(_NICE)
 
     def listen() -> None:
-        with contextlib.suppress(OSError, ValueError):
-            while stream.read(1):
+        with contextlib.suppress(OSError):
+            # Not sys.stdin: Python cannot end while a thread waits in a buffered read.
+            while os.read(0, 1):
                 pass
         stop()
 
