@@ -19,6 +19,7 @@ _COMMANDS = {
     "audit": ("streamproc.cli.audit", "audit_command", "Compare raw and result documents, one by one."),
     "broker": ("streamproc.cli.broker", "broker_command", "Run Apache Kafka on this machine."),
     "check": ("streamproc.cli.check", "check_command", "Try one analysis with the conformance checks."),
+    "compare": ("streamproc.cli.compare", "compare_command", "Hold two models against each other."),
     "config": ("streamproc.cli.config", "config_group", "Show, explain and check the settings."),
     "demo": ("streamproc.cli.demo", "demo_command", "Watch a simulated experiment being understood."),
     "dlq": ("streamproc.cli.dlq", "dlq_group", "Look at dead letters, try them again, settle them."),
