@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["compare_command"]
 
 _MOST_LISTED = 10
+_FILE_COLUMNS = 160
+"""Width of what goes to a file or pipe: nothing is cut off."""
 
 
 @click.command("compare")
@@ -156,6 +158,8 @@ def print_comparison(c: Comparison) -> None:
     from streamproc.comparison.page import HEAD, number, quantity_rows
 
     console = Console()
+    if not console.is_terminal:
+        console = Console(width=_FILE_COLUMNS)
     console.print(f"run {c.run_uid}: second {c.models[1]} against first {c.models[0]}", highlight=False)
     table = Table(box=None, header_style="bold", padding=(0, 2, 0, 0))
     for name in HEAD:

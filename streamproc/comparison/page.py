@@ -86,7 +86,13 @@ def _draw(comparison: Comparison, path: Path) -> None:
     for level in (-comparison.threshold, comparison.threshold):
         axes.axhline(level, color="0.5", lw=1, ls="--")
     axes.set(xlabel="seq_num", ylabel="difference / combined sigma")
-    axes.legend(fontsize="small", ncols=max(1, len(shown)), loc="upper center", frameon=False)
+    axes.legend(
+        fontsize="small",
+        ncols=max(1, len(shown)),
+        loc="lower center",
+        bbox_to_anchor=(0.5, 1.0),
+        frameon=False,
+    )
     figure.suptitle(f"{comparison.models[1]} against {comparison.models[0]}, run {comparison.run_uid[:8]}")
     figure.savefig(path, dpi=110)
 
