@@ -236,7 +236,8 @@ def _paired(
 ) -> Iterator[tuple[str, Any, Any]]:
     for key in dict.fromkeys([*one, *other]):
         first, second = one.get(key, _Absent), other.get(key, _Absent)
-        if depth > 1 and isinstance(first, Mapping) and isinstance(second, Mapping) and (first or second):
+        maps = isinstance(first, Mapping) and isinstance(second, Mapping) and (first or second)
+        if depth > 1 and maps and key != "timestamps":
             yield from _paired(first, second, depth - 1, f"{path}{key}.")
         else:
             yield f"{path}{key}", first, second

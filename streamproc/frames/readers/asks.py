@@ -10,7 +10,7 @@ from streamproc.errors import FrameFailed
 from streamproc.frames.paths import PathPolicy
 from streamproc.frames.requests import DatumRef, StreamSlice
 
-__all__ = ["Ask", "ask_for", "document_shape", "whole_number"]
+__all__ = ["Ask", "ask_for", "document_shape", "joined_path", "whole_number"]
 
 HDF5, TIFF, JPEG, NPY, ZARR = "hdf5", "tiff", "jpeg", "npy", "zarr"
 
@@ -122,7 +122,7 @@ def _ask_for_old_stream(
     if spec not in FORM_BY_SPEC:
         raise FrameFailed(f"no reader for a stream_resource of spec {spec!r}")
     parameters = _with_dataset(spec, _mapping(resource.get("resource_kwargs"), "resource_kwargs"))
-    base = policy.local(_joined(resource))
+    base = policy.local(joined_path(resource))
     index = whole_number(locator.index, "the index of the stream_datum")
     return Ask(run_uid, FORM_BY_SPEC[spec], base, parameters, index, shape, _frames(parameters))
 
@@ -132,7 +132,7 @@ def _ask_for_datum(ref: DatumRef, shape: tuple[int | None, ...], run_uid: str, p
     spec = str(resource.get("spec"))
     kwargs = _mapping(resource.get("resource_kwargs"), "resource_kwargs")
     datum_kwargs = _mapping(datum.get("datum_kwargs"), "datum_kwargs")
-    base = policy.local(_joined(resource))
+    base = policy.local(joined_path(resource))
     form = FORM_BY_SPEC.get(spec)
     if form is None:
         return Ask(run_uid, spec, base, kwargs, 0, shape, None, True, (resource, datum))
@@ -166,7 +166,7 @@ def _with_dataset(spec: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]
     return {**parameters, "dataset": named or _DATASET_BY_SPEC.get(spec, _AREA_DETECTOR_DATASET)}
 
 
-def _joined(resource: Mapping[str, Any]) -> str:
+def joined_path(resource: Mapping[str, Any]) -> str:
     """Join root and resource_path; a leading slash of resource_path does not leave the root."""
     root = str(resource.get("root") or "")
     path = _text(resource, "resource_path", "resource")

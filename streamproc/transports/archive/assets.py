@@ -83,7 +83,9 @@ def external_of(run: RunRef, descriptor: Mapping[str, Any], key: str, node: Any)
     assets = sorted((a for a in source.assets if a.parameter), key=lambda a: a.num or 0) or source.assets
     uris = [mended(str(a.data_uri), run) for a in assets]
     parameters = {k: v for k, v in dict(source.parameters).items() if k not in _ADAPTER_ONLY}
-    shape = [int(n) for n in source.structure.shape]
+    structure: Any = source.structure
+    sizes = structure["shape"] if isinstance(structure, Mapping) else structure.shape
+    shape = [int(n) for n in sizes]
     said = descriptor["data_keys"][key].get("shape") or []
     stacked = len(shape) == len(said) + 1
     frames = int(said[0]) if said and said[0] and not stacked else 1

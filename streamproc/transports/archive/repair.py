@@ -29,7 +29,8 @@ def repaired(documents: Iterable[NamedDocument], note: Callable[[str], None]) ->
     note : callable
         Is told, in a sentence, what was found and done.
     """
-    arrays = _Arrays(note)
+    arrays, streams = _Arrays(note), set()
+    resources: set[str] = set()
     for name, doc in documents:
         if name not in DOCUMENT_NAMES:
             note(f"a document of the unknown name {name[:40]!r} was left out")
@@ -38,8 +39,23 @@ def repaired(documents: Iterable[NamedDocument], note: Callable[[str], None]) ->
         elif not isinstance(doc, Mapping):
             raise ArchiveDamaged(f"a {name} document is no mapping but {type(doc).__name__}")
         else:
+            if name == "descriptor":
+                streams |= _stream_keys(doc)
+            elif name == "stream_resource":
+                resources.add(str(doc.get("data_key")))
             for one_name, one in _single(name, doc, note):
                 yield one_name, arrays.restore(one_name, one)
+    for key in sorted(streams - resources):
+        note(
+            f"{key}: the archive has no stream_resource of it, so its frames cannot be found "
+            "(suitcase-msgpack and Mongo-backed trees drop these documents)"
+        )
+
+
+def _stream_keys(descriptor: Mapping[str, Any]) -> set[str]:
+    keys = descriptor.get("data_keys")
+    entries = keys.items() if isinstance(keys, Mapping) else ()
+    return {k for k, v in entries if isinstance(v, Mapping) and str(v.get("external")).startswith("STREAM")}
 
 
 def _single(name: str, doc: Mapping[str, Any], note: Callable[[str], None]) -> Iterator[NamedDocument]:

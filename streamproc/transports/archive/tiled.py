@@ -97,7 +97,7 @@ class TiledArchive:
         if is_number(text) and int(text) < 0:
             return self._newest(catalog, -int(text), query)
         found: list[RunRef] = []
-        with contextlib.suppress(KeyError):
+        with contextlib.suppress(KeyError, ValueError):  # databroker refuses short beginnings
             found += _refs_of([catalog[text]], self.name)
         if is_number(text):
             from tiled.queries import Key
@@ -122,9 +122,8 @@ class TiledArchive:
         total, look = len(catalog), count
         while True:
             look = min(look, total)
-            found = [
-                r for r in _refs_of(catalog.values()[-look:] if look else [], self.name) if fits(r, query)
-            ]
+            items = catalog.values()[-1 : -look - 1 : -1] if look else []
+            found = [r for r in _refs_of(items, self.name) if fits(r, query)]
             if len(found) >= count or look == total:
                 return found
             look = 2 * look + 10

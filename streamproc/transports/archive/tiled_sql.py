@@ -103,7 +103,7 @@ class _Stream:
 
         metadata = dict(self._node.metadata)
         made = build_descriptor_docs(metadata, self._name, run_start_uid=self._run.uid)
-        return sorted((dict(d) for d in made), key=lambda d: float(d["time"]))
+        return sorted((_as_streams(dict(d)) for d in made), key=lambda d: float(d["time"]))
 
     def _outer(self, key: str) -> External:
         return external_of(self._run, self._descriptors[0], key, self._node[key])
@@ -165,6 +165,13 @@ class _Stream:
         if isinstance(self._run.start.get("streamproc"), Mapping):
             return document_uid(self._run.uid, self._name, str(seq_num))
         return f"event-{descriptor}-{seq_num}"
+
+
+def _as_streams(descriptor: dict[str, Any]) -> dict[str, Any]:
+    """Say of every external key that it comes by stream_datum, as it does from here."""
+    keys = descriptor.get("data_keys") or {}
+    told = {k: {**v, "external": "STREAM:"} if v.get("external") else v for k, v in keys.items()}
+    return {**descriptor, "data_keys": told}
 
 
 def _builtin(value: Any) -> Any:

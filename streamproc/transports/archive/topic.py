@@ -75,7 +75,8 @@ class TopicArchive:
         for uid, (start, position) in starts.items():
             stop, end = stops.get(uid, (None, None))
             place = f"{self.name}, from {position.partition}@{position.offset} on"
-            found.append(RunRef(uid, start, stop, place, _Span(position, end)))
+            cut = None if self._ranges is None else self._ranges[position.partition][1]
+            found.append(RunRef(uid, start, stop, place, _Span(position, end or cut)))
         yield from select(found, query, f"topic {self.name}")
 
     def documents(self, run: RunRef) -> Iterator[NamedDocument]:

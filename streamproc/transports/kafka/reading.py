@@ -60,6 +60,8 @@ class TopicReader:
         Whether a topic that does not exist counts as empty.
     ranges : Mapping of int to (int, int or None), optional
         Only these partitions, from an offset to another (half-open; None: to the present end).
+    begin : Mapping of int to int, optional
+        Offsets to begin at; partitions that are not named are read as they would be without it.
 
     Attributes
     ----------
@@ -84,8 +86,9 @@ class TopicReader:
         progress: Progress | None = None,
         missing_ok: bool = False,
         ranges: Mapping[int, tuple[int, int | None]] | None = None,
+        begin: Mapping[int, int] | None = None,
     ) -> None:
-        self._ranges = ranges
+        self._ranges, self._first = ranges, dict(begin or {})
         self._kafka, self._topic, self._timeout_s, self._progress = kafka, topic, timeout_s, progress
         self._consumer = connect(kafka, self._make_consumer)
         try:
@@ -193,6 +196,7 @@ class TopicReader:
         self, begin: dict[KafkaPartition, int], end: dict[KafkaPartition, int]
     ) -> tuple[dict[KafkaPartition, int], dict[KafkaPartition, int]]:
         """Keep what was asked for."""
+        begin = {p: min(max(b, self._first.get(p.partition, b)), end[p]) for p, b in begin.items()}
         if self._ranges is None:
             return begin, end
         asked = {p: self._ranges[p.partition] for p in end if p.partition in self._ranges}
