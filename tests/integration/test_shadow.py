@@ -112,6 +112,11 @@ def check_readers(line):
     assert own.seq_num.values.tolist() == shadow.seq_num.values.tolist() == [1, 2, 4, 5, 6, 7, 8]
     assert own.attrs["result_uid"] != shadow.attrs["result_uid"] and shadow.attrs["shadow"] == "true"
     assert (abs(own.corundum - shadow.corundum) > 1e-4).any()
+    printed = subprocess.run(
+        [sys.executable, "-m", "streamproc", "results", "--source", str(line.config), "--run", "run-shadow-2"],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert len([x for x in printed.stdout.splitlines() if not x.startswith("#")]) == 1 + 8
     pairs = [decode(m.value) for m in line.messages("results")]
     quiet, curious = Board(), Board(shadows=True)
     for name, doc in pairs:
