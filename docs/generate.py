@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from streamproc.cli import _COMMANDS, _group
 from streamproc.loading import analysis_names, find_analysis
+from streamproc.observability.archive_metrics import ArchiveMetrics
 from streamproc.observability.metrics import ServiceMetrics
 from streamproc.results import expand_outputs
 
@@ -72,6 +73,9 @@ def metrics() -> str:
     page = io.StringIO()
     page.write(HEAD + "# Metrics\n\n| metric | kind | meaning |\n|---|---|---|\n")
     for metric in ServiceMetrics("phase-map").registry.collect():
+        page.write(f"| `{metric.name}` | {metric.type} | {metric.documentation} |\n")
+    page.write("\n## Of `streamproc archive`\n\n| metric | kind | meaning |\n|---|---|---|\n")
+    for metric in ArchiveMetrics().registry.collect():
         page.write(f"| `{metric.name}` | {metric.type} | {metric.documentation} |\n")
     return page.getvalue()
 

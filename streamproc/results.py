@@ -23,6 +23,7 @@ __all__ = [
     "deduplicate",
     "document_uid",
     "expand_outputs",
+    "is_shadow",
     "result_run_uid",
 ]
 
@@ -41,9 +42,20 @@ def _uid(*parts: str) -> str:
 
 
 def result_run_uid(raw_run_uid: str, provenance: Provenance) -> str:
-    """Return the result run's uid: a uuid5 of raw run, analysis, version and the three hashes."""
+    """Return the result run's uid: a uuid5 of raw run, analysis, version and the three hashes.
+
+    A shadow's (``details["shadow"]``) is another one: the same model may be the one at work later.
+    """
     p = provenance
-    return _uid(raw_run_uid, p.analysis, p.version, p.model_sha256, p.settings_sha256, p.calibration_sha256)
+    shadow = ("shadow",) if p.details.get("shadow") is True else ()
+    hashes = (p.model_sha256, p.settings_sha256, p.calibration_sha256)
+    return _uid(raw_run_uid, p.analysis, p.version, *hashes, *shadow)
+
+
+def is_shadow(start: Mapping[str, Any]) -> bool:
+    """Tell whether a start document is that of a shadow model's result run: not to be acted upon."""
+    about = start.get("streamproc")
+    return isinstance(about, Mapping) and about.get("shadow") is True
 
 
 def document_uid(result_uid: str, *what: str) -> str:

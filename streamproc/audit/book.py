@@ -216,7 +216,9 @@ class ResultBook:
             return
         names = ("model_sha256", "settings_sha256", "calibration_sha256")
         model, settings, calibration = (str(about.get(name, "")) for name in names)
-        provenance = Provenance(run.analysis, run.version, model, settings, calibration)
+        details = {"shadow": about.get("shadow")}
+        name = str(about.get("analysis", ""))
+        provenance = Provenance(name, run.version, model, settings, calibration, details)
         expected = result_run_uid(run.raw_uid, provenance)
         if run.uid != expected:
             self._tell(run, document, "uid", f"start uid {expected}", run.uid)

@@ -8,7 +8,7 @@ from typing import Any
 from streamproc.audit.book import ResultBook
 from streamproc.audit.findings import Finding, Findings
 from streamproc.audit.judge import judge
-from streamproc.audit.published import PublishedRun, ResultIndex
+from streamproc.audit.published import SHADOW, PublishedRun, ResultIndex
 from streamproc.audit.raw import RawBook, RawRun
 from streamproc.audit.report import AuditReport, RunAudit
 from streamproc.documents import BadMessage, Document
@@ -113,7 +113,7 @@ class Audit:
 
     def _groups(self) -> Iterator[tuple[PublishedRun, list[PublishedRun]]]:
         """Yield each first result run with what supplements it."""
-        runs = [r for r in self.book.runs.values() if self._analysis in (None, r.analysis)]
+        runs = [r for r in self.book.runs.values() if self._wanted(r.analysis)]
         firsts = {run.uid: run for run in runs if not run.supplements}
         rest: dict[str, list[PublishedRun]] = {}
         for run in runs:
@@ -124,6 +124,10 @@ class Audit:
                 severity = "fault" if self._whole_raw else "info"
                 self.findings.add(run.finding("no-first-run", what, "none", severity=severity))
         return ((run, rest.get(uid, [])) for uid, run in firsts.items())
+
+    def _wanted(self, analysis: str) -> bool:
+        """A shadow's results are looked at only when asked for by name."""
+        return analysis == self._analysis if self._analysis else not analysis.endswith(SHADOW)
 
     def _judge(self, raw: RawBook, first: PublishedRun, rest: list[PublishedRun]) -> RunAudit:
         known = raw.runs.get(first.raw_uid)
@@ -137,7 +141,8 @@ class Audit:
 
     def _lost_runs(self, raw: RawBook) -> Iterator[RunAudit]:
         index = self.book.index
-        analyses = [self._analysis] if self._analysis is not None else sorted(index.answered) or [""]
+        depended_on = sorted(a for a in index.answered if self._wanted(a)) or [""]
+        analyses = [self._analysis] if self._analysis is not None else depended_on
         for run in raw.runs.values():
             for analysis in analyses:
                 if run.whole and run.uid not in index.answered.get(analysis, ()):

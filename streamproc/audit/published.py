@@ -9,9 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamproc.audit.findings import Finding
+from streamproc.results import is_shadow
 from streamproc.runs.seen import SeqNums
 
-__all__ = ["Answer", "PublishedRun", "ResultIndex", "StartEntry"]
+__all__ = ["SHADOW", "Answer", "PublishedRun", "ResultIndex", "StartEntry"]
+
+
+SHADOW = " (shadow)"
+"""What the name of an analysis ends with here when its model is a shadow: nobody depends on its answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +151,7 @@ class ResultIndex:
         if not isinstance(about, Mapping):
             return None
         analysis, key = str(about.get("analysis", "")), str(about.get("key", ""))
+        analysis += SHADOW if is_shadow(doc) else ""
         entry = StartEntry(
             str(doc.get("uid", "")), str(doc.get("original_run_uid", "")), analysis,
             str(doc.get("supplements", "")), float(time_s) if isinstance(time_s, int | float) else 0.0,

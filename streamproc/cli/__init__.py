@@ -15,9 +15,11 @@ from streamproc.errors import StreamprocError
 __all__ = ["main"]
 
 _COMMANDS = {
+    "archive": ("streamproc.cli.archive", "archive_command", "Store result runs in Tiled."),
     "audit": ("streamproc.cli.audit", "audit_command", "Compare raw and result documents, one by one."),
     "broker": ("streamproc.cli.broker", "broker_command", "Run Apache Kafka on this machine."),
     "check": ("streamproc.cli.check", "check_command", "Try one analysis with the conformance checks."),
+    "compare": ("streamproc.cli.compare", "compare_command", "Hold two models against each other."),
     "config": ("streamproc.cli.config", "config_group", "Show, explain and check the settings."),
     "demo": ("streamproc.cli.demo", "demo_command", "Watch a simulated experiment being understood."),
     "dlq": ("streamproc.cli.dlq", "dlq_group", "Look at dead letters, try them again, settle them."),
@@ -27,6 +29,7 @@ _COMMANDS = {
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),
     "record": ("streamproc.cli.record", "record_command", "Archive a live topic: documents and frames."),
     "replay": ("streamproc.cli.replay", "replay_command", "Analyse archived runs as if they were live."),
+    "results": ("streamproc.cli.results", "results_command", "Get the numbers of a run out."),
     "run": ("streamproc.cli.run", "run_command", "Analyse live runs: the service."),
     "status": ("streamproc.cli.status", "status_command", "Say how far the analyses of a run are."),
     "topics": ("streamproc.cli.topics", "topics_group", "Create and check the Kafka topics."),

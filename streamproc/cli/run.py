@@ -12,9 +12,10 @@ from typing import Any
 import click
 import structlog
 
-from streamproc.errors import BrokerAway, DeliveryError
+from streamproc.errors import BrokerAway, ConfigurationError, DeliveryError
 from streamproc.observability.http import StatusServer
 from streamproc.observability.logs import configure_logs
+from streamproc.settings import Settings
 
 __all__ = ["run_command"]
 
@@ -48,6 +49,13 @@ def run_command(
     assignments: tuple[str, ...],
     unsupervised: bool,
 ) -> None:
+    "--shadow", "shadow_model", metavar="MODEL",
+    help="Have another model (NAME, NAME:VERSION or an .onnx file) answer too, in result runs of its own.",
+)  # fmt: skip
+@click.option("--as-shadow", "as_shadow", hidden=True)
+    analysis: str, config: Path | None, bootstrap: str | None, beamline: str | None, once: bool,
+    shadow_model: str | None, as_shadow: str | None,
+) -> None:  # fmt: skip
     """Analyse live runs of a Kafka topic and publish the results as new Bluesky runs.
 
     ANALYSIS is a name (`streamproc config schema` lists them) or the path of a consumer's .py file.
@@ -63,6 +71,9 @@ def run_command(
     SIGTERM and Ctrl-C end the service cleanly: frames in work are finished, published and committed.
     SIGHUP, or a new file in a model folder, puts a new model to work between two documents, if it passes
     its checks; otherwise the old one stays and the log says why.
+    With --shadow another process answers the same frames with another model. Its result runs are marked
+    (streamproc.shadow in their start), and live views and steering leave them aside; nothing that happens to
+    it touches the answers of the analysis itself. `streamproc compare` holds the two against each other.
     Exit codes: 0 clean end, 1 something could not be trusted, 2 something you must provide is missing or
     wrong, 3 a publication did not finish in its deadline, or no broker answered. After 1 and 3 a restart goes
     on where it ended.
@@ -75,12 +86,31 @@ def run_command(
     if once:
         service_settings = settings.service.model_copy(update={"one_pass": True})
         settings = settings.model_copy(update={"service": service_settings})
+    from streamproc.cli.shadow import ShadowPlan, ShadowProcess, end_with_parent, plan_shadow
+    from streamproc.cli.wiring import build_service, load_for, settings_of
+    plan = ShadowPlan.from_text(as_shadow) if as_shadow is not None else None
+    def read_settings() -> Settings:
+        return _settings(settings_of(config, bootstrap, beamline), analysis, once, plan)
+    settings = read_settings()
     configure_logs(settings.observability)
+    shadow: ShadowProcess | None = None
     with _broker_may_come_back():
-        service, metrics, loaded = build_service(analysis, settings)
+        if shadow_model is not None:
+            wanted = plan_shadow(analysis, settings, shadow_model)
+            arguments = _again(analysis, config, bootstrap, beamline, once)
+            shadow = ShadowProcess(arguments, wanted)
+        service, metrics, loaded = build_service(analysis, settings, plan)
+    if shadow is not None and loaded.provenance().model_sha256 == wanted.sha256:
+        service.close()
+        raise ConfigurationError(f"--shadow {shadow_model}: that is the very model that is at work")
+    if plan is not None:
+        structlog.contextvars.bind_contextvars(shadow=plan.model.parent.name)
+        end_with_parent(service.stop)
     reloader = Reloader(
         lambda: settings_of(config, bootstrap, beamline, table),
         lambda again: load_analysis(analysis, again),
+        read_settings,
+        lambda again: load_for(analysis, again, plan),
         loaded,
         service.reload,
         metrics.reload,
@@ -89,11 +119,18 @@ def run_command(
     def end(number: int, frame: Any) -> None:
         _log.info("ending", signal=signal.Signals(number).name)
         service.stop()
+        if shadow is not None:
+            shadow.ask_to_stop()
+
+    def reload(number: int, frame: Any) -> None:
+        reloader.ask()
+        if shadow is not None:
+            shadow.reload()
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, end)
         signal.signal(signal.SIGINT, end)
-        signal.signal(signal.SIGHUP, lambda number, frame: reloader.ask())
+        signal.signal(signal.SIGHUP, reload)
     status = None
     watch = settings.observability
     if watch.http_port is not None:
@@ -102,15 +139,41 @@ def run_command(
         )
         _log.info("status server", host=watch.http_host, port=status.port)
     reloader.start()
+    if shadow is not None:
+        shadow.start()
     _log.info("ready", analysis=analysis, topic=settings.topic("raw"), results=settings.topic("results"))
     try:
         with _broker_may_come_back():
             service.run()
+        if shadow is not None and once:
+            shadow.wait()
     finally:
+        if shadow is not None:
+            shadow.stop(settings.service.drain_timeout_s + 2.0)
         reloader.close()
         if status is not None:
             status.close()
     _log.info("ended")
+
+
+def _settings(settings: Settings, analysis: str, once: bool, plan: Any) -> Settings:
+    """Lay over the settings what the command line and a shadow change."""
+    from streamproc.cli.shadow import shadow_settings
+    from streamproc.loading import find_analysis
+
+    if once:
+        service = settings.service.model_copy(update={"one_pass": True})
+        settings = settings.model_copy(update={"service": service})
+    return settings if plan is None else shadow_settings(find_analysis(analysis).name, settings, plan)
+
+
+def _again(
+    analysis: str, config: Path | None, bootstrap: str | None, beamline: str | None, once: bool
+) -> list[str]:
+    """Return the command line of this service."""
+    given = {"--config": config, "--bootstrap": bootstrap, "--beamline": beamline}
+    options = [text for k, v in given.items() if v is not None for text in (k, str(v))]
+    return ["run", analysis, *options, *(["--once"] if once else [])]
 
 
 @contextmanager

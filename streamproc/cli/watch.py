@@ -21,12 +21,14 @@ _POLL_S = 0.1
 @click.option("--beamline", metavar="NAME", help="Short name that begins every topic; overrides the file.")
 @click.option("--run", "run_uid", metavar="UID", help="Only this run: uid of the raw or of the result run.")
 @click.option("--from-beginning", is_flag=True, help="Show what is in the topic already as well.")
+@click.option("--shadow", "shadows", is_flag=True, help="Show the answers of shadow models as well.")
 def watch_command(
     config: Path | None,
     bootstrap: str | None,
     beamline: str | None,
     run_uid: str | None,
     from_beginning: bool,
+    shadows: bool,
 ) -> int:
     """Watch the results of a beamline as they come: progress, map or curve, newest answers, latency.
 
@@ -51,7 +53,7 @@ def watch_command(
     source = results_source(settings, from_beginning=from_beginning or run_uid is not None)
     console.print(f"watching {settings.topic('results')} at {settings.kafka.bootstrap}; Ctrl-C ends")
     try:
-        with view_for(Board(), console) as view:
+        with view_for(Board(shadows=shadows), console) as view:
             _follow(source, view, run_uid)
     except KeyboardInterrupt:
         return 0

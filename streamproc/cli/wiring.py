@@ -11,6 +11,7 @@ from typing import Any
 
 from streamproc.analysis import Analysis, LoadContext
 from streamproc.cli.reloading import load_within
+from streamproc.cli.shadow import ShadowPlan
 from streamproc.errors import ConfigurationError
 from streamproc.frames.paths import PathPolicy
 from streamproc.frames.readers import FrameReader
@@ -32,6 +33,7 @@ from streamproc.validation import DocumentValidator
 from streamproc.watchdog import Watchdog
 
 __all__ = ["analysis_table", "build_service", "frame_reader", "load_analysis", "settings_of"]
+__all__ = ["build_service", "frame_reader", "load_analysis", "load_for", "settings_of"]
 
 
 def settings_of(
@@ -86,6 +88,13 @@ def load_analysis(name: str, settings: Settings, extra: dict[str, Any] | None = 
     return analysis.load(analysis_settings(analysis, table), LoadContext(settings.inference))
 
 
+def load_for(name: str, settings: Settings, shadow: ShadowPlan | None) -> Analysis:
+    """Load an analysis for a service, or with another model for its shadow."""
+    if shadow is None:
+        return load_analysis(name, settings)
+    return shadow.wrap(load_analysis(name, settings, {"model": str(shadow.model)}))
+
+
 def frame_reader(settings: Settings) -> FrameReader:
     """Build the reader of detector files."""
     frames = settings.frames
@@ -93,15 +102,26 @@ def frame_reader(settings: Settings) -> FrameReader:
     return FrameReader(policy, max_frame_bytes=frames.max_frame_bytes)
 
 
-def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetrics, Analysis]:
+def build_service(
+    name: str, settings: Settings, shadow: ShadowPlan | None = None
+) -> tuple[Service, ServiceMetrics, Analysis]:
     """Build the service of one analysis on the configured broker.
+
+    Parameters
+    ----------
+    name : str
+        The analysis.
+    settings : Settings
+        Those of the service; of a shadow: from :func:`shadow_settings`.
+    shadow : ShadowPlan or None
+        Given for a shadow.
 
     Raises
     ------
     ConfigurationError
         Anything the user must provide is missing or wrong: geometry, model, broker, topics.
     """
-    analysis = load_within(lambda: load_analysis(name, settings), settings.inference.load_timeout_s)
+    analysis = load_within(lambda: load_for(name, settings, shadow), settings.inference.load_timeout_s)
     for root in settings.frames.roots:
         if not root.is_dir():
             raise ConfigurationError(f"frames.roots: {root} is no folder")
@@ -111,16 +131,14 @@ def build_service(name: str, settings: Settings) -> tuple[Service, ServiceMetric
     group = settings.group(analysis.name)
     source = KafkaSource(settings.kafka, settings.topic("raw"), group, runs=settings.runs, watchdog=watchdog)
     validator = DocumentValidator()
+    sink = _sink(settings, group, source, watchdog)
+    state = KafkaState(
+        settings.kafka, settings.delivery, settings.state_topic(analysis.name), settings.topic("raw"), group
+    )
     parts = ServiceParts(
         source=source,
-        sink=_sink(settings, group, source, watchdog),
-        state=KafkaState(
-            settings.kafka,
-            settings.delivery,
-            settings.state_topic(analysis.name),
-            settings.topic("raw"),
-            group,
-        ),
+        sink=sink if shadow is None else shadow.sink(sink, settings),
+        state=state if shadow is None else shadow.state(state),
         analysis=analysis,
         make_tracker=lambda: RunTracker(
             settings.runs.max_open, settings.runs.idle_timeout_s, time.monotonic, validator=validator

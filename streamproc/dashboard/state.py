@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from streamproc.results import is_shadow
+
 __all__ = ["Board", "Ledger", "Point", "Quantity", "RunView", "header_latency_ms", "percentile"]
 
 _SIGMA, _LOW, _HIGH = "_sigma", "_lo90", "_hi90"
@@ -101,6 +103,8 @@ class RunView:
         Of the result run, and of the raw run it answers.
     about : dict
         ``analysis``, ``sample``, ``scan_id``, ``plan_name`` as the start document has them.
+    shadow : bool
+        The model is a shadow: its answers are to be looked at, not acted upon.
     expected : int or None
         How many answers are to come, where the raw run said so.
     motors : tuple of str
@@ -125,6 +129,7 @@ class RunView:
     raw_uid: str = ""
     about: dict[str, Any] = field(default_factory=dict)
     model: str = ""
+    shadow: bool = False
     expected: int | None = None
     motors: tuple[str, ...] = ()
     shape: tuple[int, ...] | None = None
@@ -184,14 +189,18 @@ class Board:
     ----------
     max_runs, max_points : int
         Oldest runs beyond the first, oldest answers of a run beyond the second are forgotten.
+    shadows : bool
+        Whether result runs of a shadow model are shown too; nobody is to act upon them.
     """
 
-    def __init__(self, max_runs: int = 16, max_points: int = 20_000) -> None:
+    def __init__(self, max_runs: int = 16, max_points: int = 20_000, *, shadows: bool = False) -> None:
         self.runs: OrderedDict[str, RunView] = OrderedDict()
         self.refused = 0
         """Documents that could not be used."""
         self._max_runs = max_runs
         self._max_points = max_points
+        self._shadows = shadows
+        self._left_aside: OrderedDict[str, None] = OrderedDict()
         self._descriptors: OrderedDict[str, str] = OrderedDict()
 
     def feed(
@@ -212,7 +221,9 @@ class Board:
 
     def _feed(self, name: str, doc: Any, latency_ms: float | None) -> tuple[RunView, Point | None] | None:
         if name == "start":
-            return self._start(doc), None
+            return None if self._leaves_aside(doc) else (self._start(doc), None)
+        if str(doc.get("run_start", "")) in self._left_aside:
+            return None
         if name == "descriptor":
             return self._descriptor(doc), None
         if name == "stop":
@@ -221,6 +232,15 @@ class Board:
         for event in [doc] if name == "event" else _events(doc) if name == "event_page" else []:
             changed = self._event(event, latency_ms) or changed
         return changed
+
+    def _leaves_aside(self, start: Mapping[str, Any]) -> bool:
+        """Tell whether a run is a shadow's that is not shown, and remember it."""
+        if self._shadows or not is_shadow(start):
+            return False
+        self._left_aside[str(start["uid"])] = None
+        while len(self._left_aside) > 64 * self._max_runs:
+            self._left_aside.popitem(last=False)
+        return True
 
     def _run(self, uid: str) -> RunView:
         """Return the run's view, a bare one when its start was missed."""
@@ -236,6 +256,7 @@ class Board:
         analysis = doc.get("streamproc")
         run.about = {k: doc[k] for k in ("sample", "scan_id", "plan_name") if k in doc}
         run.about["analysis"] = analysis.get("analysis", "?") if isinstance(analysis, Mapping) else "?"
+        run.shadow = is_shadow(doc)
         run.raw_uid = str(doc.get("original_run_uid", ""))
         run.expected = _count(doc.get("num_points"))
         hints = doc.get("hints")

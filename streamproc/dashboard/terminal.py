@@ -56,7 +56,7 @@ def render(board: Board, run_uid: str | None, width: int, height: int) -> Render
 def _heading(run: RunView) -> Text:
     about = run.about
     text = Text(no_wrap=True, overflow="ellipsis")
-    text.append(str(about.get("analysis", "results")), style="bold")
+    text.append(str(about.get("analysis", "results")) + (" (shadow)" if run.shadow else ""), style="bold")
     text.append(
         f"  {about.get('sample', '')}  scan {about.get('scan_id', '?')}  run {run.raw_uid[:8] or '?'}"
     )
@@ -225,7 +225,8 @@ def plain_line(run: RunView, point: Point) -> str:
     told = " ".join(f"{q.name}={estimate_text(point, q.name)}" for q in run.quantities if q.estimate)
     latency = "" if point.latency_ms is None else f" {point.latency_ms:.0f} ms"
     flag = "" if point.in_domain else f" OUT OF DOMAIN: {point.reasons}"
-    return f"{point.seq_num}/{run.expected or '?'} {place} {told}{latency}{flag}"
+    shadow = f"shadow {run.model} " if run.shadow else ""
+    return f"{shadow}{point.seq_num}/{run.expected or '?'} {place} {told}{latency}{flag}"
 
 
 class Screen:

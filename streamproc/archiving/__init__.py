@@ -1,0 +1,1 @@
+"""Archiving: result runs from their topic into Tiled, none lost, none twice."""

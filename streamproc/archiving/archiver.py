@@ -1,0 +1,317 @@
+"""Archiver: reads the results topic, stores each run when it is whole, commits what is safe."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+
+from streamproc.archiving.gather import GatheredRun, Gatherer
+from streamproc.archiving.keeper import Attempt, Keeper
+from streamproc.archiving.spool import Spool, stem_of
+from streamproc.documents import BadMessage, Document, TopicPartition
+from streamproc.observability.archive_metrics import ArchiveMetrics
+
+__all__ = ["ArchiveOptions", "Archiver", "ResultsSource"]
+
+_log = structlog.get_logger()
+
+_POLL_S = 0.1
+_COMMIT_INTERVAL_S = 1.0
+_FIRST_PAUSE_S = 0.5
+_COMMIT_TIMEOUT_S = 10.0
+_TRIES_ONCE = 5
+"""With ``once``: attempts in a row that fail before what is in the spool stays there."""
+
+
+class ResultsSource(Protocol):
+    """What is needed of the source of result documents."""
+
+    def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
+        """Return what has arrived."""
+
+    def rewind_to_start(self, run_uid: str | None, before: Document) -> Sequence[Document]:
+        """Return the documents of a run before one."""
+
+    def revoked(self) -> Sequence[TopicPartition]:
+        """Return the partitions taken away since the last call."""
+
+    def commit(self, consumed: Mapping[TopicPartition, int], timeout_s: float) -> None:
+        """Store the next offset to read per partition."""
+
+    def lag(self) -> int:
+        """Return how many messages wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveOptions:
+    """How the archiver goes about it; all times in s.
+
+    Attributes
+    ----------
+    once : bool
+        End when the topic is read to its present end and everything is stored or spooled.
+    give_up_s : float
+        A run that could not be stored for this long goes to the spool, and its position is committed.
+    most_pause_s : float
+        Longest pause between two attempts.
+    idle_timeout_s : float
+        A run that is silent this long without a stop is kept in the spool's ``open`` folder.
+    drain_timeout_s : float
+        At the end: how long an attempt in progress is waited for.
+    """
+
+    once: bool = False
+    give_up_s: float = 30.0
+    most_pause_s: float = 20.0
+    idle_timeout_s: float = 3600.0
+    drain_timeout_s: float = 4.0
+
+
+class Archiver:
+    """Stores the result runs of a topic, each once.
+
+    Positions are committed only past runs that are in the store or in the spool. What comes again after a
+    crash is found complete in the store and skipped; what was half-written is written anew.
+
+    Parameters
+    ----------
+    source : ResultsSource
+        The results topic, as a member of the archiver's group.
+    store : Store
+        Where runs go.
+    spool : Spool
+        Where runs wait that the store does not take.
+    metrics : ArchiveMetrics
+        What is counted.
+    options : ArchiveOptions
+        Deadlines.
+    clock : callable
+        Seconds from any origin.
+    """
+
+    def __init__(
+        self,
+        source: ResultsSource,
+        store: Any,
+        spool: Spool,
+        metrics: ArchiveMetrics,
+        options: ArchiveOptions,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._source, self._spool, self._metrics = source, spool, metrics
+        self._options, self._clock = options, clock
+        self._keeper = Keeper(store)
+        self._gatherer = Gatherer()
+        self._through: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._whole: deque[tuple[GatheredRun, float]] = deque()
+        self._attempt: tuple[Attempt, GatheredRun | None] | None = None
+        self._failures = 0
+        self._next_try_s = self._last_commit_s = self._last_turn_s = clock()
+        self._refused: dict[str, tuple[float, float]] = {}
+        self._stop_requested = False
+
+    def stop(self) -> None:
+        """Ask the loop to end; any thread or signal handler may call it."""
+        self._stop_requested = True
+
+    def run(self) -> int:
+        """Turn the loop until :meth:`stop` (or, with ``once``, until all is done); returns runs in the spool.
+
+        Raises
+        ------
+        DeliveryError
+            The spool cannot be written, or positions cannot be committed: end and restart.
+        """
+        while not self._stop_requested:
+            idle = not self.step()
+            if idle and self._options.once and self._all_done():
+                break
+        self._drain()
+        return len(self._spool.waiting())
+
+    def step(self) -> bool:
+        """Turn the loop once; returns whether anything happened."""
+        self._last_turn_s = now_s = self._clock()
+        polled = self._source.poll(_POLL_S if self._attempt is None else _POLL_S / 5)
+        for message in polled:
+            self._through[message.position.topic_partition] = message.position.offset + 1
+            self._metrics.document()
+            if isinstance(message, Document):
+                self._take(message, now_s)
+        self._drop_revoked()
+        self._expire(now_s)
+        moved = self._collect() | self._begin(now_s)
+        self._give_up(now_s)
+        self._commit(now_s)
+        spooled = len(self._spool.waiting())
+        self._metrics.state(spool=spooled, open_runs=len(self._gatherer.open), lag=self._source.lag())
+        return bool(polled) or moved or self._attempt is not None
+
+    def health(self) -> tuple[bool, Mapping[str, Any]]:
+        """Say whether the loop turns, and how much waits on the disk."""
+        silent_s = self._clock() - self._last_turn_s
+        return silent_s < 30.0, {
+            "seconds_since_last_turn": round(silent_s, 3), "failures_in_a_row": self._failures,
+            "spooled": len(self._spool.waiting()), "open_runs": len(self._gatherer.open),
+        }  # fmt: skip
+
+    # -- reading ------------------------------------------------------------------------------------------
+
+    def _take(self, document: Document, now_s: float) -> None:
+        try:
+            whole = self._gatherer.feed(document, now_s)
+        except KeyError as error:
+            whole = self._look_back(str(error.args[0]), document, now_s)
+        if whole is not None:
+            self._whole.append((whole, now_s))
+
+    def _look_back(self, uid: str, document: Document, now_s: float) -> GatheredRun | None:
+        """Bring in what came before a document of a run joined in the middle: from the spool or the topic."""
+        position = document.position
+        kept = self._spool.open_run(uid) if uid else []
+        earlier = [Document(n, d, position, document.key) for n, d in kept]
+        earlier = earlier or list(self._source.rewind_to_start(uid or None, document))
+        try:
+            for one in (*earlier, document):
+                whole = self._gatherer.feed(one, now_s)
+                if whole is not None:
+                    return whole
+        except KeyError:
+            _log.warning("result document without a start", name=document.name, position=str(position))
+            self._metrics.run("lost_start")
+        return None
+
+    def _drop_revoked(self) -> None:
+        for partition in self._source.revoked():
+            self._gatherer.drop(partition)
+            self._through.pop(partition, None)
+            self._committed.pop(partition, None)
+            self._whole = deque(item for item in self._whole if item[0].partition != partition)
+
+    def _expire(self, now_s: float) -> None:
+        for run in list(self._gatherer.open.values()):
+            if now_s - run.touched_s > self._options.idle_timeout_s:
+                _log.warning("result run has no stop; kept in the spool", result_uid=run.uid)
+                self._spool.keep(run.uid, run.documents(), complete=False)
+                self._metrics.run("open")
+                self._gatherer.forget(run.uid)
+                run.close()
+
+    # -- storing ------------------------------------------------------------------------------------------
+
+    def _begin(self, now_s: float) -> bool:
+        """Start an attempt when none goes on: a run that waits, else one of the spool."""
+        if self._attempt is not None or now_s < self._next_try_s:
+            return False
+        if self._whole:
+            run = self._whole[0][0]
+            self._attempt = (self._keeper.begin(run.uid, list(run.documents())), run)
+            return True
+        path = next((p for p in self._spool.waiting() if self._due(p, now_s)), None)
+        documents = self._spool.load(path) if path is not None else None
+        if documents:
+            self._attempt = (self._keeper.begin(str(documents[0][1]["uid"]), documents), None)
+        return path is not None
+
+    def _due(self, path: Path, now_s: float) -> bool:
+        return now_s >= self._refused.get(path.stem, (0.0, 0.0))[0]
+
+    def _collect(self) -> bool:
+        """Take the result of an attempt that is over."""
+        if self._attempt is None or not self._attempt[0].over.is_set():
+            return False
+        (attempt, run), self._attempt = self._attempt, None
+        if attempt.outcome:
+            self._stored(attempt, run)
+        else:
+            self._failed(attempt, run)
+        return True
+
+    def _stored(self, attempt: Attempt, run: GatheredRun | None) -> None:
+        if self._failures:
+            _log.info("the store takes runs again")
+        self._failures, self._next_try_s = 0, self._clock()
+        self._spool.settled(attempt.uid)
+        self._refused.pop(stem_of(attempt.uid), None)
+        self._metrics.run(attempt.outcome)
+        self._metrics.took(attempt.seconds)
+        _log.info("result run archived", result_uid=attempt.uid, outcome=attempt.outcome)
+        if run is not None:
+            self._let_go(run)
+
+    def _failed(self, attempt: Attempt, run: GatheredRun | None) -> None:
+        now_s = self._clock()
+        self._failures += 1
+        self._metrics.failure()
+        pause_s = min(_FIRST_PAUSE_S * 2 ** min(self._failures - 1, 20), self._options.most_pause_s)
+        self._next_try_s = now_s + pause_s
+        _log.warning("result run not stored, tried again", result_uid=attempt.uid, reason=attempt.reason)
+        if run is None:  # one that the store refuses must not keep the others of the spool from it
+            longer_s = min(2 * max(self._refused.get(stem_of(attempt.uid), (0.0, 0.0))[1], pause_s), 3600.0)
+            self._refused[stem_of(attempt.uid)] = (now_s + longer_s, longer_s)
+        elif len(self._whole) > 1:
+            self._whole.rotate(-1)
+
+    def _give_up(self, now_s: float) -> None:
+        """Keep on the disk what could not be stored for too long, so that reading and committing go on."""
+        trying = None if self._attempt is None else self._attempt[1]
+        for run, since_s in list(self._whole):
+            if self._failures and run is not trying and now_s - since_s > self._options.give_up_s:
+                self._keep(run)
+
+    def _keep(self, run: GatheredRun) -> None:
+        path = self._spool.keep(run.uid, run.documents())
+        _log.warning("result run kept in the spool", result_uid=run.uid, file=str(path))
+        self._metrics.run("spooled")
+        self._let_go(run)
+
+    def _let_go(self, run: GatheredRun) -> None:
+        self._whole = deque(item for item in self._whole if item[0] is not run)
+        run.close()
+
+    # -- positions ----------------------------------------------------------------------------------------
+
+    def _commit(self, now_s: float, *, force: bool = False) -> None:
+        """Commit up to the first document of the oldest run that is not safe yet."""
+        if not force and now_s - self._last_commit_s < _COMMIT_INTERVAL_S:
+            return
+        self._last_commit_s = now_s
+        runs = [*self._gatherer.open.values(), *(run for run, _ in self._whole)]
+        if self._attempt is not None and self._attempt[1] is not None:
+            runs.append(self._attempt[1])
+        safe = dict(self._through)
+        for run in runs:
+            if run.partition in safe:
+                safe[run.partition] = min(safe[run.partition], run.first_offset)
+        moved = {p: offset for p, offset in safe.items() if offset > self._committed.get(p, 0)}
+        if moved:
+            self._source.commit(moved, _COMMIT_TIMEOUT_S)
+            self._committed.update(moved)
+
+    # -- ending -------------------------------------------------------------------------------------------
+
+    def _all_done(self) -> bool:
+        """Tell whether everything read is stored, or was tried and is in the spool."""
+        if self._source.lag() or self._whole or self._attempt is not None:
+            return False
+        if self._failures >= _TRIES_ONCE:
+            return True
+        return all(path.stem in self._refused for path in self._spool.waiting())
+
+    def _drain(self) -> None:
+        """Finish the attempt that goes on, keep what waits, commit."""
+        deadline_s = self._clock() + self._options.drain_timeout_s
+        if self._attempt is not None:
+            self._attempt[0].over.wait(max(0.0, deadline_s - self._clock()))
+            self._collect()
+        for run, _ in list(self._whole):
+            self._keep(run)
+        self._attempt = None
+        self._commit(self._clock(), force=True)

@@ -1,0 +1,1 @@
+"""Comparison: two models on the same frames."""

@@ -1,0 +1,277 @@
+"""ResultTable: the numbers of one result run, one row per point, with what is needed to believe them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.errors import ConfigurationError
+from streamproc.export.choice import Choice
+from streamproc.results import deduplicate
+
+__all__ = ["Column", "ResultTable", "build_table"]
+
+Kind = Literal["index", "time", "motor", "value", "sigma", "low", "high", "flag", "text", "curve", "origin"]
+
+_ENDINGS: dict[str, Kind] = {"_sigma": "sigma", "_lo90": "low", "_hi90": "high"}
+_COPIED = "copied from "
+_OWN = ("seq_num", "time", "result_uid", "late")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One quantity of every point.
+
+    Attributes
+    ----------
+    name : str
+        Its data key (with ``_`` behind it where a key is one of the table's own names).
+    kind : str
+        ``index`` (seq_num), ``time``, ``motor``, ``value``, ``sigma``, ``low``, ``high`` (ends of the 90 %
+        interval), ``flag``, ``text``, ``curve`` or ``origin`` (where the row comes from).
+    values : ndarray
+        Points first: float64 (NaN: abstained, or not told), bool, int64 or objects that are text.
+    units, description : str
+        As the descriptor has them.
+    of : str
+        Of a sigma or an end of an interval: the value's name.
+    hinted : bool
+        Shown by live plots.
+    """
+
+    name: str
+    kind: Kind
+    values: npt.NDArray[Any]
+    units: str = ""
+    description: str = ""
+    of: str = ""
+    hinted: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ResultTable:
+    """All points of one stream of a result run, in the order of seq_num, each once.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        seq_num and time first, then motors, quantities, and where each row comes from.
+    starts : tuple of Mapping
+        Start documents of the result run and of its supplementary runs.
+    stops : tuple of Mapping
+        Stop documents, as far as they have come, in the same order.
+    notes : tuple of str
+        What a reader must know: still open, conflicting documents, events of unexpected shape.
+    stream : str
+        The stream of the result run.
+    """
+
+    columns: tuple[Column, ...]
+    starts: tuple[Mapping[str, Any], ...]
+    stops: tuple[Mapping[str, Any], ...]
+    notes: tuple[str, ...]
+    stream: str = "primary"
+    streams: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.columns[0].values)
+
+    def __getitem__(self, name: str) -> Column:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns."""
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def finished(self) -> bool:
+        """Whether the result run has its stop."""
+        return any(stop.get("run_start") == self.starts[0]["uid"] for stop in self.stops)
+
+    @property
+    def ledger(self) -> Mapping[str, Any]:
+        """Return ``expected``, ``done``, ``failed``, ``dropped``, ``late`` and the reasons; empty while open.
+
+        ``failed`` is what the stop says; ``late`` are those of them that a supplementary run answered.
+        """
+        uid = self.starts[0]["uid"]
+        stop = next((s for s in self.stops if s.get("run_start") == uid), {})
+        ledgers = stop.get("ledger")
+        entry = ledgers.get("primary") if isinstance(ledgers, Mapping) else None
+        if not isinstance(entry, Mapping):
+            return {}
+        late = int(np.count_nonzero(self["late"].values)) if self.stream == "primary" else 0
+        return {**entry, "late": late}
+
+
+@dataclass(slots=True)
+class _Rows:
+    """The events of a stream by seq_num, with the data keys that describe them."""
+
+    keys: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    hinted: set[str] = field(default_factory=set)
+    events: dict[int, tuple[Mapping[str, Any], str]] = field(default_factory=dict)
+
+
+def build_table(
+    choice: Choice, documents: Iterable[tuple[str, Mapping[str, Any]]], stream: str = "primary"
+) -> ResultTable:
+    """Fold the documents of a result run, and of what supplements it, into a table.
+
+    Parameters
+    ----------
+    choice : Choice
+        Whose documents they are; documents of other runs are passed over.
+    documents : iterable of (name, doc)
+        In any order in which a descriptor precedes its events; repeats are taken once.
+    stream : str
+        ``primary``: the points; others hold what the analysis says of the run as a whole.
+
+    Raises
+    ------
+    ConfigurationError
+        The run has no such stream: lists those it has.
+    """
+    notes: list[str] = []
+    conflicts: Callable[[str, Mapping[str, Any]], None] = lambda name, doc: notes.append(  # noqa: E731
+        f"{name} {doc.get('uid')} came twice with different content; the first is taken"
+    )
+    uids, rows, stops = set(choice.uids), _Rows(), {}
+    owners: dict[str, tuple[str, str]] = {}
+    for name, doc in deduplicate(((n, dict(d)) for n, d in documents), on_conflict=conflicts):
+        if name == "descriptor" and doc.get("run_start") in uids:
+            owners[str(doc["uid"])] = (str(doc["run_start"]), str(doc.get("name", "primary")))
+            if doc.get("name", "primary") == stream:
+                _describe(rows, doc)
+        elif name == "stop" and doc.get("run_start") in uids:
+            stops[str(doc["run_start"])] = doc
+        elif name in ("event", "event_page"):
+            owner = owners.get(str(doc.get("descriptor")))
+            if owner is not None and owner[1] == stream:
+                _take(rows, doc, owner[0], choice, notes)
+    seen = tuple(dict.fromkeys(name for _, name in owners.values()))
+    if stream != "primary" and stream not in seen:
+        raise ConfigurationError(
+            f"result run {choice.first['uid']} has no stream {stream!r}; "
+            f"it has {', '.join(seen) or 'none yet'}"
+        )
+    if choice.uids[0] not in stops:
+        notes.insert(0, "the result run has no stop yet: more points may come")
+    columns = tuple(_columns(rows, choice, notes))
+    starts = (choice.first, *choice.supplements)
+    ends = tuple(stops[uid] for uid in choice.uids if uid in stops)
+    return ResultTable(columns, starts, ends, tuple(dict.fromkeys(notes)), stream, seen)
+
+
+def _describe(rows: _Rows, doc: Mapping[str, Any]) -> None:
+    for key, entry in doc.get("data_keys", {}).items():
+        rows.keys.setdefault(key, entry)
+    for hint in (doc.get("hints") or {}).values():
+        rows.hinted.update(hint.get("fields", ()) if isinstance(hint, Mapping) else ())
+
+
+def _take(rows: _Rows, doc: Mapping[str, Any], uid: str, choice: Choice, notes: list[str]) -> None:
+    for event in _events(doc):
+        seq_num = int(event["seq_num"])
+        known = rows.events.get(seq_num)
+        if known is not None:
+            # What was answered in the run itself stands; a supplement only adds.
+            first = known if known[1] == choice.uids[0] else (event, uid)
+            notes.append(f"seq_num {seq_num} is answered twice; that of result run {first[1]} is taken")
+            rows.events[seq_num] = first
+        else:
+            rows.events[seq_num] = (event, uid)
+
+
+def _events(doc: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    if not isinstance(doc["seq_num"], list | tuple):
+        yield doc
+        return
+    for i, seq_num in enumerate(doc["seq_num"]):
+        data = {k: column[i] for k, column in doc["data"].items()}
+        yield {"seq_num": seq_num, "time": doc["time"][i], "data": data}
+
+
+def _columns(rows: _Rows, choice: Choice, notes: list[str]) -> Iterator[Column]:
+    numbers = sorted(rows.events)
+    events = [rows.events[n] for n in numbers]
+    times = [_number(event.get("time")) for event, _ in events]
+    yield Column("seq_num", "index", np.array(numbers, np.int64), "", "number of the reading in the raw run")
+    yield Column("time", "time", np.array(times, np.float64), "s", "time of the raw reading (Unix)")
+    order = sorted(rows.keys, key=lambda k: not _is_copy(rows.keys[k]))
+    for key in order:
+        values = [event.get("data", {}).get(key) for event, _ in events]
+        yield _column(key, rows, values, notes)
+    late = [uid != choice.uids[0] for _, uid in events]
+    text = np.array([uid for _, uid in events], dtype=object)
+    yield Column("late", "flag", np.array(late, bool), "", "answered later, in a supplementary run")
+    yield Column("result_uid", "origin", text, "", "uid of the result run that the row is from")
+
+
+def _column(key: str, rows: _Rows, values: Sequence[Any], notes: list[str]) -> Column:
+    entry = rows.keys[key]
+    kind, of = _kind(key, entry, rows.keys)
+    name = f"{key}_" if key in _OWN else key
+    about = str(entry.get("description", ""))
+    if kind == "motor":
+        about = f"{key}, {entry.get('source', _COPIED.strip())}"
+    units = str(entry.get("units") or "")
+    shape = tuple(int(n) for n in entry.get("shape") or ())
+    return Column(name, kind, _values(key, entry, shape, values, notes), units, about, of, key in rows.hinted)
+
+
+def _kind(key: str, entry: Mapping[str, Any], keys: Mapping[str, Any]) -> tuple[Kind, str]:
+    if _is_copy(entry):
+        return "motor", ""
+    for ending, kind in _ENDINGS.items():
+        base = key.removesuffix(ending)
+        if base != key and base in keys and f"{base}_sigma" in keys:
+            return kind, base
+    if entry.get("shape"):
+        return "curve", ""
+    return {"boolean": ("flag", ""), "string": ("text", "")}.get(str(entry.get("dtype")), ("value", ""))  # type: ignore[return-value]
+
+
+def _values(
+    key: str, entry: Mapping[str, Any], shape: tuple[int, ...], values: Sequence[Any], notes: list[str]
+) -> npt.NDArray[Any]:
+    if shape:
+        return _curves(key, shape, values, notes)
+    if entry.get("dtype") == "boolean":
+        return np.array([bool(v) for v in values], bool)
+    if entry.get("dtype") == "string":
+        return np.array(["" if v is None else str(v) for v in values], dtype=object)
+    return np.array([_number(v) for v in values], np.float64)
+
+
+def _curves(
+    key: str, shape: tuple[int, ...], values: Sequence[Any], notes: list[str]
+) -> npt.NDArray[np.float64]:
+    out = np.full((len(values), *shape), np.nan)
+    for row, value in enumerate(values):
+        curve = np.asarray(value, np.float64) if value is not None else np.empty(0)
+        if curve.shape == shape:
+            out[row] = curve
+        else:
+            notes.append(f"{key} is not of shape {list(shape)} everywhere; it is NaN where it is not")
+    return out
+
+
+def _number(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return math.nan
+
+
+def _is_copy(entry: Mapping[str, Any]) -> bool:
+    return str(entry.get("source", "")).startswith(_COPIED)
