@@ -31,6 +31,10 @@ _log = structlog.get_logger()
     "--once", is_flag=True, help="End when the topic is read to its present end and all is answered."
 )
 @click.option(
+    "--shadow", "shadow_model", metavar="MODEL",
+    help="Have another model (NAME, NAME:VERSION or an .onnx file) answer too, in result runs of its own.",
+)  # fmt: skip
+@click.option(
     "--set",
     "assignments",
     multiple=True,
@@ -40,21 +44,10 @@ _log = structlog.get_logger()
 @click.option(
     "--unsupervised", is_flag=True, help="Short for --set unsupervised=true (phase-map without references)."
 )
-def run_command(
-    analysis: str,
-    config: Path | None,
-    bootstrap: str | None,
-    beamline: str | None,
-    once: bool,
-    assignments: tuple[str, ...],
-    unsupervised: bool,
-) -> None:
-    "--shadow", "shadow_model", metavar="MODEL",
-    help="Have another model (NAME, NAME:VERSION or an .onnx file) answer too, in result runs of its own.",
-)  # fmt: skip
 @click.option("--as-shadow", "as_shadow", hidden=True)
+def run_command(
     analysis: str, config: Path | None, bootstrap: str | None, beamline: str | None, once: bool,
-    shadow_model: str | None, as_shadow: str | None,
+    shadow_model: str | None, as_shadow: str | None, assignments: tuple[str, ...], unsupervised: bool,
 ) -> None:  # fmt: skip
     """Analyse live runs of a Kafka topic and publish the results as new Bluesky runs.
 
@@ -79,25 +72,24 @@ def run_command(
     on where it ended.
     """
     from streamproc.cli.reloading import Reloader
-    from streamproc.cli.wiring import analysis_table, build_service, load_analysis, settings_of
-
-    table = analysis_table(analysis, [*assignments, *(["unsupervised=true"] if unsupervised else [])])
-    settings = settings_of(config, bootstrap, beamline, table)
-    if once:
-        service_settings = settings.service.model_copy(update={"one_pass": True})
-        settings = settings.model_copy(update={"service": service_settings})
     from streamproc.cli.shadow import ShadowPlan, ShadowProcess, end_with_parent, plan_shadow
-    from streamproc.cli.wiring import build_service, load_for, settings_of
+    from streamproc.cli.wiring import analysis_table, build_service, load_for, settings_of
+
     plan = ShadowPlan.from_text(as_shadow) if as_shadow is not None else None
+
+    given = [*assignments, *(["unsupervised=true"] if unsupervised else [])]
+    table = analysis_table(analysis, given)
+
     def read_settings() -> Settings:
-        return _settings(settings_of(config, bootstrap, beamline), analysis, once, plan)
+        return _settings(settings_of(config, bootstrap, beamline, table), analysis, once, plan)
+
     settings = read_settings()
     configure_logs(settings.observability)
     shadow: ShadowProcess | None = None
     with _broker_may_come_back():
         if shadow_model is not None:
             wanted = plan_shadow(analysis, settings, shadow_model)
-            arguments = _again(analysis, config, bootstrap, beamline, once)
+            arguments = _again(analysis, config, bootstrap, beamline, once, given)
             shadow = ShadowProcess(arguments, wanted)
         service, metrics, loaded = build_service(analysis, settings, plan)
     if shadow is not None and loaded.provenance().model_sha256 == wanted.sha256:
@@ -107,8 +99,6 @@ def run_command(
         structlog.contextvars.bind_contextvars(shadow=plan.model.parent.name)
         end_with_parent(service.stop)
     reloader = Reloader(
-        lambda: settings_of(config, bootstrap, beamline, table),
-        lambda again: load_analysis(analysis, again),
         read_settings,
         lambda again: load_for(analysis, again, plan),
         loaded,
@@ -168,11 +158,17 @@ def _settings(settings: Settings, analysis: str, once: bool, plan: Any) -> Setti
 
 
 def _again(
-    analysis: str, config: Path | None, bootstrap: str | None, beamline: str | None, once: bool
+    analysis: str,
+    config: Path | None,
+    bootstrap: str | None,
+    beamline: str | None,
+    once: bool,
+    assignments: list[str],
 ) -> list[str]:
     """Return the command line of this service."""
     given = {"--config": config, "--bootstrap": bootstrap, "--beamline": beamline}
     options = [text for k, v in given.items() if v is not None for text in (k, str(v))]
+    options += [text for a in assignments for text in ("--set", a)]
     return ["run", analysis, *options, *(["--once"] if once else [])]
 
 

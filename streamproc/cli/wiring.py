@@ -32,8 +32,7 @@ from streamproc.transports.ports import Sink
 from streamproc.validation import DocumentValidator
 from streamproc.watchdog import Watchdog
 
-__all__ = ["analysis_table", "build_service", "frame_reader", "load_analysis", "settings_of"]
-__all__ = ["build_service", "frame_reader", "load_analysis", "load_for", "settings_of"]
+__all__ = ["analysis_table", "build_service", "frame_reader", "load_analysis", "load_for", "settings_of"]
 
 
 def settings_of(
