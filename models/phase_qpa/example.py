@@ -16,7 +16,7 @@ _UID = "5f0c1a52-8d0f-4d5e-9a53-0f5b1a7f2c11"
 _PATTERNS = 6
 
 
-def example_run(version: str = "1") -> tuple[Run, list[Frame]]:
+def example_run(version: str = "2") -> tuple[Run, list[Frame]]:
     """Return a raw run of 1-D patterns with their axis in the reading ``two_theta``.
 
     Parameters
