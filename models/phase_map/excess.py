@@ -16,6 +16,10 @@ Array = npt.NDArray[np.float64]
 _MODEL_ERROR = 0.08
 """Relative error of calculated lines (texture, grains, profile): what is on a known line proves little."""
 
+_FAR_ERROR, _FAR_WIDTHS = 0.2, 4.0
+"""What lies within four widths of a known line, or below a fifth of it, is not called clear."""
+
+_STANDS_OUT = 4.5
 _LINES = 6
 _CLEAR = 4.0
 _LEAST_POINTS = 64
@@ -33,15 +37,32 @@ class Excess:
         Mean significance of the six strongest ones, at least five widths apart.
     share : float
         Intensity of unexplained lines over all intensity above the background.
+    clear : tuple of float
+        Significances of the four strongest lines that lie well apart from every known line.
+    clear_count : int
+        How many of the six strongest of those stand 4.5 standard deviations out.
+    deficit : float
+        The same as the first of ``clear`` for lines that are missing: how badly the fit itself went.
     """
 
     highest: float
     lines: float
     share: float
+    clear: tuple[float, float, float, float]
+    clear_count: int
+    deficit: float
 
-    def signals(self) -> tuple[float, float, float]:
-        """Return the three figures on scales that suit a linear rule."""
-        return float(np.log1p(self.highest)), float(np.log1p(self.lines)), self.share
+    def signals(self) -> dict[str, float]:
+        """Return the figures on scales that suit a linear rule."""
+        clear = {f"clear_{k}": float(np.log1p(v)) for k, v in enumerate(self.clear, start=1)}
+        return {
+            "highest": float(np.log1p(self.highest)),
+            "lines": float(np.log1p(self.lines)),
+            "share": self.share,
+            **clear,
+            "clear_count": float(np.log1p(self.clear_count)),
+            "deficit": float(np.log1p(self.deficit)),
+        }
 
 
 def excess_of(fit: Refined) -> Excess:
@@ -60,20 +81,34 @@ def excess_of(fit: Refined) -> Excess:
     """
     y, calculated, background = fit.observed, fit.calculated, fit.background
     if y.size < _LEAST_POINTS:
-        return Excess(0.0, 0.0, 0.0)
+        return Excess(0.0, 0.0, 0.0, (0.0, 0.0, 0.0, 0.0), 0, 0.0)
     width = _width_points(fit)
     residual = y - calculated
     residual = residual - _slow(residual, width)
-    lines = _smeared(np.maximum(calculated - background, 0.0), width)
-    weight = 1 / (counting_variance(fit) + (_MODEL_ERROR * lines) ** 2)
-    kernel = _kernel(width)
-    signal = np.convolve(residual * weight, kernel, "same")
-    z = signal / np.sqrt(np.convolve(weight, kernel**2, "same"))
-    found = _peaks(z, max(3, round(5 * width)))
+    lines, variance = np.maximum(calculated - background, 0.0), counting_variance(fit)
+    z = _filtered(residual, variance + (_MODEL_ERROR * _smeared(lines, width)) ** 2, width)
+    apart = max(3, round(5 * width))
+    found = _peaks(z, apart)
+    far = _filtered(residual, variance + (_FAR_ERROR * _smeared(lines, _FAR_WIDTHS * width)) ** 2, width)
+    beside = [max(v, 0.0) for v in _peaks(far, apart)]
     net = float(np.maximum(y - background, 0).sum())
     clear = np.where(z > _CLEAR, np.maximum(residual, 0.0), 0.0)
     share = float(clear.sum() / net) if net > 0 else 0.0
-    return Excess(max(0.0, found[0]), float(np.mean(np.maximum(found, 0.0))), min(1.0, share))
+    return Excess(
+        highest=max(0.0, found[0]),
+        lines=float(np.mean(np.maximum(found, 0.0))),
+        share=min(1.0, share),
+        clear=(beside[0], beside[1], beside[2], beside[3]),
+        clear_count=sum(v > _STANDS_OUT for v in beside),
+        deficit=max(0.0, float((-far).max())),
+    )
+
+
+def _filtered(residual: Array, variance: Array, width: float) -> Array:
+    """Significance of a line at each point: a matched filter that weighs points by what is known of them."""
+    weight, kernel = 1 / variance, _kernel(width)
+    signal = np.convolve(residual * weight, kernel, "same")
+    return np.asarray(signal / np.sqrt(np.convolve(weight, kernel**2, "same")))
 
 
 def counting_variance(fit: Refined) -> Array:

@@ -14,6 +14,9 @@ STATES = ("strain", "size", "texture")
 """What is read of each phase besides its share: linear lattice strain, ln of size, ln of March-Dollase r."""
 
 _STATE_UNITS = 3
+_FEW = 6
+"""Of more phases the fractions need cross-entropy: the absolute error of a softmax over many has no slope."""
+
 _LOG_LOW, _LOG_HIGH = -6.5, 0.5
 
 
@@ -151,8 +154,11 @@ def member_loss(heads: torch.Tensor, targets: Targets, layout: Layout) -> torch.
     p = layout.phases
     values, log_scale = split(heads, layout)
     error = (values - targets.shares).abs()
-    total = 0.1 * _laplace(error, log_scale, targets.share_weight)
+    total = 0.1 * _laplace(error, log_scale, _less_for_absent(targets, p))
     total = total + (3.0 * error * targets.share_weight)[..., :p].sum()
+    if p > _FEW:
+        logs = torch.log_softmax(heads[..., layout.fractions], -1)
+        total = total - (targets.shares[:, :p] * targets.share_weight[:, :p] * logs).sum()
     total = total + 2.0 * _entropy(
         heads[..., layout.gates], targets.shares[:, p:], targets.share_weight[:, p:]
     )
@@ -162,6 +168,13 @@ def member_loss(heads: torch.Tensor, targets: Targets, layout: Layout) -> torch.
     total = total + 0.05 * _laplace(off, scales, targets.state_weight)
     total = total + 0.15 * (off * targets.state_weight).sum()
     return total / targets.shares.shape[0]
+
+
+def _less_for_absent(targets: Targets, p: int) -> torch.Tensor:
+    """Of many phases most are absent, and their certain zeros must not drown the rest."""
+    absent = (targets.shares[:, :p] == 0).float()
+    kept = 1 - absent * (1 - min(1.0, _FEW / p))
+    return torch.cat([targets.share_weight[:, :p] * kept, targets.share_weight[:, p:]], 1)
 
 
 def _laplace(error: torch.Tensor, log_scale: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:

@@ -9,15 +9,25 @@ import numpy.typing as npt
 from streamproc.models.phase_map.excess import Excess
 from streamproc.models.powder.fit import CrossCheck
 
-__all__ = ["FOREIGN", "FOREIGN_WITH_FIT", "PRESENCE_WITH_FIT", "apply_rule", "fit_rule", "foreign_signals",
-           "presence_signals"]  # fmt: skip
+__all__ = [
+    "FOREIGN",
+    "FOREIGN_WITH_FIT",
+    "PRESENCE_WITH_FIT",
+    "apply_rule",
+    "fit_rule",
+    "foreign_signals",
+    "presence_signals",
+]
 
 Array = npt.NDArray[np.float64]
 
 FOREIGN = ("unknown", "distance", "spread")
 """Signals of the network about foreign material."""
 
-FOREIGN_WITH_FIT = (*FOREIGN, "highest", "lines", "share", "unexplained")
+FOREIGN_WITH_FIT = (
+    *FOREIGN, "highest", "lines", "share", "clear_1", "clear_2", "clear_3", "clear_4", "clear_count", "deficit",
+    "unexplained",
+)  # fmt: skip
 """The same with what the fit leaves over."""
 
 PRESENCE_WITH_FIT = ("network", "significance", "amount")
@@ -47,8 +57,7 @@ def foreign_signals(
     }
     if fit is None or excess is None:
         return signals
-    highest, lines, share = excess.signals()
-    return signals | {"highest": highest, "lines": lines, "share": share, "unexplained": fit.unexplained}
+    return signals | excess.signals() | {"unexplained": fit.unexplained}
 
 
 def presence_signals(probability: float, fraction: float, esd: float) -> dict[str, float]:
