@@ -28,6 +28,7 @@ from streamproc.models.powder.fit import (
     single_line,
     sticks_of,
 )
+from streamproc.models.powder.fit.data import thinned
 from streamproc.models.powder.simulate import (
     CU_KA1_A,
     CU_KA2_A,
@@ -309,6 +310,26 @@ def library() -> tuple[dict[str, PhaseTable], ProfileFitter]:
     tables = {name: phase_table(name, CU_KA1_A) for name in structures()}
     reference = reference_of(tables, CU_KA1_A, CU_KA2_A, 101.0)
     return tables, ProfileFitter(phases_of(reference), quick_settings(doublet(CU_KA1_A, CU_KA2_A)))
+
+
+def test_a_thinned_pattern_keeps_areas_noise_and_gaps() -> None:
+    axis = np.arange(20.0, 60.0, 0.01)
+    axis = axis[(axis < 30) | (axis > 32.003)]
+    rng = np.random.default_rng(0)
+    fine = pattern_of(axis, rng.poisson(100 + 900 * np.exp(-(((axis - 45) / 0.1) ** 2))))
+    coarse = thinned(fine, 0.05)
+    assert coarse.intensity.size == pytest.approx(fine.intensity.size / 5, abs=3)
+
+    def area(p: Pattern) -> float:
+        return float((p.intensity * (p.high_deg - p.low_deg)).sum())
+
+    assert area(coarse) == pytest.approx(area(fine), rel=1e-9)
+    assert (coarse.low_deg[1:] >= coarse.high_deg[:-1] - 1e-9).all()
+    assert np.diff(coarse.two_theta_deg).max() == pytest.approx(2.05, abs=0.05)
+    flat = np.abs(coarse.two_theta_deg - 45) > 2
+    pulls = (coarse.intensity - 100)[flat] / np.sqrt(coarse.variance[flat])
+    assert np.std(pulls) == pytest.approx(1.0, abs=0.1)
+    assert thinned(coarse, 0.05) is coarse
 
 
 SHORT = np.linspace(20, 100, 2000)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["Pattern", "noise_of_root", "pattern_of", "smooth3"]
+__all__ = ["Pattern", "noise_of_root", "pattern_of", "smooth3", "thinned"]
 
 Array = npt.NDArray[np.float64]
 
@@ -138,6 +138,35 @@ def _variance(y: Array) -> Array:
     if whole and (gain < _LARGEST_GAIN or np.median(y) < _FEW_COUNTS):
         return np.maximum(smoothed, 1.0)
     return np.asarray(gain * np.maximum(smoothed, max(gain, 1e-6 * float(y.max()))))
+
+
+def thinned(pattern: Pattern, step_deg: float) -> Pattern:
+    """Return the pattern with neighbouring bins put together up to ``step_deg``, not across gaps.
+
+    Parameters
+    ----------
+    pattern : Pattern
+        Fine pattern.
+    step_deg : float
+        Widest bin; a pattern that is coarser already is returned as it is.
+    """
+    width = pattern.high_deg - pattern.low_deg
+    together = int(step_deg / float(np.median(width)) + 1e-6)
+    if together < 2:
+        return pattern
+    apart = np.concatenate([[True], pattern.low_deg[1:] > pattern.high_deg[:-1] + 1e-9])
+    piece = np.cumsum(apart) - 1
+    place = np.arange(width.size) - np.flatnonzero(apart)[piece]
+    first = np.flatnonzero(apart | (place % together == 0))
+    last = np.concatenate([first[1:], [width.size]]) - 1
+    total = np.add.reduceat(width, first)
+    return Pattern(
+        np.add.reduceat(pattern.two_theta_deg * width, first) / total,
+        pattern.low_deg[first],
+        pattern.high_deg[last],
+        np.add.reduceat(pattern.intensity * width, first) / total,
+        np.add.reduceat(pattern.variance * width**2, first) / total**2,
+    )
 
 
 def noise_of_root(root: Array) -> float:

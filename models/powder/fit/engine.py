@@ -146,7 +146,7 @@ class ProfileFitter:
         theta = parameters.started(values)
         best = self._try(problem, theta, settings.staged and "width" not in values)
         steps = best.steps
-        for factor in (_WIDER, _SHARPER):
+        for factor in (_WIDER, _SHARPER)[: settings.more_starts]:
             good = best.linear.cost < settings.good_chi2 * problem.y.size
             if good or parameters.sigma[_WIDTH] == 0:
                 break

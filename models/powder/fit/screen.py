@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
-from streamproc.models.powder.fit.data import Pattern
+from streamproc.models.powder.fit.data import Pattern, thinned
 from streamproc.models.powder.fit.engine import ProfileFitter, typical_fwhm
 from streamproc.models.powder.fit.kinds import SHARED
 from streamproc.models.powder.fit.linear import solve_linear
@@ -133,9 +133,11 @@ def select(
     Returns
     -------
     Selection
-        The last accepted fit.
+        The last accepted fit, of bins put together to a quarter of the lines' width.
     """
     names = tuple(fitter.phases) if phases is None else tuple(phases)
+    fwhm = typical_fwhm(pattern)
+    pattern = pattern if fwhm is None else thinned(pattern, fwhm / 4)
     chosen: list[str] = []
     gain: dict[str, float] = {}
     best: Refined | None = None

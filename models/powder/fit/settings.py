@@ -76,7 +76,9 @@ class Settings:
     tail_level : float
         Tails are drawn until they fall below this share of the phase's strongest line.
     good_chi2 : float
-        A start whose reduced chi-squared is below is not followed by a wider one.
+        A start whose reduced chi-squared is below is not followed by others.
+    more_starts : int
+        How many others: from wider, then from sharper lines.
     tube_tails_mm : float
         Half-width of the source beside the focus, on the scale of ``radius_mm``.
     staged : bool
@@ -100,6 +102,7 @@ class Settings:
     tolerance: float = 10.0
     tail_level: float = 5e-4
     good_chi2: float = 3.0
+    more_starts: int = 1
     tube_tails_mm: float = 1.0
     staged: bool = False
     intensity_sigma: Mapping[str, float] = field(default_factory=dict)
@@ -204,5 +207,5 @@ def refine_settings(
     }
     return Settings(
         radiation, geometry, radius_mm, priors=priors, background_degree=9, model_error=0.0, steps=40,
-        tolerance=0.1, tail_level=5e-5, good_chi2=10.0, staged=True,
+        tolerance=0.1, tail_level=5e-5, good_chi2=10.0, staged=True, more_starts=2,
     )  # fmt: skip
