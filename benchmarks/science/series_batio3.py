@@ -67,7 +67,7 @@ def judged(temperature: np.ndarray, patterns: np.ndarray, seeds: int) -> None:
         other += len(watch.change_points) - sum(map(len, near))
     for t, n, m in zip(PUBLISHED_K, found, inside, strict=True):
         print(
-            f"published {t:g} K: found within {WITHIN_K:g} K in {n} of {seeds} seeds, inside the 90 % interval in {m}"
+            f"published {t:g} K: within {WITHIN_K:g} K in {n} of {seeds} seeds, in the 90 % interval in {m}"
         )
     print(f"change points elsewhere: {other / seeds:.1f} per seed")
 
