@@ -21,6 +21,11 @@ _OUT_OF_LINE = 5.0
 """Isolated points further than this many sigma from both neighbours' lines count for little."""
 
 _LITTLE = 100.0
+_NEAR = 11
+"""Points from which the noise near a place is estimated."""
+
+_NOISIER = 1.6
+"""What counts as clearly larger: of eleven points the scatter is known to about a third."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -128,14 +133,20 @@ def _joined(x: Array, y: Array, sigma: Array) -> tuple[Array, Array, Array]:
 
 
 def _scatter(x: Array, y: Array, sigma: Array) -> Array:
-    """Noise over ``sigma``, per column: each point against the line through its two neighbours, robust."""
+    """Noise over ``sigma``, shape of ``y``: each point against the line through its two neighbours, robust.
+
+    That of the whole curve, or that of the nearest points where it is clearly larger.
+    """
     left, right = x[1:-1] - x[:-2], x[2:] - x[1:-1]
-    a, b = right / (left + right), left / (left + right)
-    out = np.empty(y.shape[1])
-    for d in range(y.shape[1]):
-        expected = a * y[:-2, d] + b * y[2:, d]
-        spread = np.sqrt(sigma[1:-1, d] ** 2 + a**2 * sigma[:-2, d] ** 2 + b**2 * sigma[2:, d] ** 2)
-        out[d] = 1.4826 * float(np.median(np.abs(y[1:-1, d] - expected) / spread))
+    a, b = (right / (left + right))[:, None], (left / (left + right))[:, None]
+    spread = np.sqrt(sigma[1:-1] ** 2 + a**2 * sigma[:-2] ** 2 + b**2 * sigma[2:] ** 2)
+    apart = np.abs(y[1:-1] - a * y[:-2] - b * y[2:]) / spread
+    whole = 1.4826 * np.median(apart, axis=0)
+    out = np.tile(whole, (x.size, 1))
+    for i in range(x.size if len(apart) > 2 * _NEAR else 0):
+        first = min(max(i - 1 - _NEAR // 2, 0), len(apart) - _NEAR)
+        near = 1.4826 * np.median(apart[first : first + _NEAR], axis=0)
+        out[i] = np.where(near > _NOISIER * whole, near, whole)
     return out
 
 

@@ -72,8 +72,12 @@ def _log_mean(values: Array) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def log_evidence_smooth(t: Array, y: Array, weight: Array, wide: float, nu: float) -> float:
-    """Return the evidence of a polynomial of degree 0 to 5 (equal odds); ``t`` lies in [-1, 1]."""
+def log_evidence_smooth(t: Array, y: Array, weight: Array, wide: float, nu: float) -> tuple[float, float]:
+    """Return the evidence of a polynomial of degree 0 to 5 (equal odds), and the least noise variance it
+    leaves.
+
+    ``t`` lies in [-1, 1].
+    """
     n = t.size
     most = min(MOST_DEGREE, n - 2)
     columns = np.ones((n, most + 1))
@@ -82,9 +86,11 @@ def log_evidence_smooth(t: Array, y: Array, weight: Array, wide: float, nu: floa
     for k in range(1, most):  # Legendre polynomials
         columns[:, k + 1] = ((2 * k + 1) * t * columns[:, k] - k * columns[:, k - 1]) / (k + 1)
     found = np.empty(most + 1)
+    least = 1e300
     for k in range(most + 1):
-        found[k] = log_evidence(columns[:, : k + 1].copy(), y, weight, wide, nu)[0]
-    return _log_mean(found)
+        found[k], noise = log_evidence(columns[:, : k + 1].copy(), y, weight, wide, nu)
+        least = min(least, noise)
+    return _log_mean(found), least
 
 
 @numba.njit(cache=True, nogil=True)

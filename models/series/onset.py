@@ -75,7 +75,7 @@ def find_onset(
     wide = max(float(np.average(y**2, weights=weight)), 1.0)
     places = np.linspace(curves.x[_LEAST_SIDE - 1], curves.x[-_LEAST_SIDE], _PLACES)
     span = float(np.ptp(curves.x))
-    smooth = log_evidence_smooth(2 * (curves.x - curves.x[0]) / span - 1, y, weight, wide, _NU)
+    smooth = log_evidence_smooth(2 * (curves.x - curves.x[0]) / span - 1, y, weight, wide, _NU)[0]
     zero = log_evidence(np.zeros((y.size, 1)), y, weight, wide, _NU)[0]
     logs = np.array([
         [_at((curves.x - at) / span * direction, y, weight, wide) for at in places]

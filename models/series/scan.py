@@ -31,7 +31,13 @@ _NU = 12.0
 """Degrees of freedom that the estimated noise counts for."""
 
 _MOST_NOISE = 2.5
-"""A pair of curves that leaves more than this many times the expected variance explains nothing."""
+"""A pair of curves that leaves more than this many times the expected variance explains nothing,"""
+
+_MUCH_BETTER = 0.25
+"""unless it leaves less than this share of the variance that the smooth curve leaves."""
+
+_SHOWN = 3.4
+"""Log of the Bayes factor (30) from which on a window shows a change by itself."""
 
 _STEPS = 6
 """Places per gap at which a kink is tried."""
@@ -143,11 +149,12 @@ def _compared(curves: Curves, first: int, gap: int, last: int) -> float:
 
 def _one(curves: Curves, d: int, first: int, gap: int, last: int) -> float:
     t, y, weight, wide = _window(curves, d, first, last)
-    smooth = log_evidence_smooth(t, y, weight, wide, _NU)
+    smooth, left_over = log_evidence_smooth(t, y, weight, wide, _NU)
+    most = max(_MOST_NOISE, _MUCH_BETTER * left_over)
     at = np.array([(t[gap - first - 1] + t[gap - first]) / 2])
     jump, noise = log_evidences_jump(t, y, weight, at, wide, _NU)
     kink, noise_kink = log_evidence_kinks(t, y, weight, at, wide, _NU)
-    parts = [float(value[0]) for value, left in ((jump, noise), (kink, noise_kink)) if left[0] <= _MOST_NOISE]
+    parts = [float(value[0]) for value, left in ((jump, noise), (kink, noise_kink)) if left[0] <= most]
     return float(np.logaddexp.reduce(parts)) - np.log(2) - smooth if parts else -np.inf
 
 
@@ -170,18 +177,23 @@ def _located(curves: Curves, low: int, gap: int, high: int, score: float) -> Cha
     at, width = _places(curves.x[low:high])
     density = np.zeros(at.size)
     logs = np.full((curves.y.shape[1], 2), -np.inf)
+    near = np.ones(at.size, bool)
+    shown = False
     for first, last in _windows(low, gap, high):
-        inside = (at > curves.x[first + _LEAST_SIDE - 1]) & (at < curves.x[last - _LEAST_SIDE])
+        inside = near & (at > curves.x[first + _LEAST_SIDE - 1]) & (at < curves.x[last - _LEAST_SIDE])
         if not inside.any():
             continue
         each = _each(curves, first, last, at[inside])
         joint = np.logaddexp(0.0, np.logaddexp.reduce(each, axis=1) - np.log(2)).sum(axis=0)
         joint += np.log(width[inside])
         weight = np.exp(joint - joint.max())
+        odds = float(np.logaddexp.reduce(joint) - np.log(width[inside].sum()))
         # a window in which nothing is to be seen knows no place either
-        share = 1.0 / (1.0 + np.exp(-min(float(joint.max() - np.log(width[inside].sum())), 50.0)))
-        density[inside] += share * weight / weight.sum()
+        density[inside] += weight / weight.sum() / (1.0 + np.exp(-min(odds, 50.0)))
         logs = np.logaddexp(logs, np.logaddexp.reduce(each + np.log(weight / weight.sum() + 1e-300), axis=2))
+        if not shown and odds > _SHOWN:
+            # what a wider window sees elsewhere is another change
+            near, shown = inside, True
     density /= density.sum()
     value = float(density @ at)
     # within its own grid cell the place is not known any better
@@ -200,10 +212,11 @@ def _each(curves: Curves, first: int, last: int, at: Array) -> Array:
     places = 2 * (at - curves.x[first]) / (curves.x[last - 1] - curves.x[first]) - 1
     for d in range(curves.y.shape[1]):
         t, y, weight, wide = _window(curves, d, first, last)
-        smooth = log_evidence_smooth(t, y, weight, wide, _NU)
+        smooth, left_over = log_evidence_smooth(t, y, weight, wide, _NU)
+        most = max(_MOST_NOISE, _MUCH_BETTER * left_over)
         for k, search in enumerate((log_evidences_jump, log_evidence_kinks)):
             values, noise = search(t, y, weight, places, wide, _NU)
-            out[d, k] = np.where(noise <= _MOST_NOISE, values - smooth, -1e9)
+            out[d, k] = np.where(noise <= most, values - smooth, -1e9)
     return out
 
 

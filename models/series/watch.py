@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
@@ -79,16 +79,16 @@ class KnownChanges:
         return tuple(sorted((c for c in self._known if c.significant), key=lambda c: (c.branch, c.value)))
 
     def compare(
-        self, quantity: str, found: Sequence[tuple[int, str, Change]], points: int
+        self, quantities: Collection[str], found: Sequence[tuple[int, str, Change]], points: int
     ) -> list[ChangePoint]:
-        """Take up the outcome of a search over all of one quantity's branches.
+        """Take up the outcome of a search over all branches of quantities that were searched together.
 
         Parameters
         ----------
-        quantity : str
-            The curve; changes of others are left alone.
+        quantities : collection of str
+            The curves; changes of others are left alone.
         found : sequence of (int, str, Change)
-            Branch, name to publish under, change.
+            Branch, the quantity that shows it most, change.
         points : int
             Points of the series.
 
@@ -98,7 +98,7 @@ class KnownChanges:
             New ones, ones that have moved or become sharper, and withdrawn ones.
         """
         said = []
-        open_ = {c.number: c for c in self._known if c.quantity == quantity}
+        open_ = {c.number: c for c in self._known if c.quantity in quantities}
         for branch, name, change in found:
             fresh = ChangePoint(
                 0, self._series_key, name, change.value, change.sigma, change.interval90,
@@ -227,7 +227,7 @@ class SeriesWatch:
                 curves = self._curves(rows, place)
                 changes = [] if curves is None else find_changes(curves, least_log10=self._least_log10)
                 found += [(branch, quantity, change) for change in changes]
-            said += self._known.compare(quantity, found, self._count)
+            said += self._known.compare((quantity,), found, self._count)
         return said
 
     def _curves(self, rows: npt.NDArray[np.int64], place: int) -> Curves | None:
