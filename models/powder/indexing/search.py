@@ -21,7 +21,7 @@ Array = npt.NDArray[np.float64]
 CELLS = 6000
 """Steps of the look-up tables over 1/d^2."""
 
-KEPT = 60
+KEPT = 80
 """Trial cells kept per lattice system."""
 
 

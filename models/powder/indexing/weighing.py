@@ -18,7 +18,9 @@ __all__ = ["Weighed", "weigh"]
 
 Array = npt.NDArray[np.float64]
 
-_EVALUATED = 10
+_EVALUATED = {"cubic": 10, "hexagonal": 12, "tetragonal": 12, "orthorhombic": 30, "monoclinic": 50}
+"""Trial cells that are weighed; more where the search, which knows no centring, ranks less well."""
+
 _RECTANGULAR = 4
 _RIGHT_ANGLE = 0.004
 """How many monoclinic cells are tried as orthorhombic ones, up to which cosine an angle is a right one."""
@@ -128,7 +130,7 @@ def _bound(lines: Observed) -> float:
 
 def _evaluated(system: System, parameters: Array, lines: Observed) -> list[Fitted]:
     found = []
-    for row in parameters[:_EVALUATED]:
+    for row in parameters[: _EVALUATED[system.name]]:
         for centring in CENTRINGS[system.name]:
             fitted = evaluate(system, row, centring, lines)
             if fitted is not None:
