@@ -78,11 +78,12 @@ def choose(
     if not fitting:
         narrowed = [f"{n} {v!r}" for n, v in (("analysis", analysis), ("model", model)) if v]
         with_ = f" with {' and '.join(narrowed)}" if narrowed else ""
-        raise ConfigurationError(f"run {run!r} has no results{with_} in {where}; {_listing(firsts)}")
+        what = "there are" if run is None else f"run {run!r} has"
+        raise ConfigurationError(f"{what} no results{with_} in {where}; {_listing(firsts)}")
     if len(fitting) > 1:
         raise ConfigurationError(
-            f"{len(fitting)} result runs fit {run or 'no run given'!r} in {where}: {_listing(fitting)}; "
-            "choose by the uid of the result run, --analysis or --model"
+            f"{len(fitting)} result runs fit{'' if run is None else f' {run!r}'} in {where}: "
+            f"{_listing(fitting)}; choose by the uid of the run (--run), --analysis or --model"
         )
     first = fitting[0]
     late = tuple(s for s in found if s.get("supplements") == first["uid"])

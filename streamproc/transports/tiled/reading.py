@@ -47,7 +47,10 @@ class TiledResults:
 
     def starts(self) -> Iterable[Mapping[str, Any]]:
         """Yield the start documents of the result runs, oldest first."""
-        found = self._searched() or [node.metadata.get("start") for node in self._client.values()]
+        from tiled.queries import KeyPresent
+
+        results = self._client.search(KeyPresent("start.streamproc"))
+        found = self._searched() or [node.metadata.get("start") for node in results.values()]
         starts = [s for s in found if isinstance(s, Mapping) and isinstance(s.get("streamproc"), Mapping)]
         return sorted((dict(s) for s in starts), key=lambda s: float(s.get("time", 0.0)))
 
