@@ -25,8 +25,8 @@ FOREIGN = ("unknown", "distance", "spread")
 """Signals of the network about foreign material."""
 
 FOREIGN_WITH_FIT = (
-    *FOREIGN, "highest", "lines", "share", "clear_1", "clear_2", "clear_3", "clear_4", "clear_count", "deficit",
-    "unexplained",
+    *FOREIGN, "highest", "lines", "share", "clear_1", "clear_2", "clear_3", "clear_4", "clear_count",
+    "deficit", "unexplained",
 )  # fmt: skip
 """The same with what the fit leaves over."""
 
