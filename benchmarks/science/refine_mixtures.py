@@ -2,10 +2,12 @@
 
 Usage: python benchmarks/science/refine_mixtures.py [DATA]     (default: ../shared/data beside the repository)
 
-All four phases (corundum, zincite, fluorite, brucite) are offered to every pattern; nothing else is known
-to the fit but the radiation and the graphite monochromator. Settings are those of refine_settings as they
-are. The displacement parameters of the four structures (structures.py) were chosen by an earlier prototype
-that looked at these mixtures; nothing was adjusted here.
+All four phases (corundum, zincite, fluorite, brucite) are offered to every pattern; nothing else is
+known to the fit but the radiation and the graphite monochromator. Settings are those of refine_settings
+as they are. Chosen while looking at these patterns: the displacement parameters of the four structures
+(structures.py, by an earlier prototype), the width of the size prior (0.0125 / nm; with 0.03 an absent
+phase took up 4 wt% of misfit in cpd-1c), and start and lower bound of the axial divergence. So this is a
+validation figure, not a blind one.
 """
 
 from __future__ import annotations
