@@ -99,7 +99,7 @@ class Refiner:
 
     def _refine(self, asked: Asked, start: FitState | None) -> Refined | FrameFailed:
         if self._fitter is None:
-            settings = refine_settings(radiation_of(self._card.reference), self._geometry())
+            settings = refine_settings(radiation_of(self._card.reference, True), self._geometry())
             self._fitter = ProfileFitter(phases_of(self._card.reference, self._card.labels), settings)
         own = self._card.axis.wavelength_A
         try:
@@ -109,7 +109,7 @@ class Refiner:
             return error
 
     def _geometry(self) -> Any:
-        return self._card.valid_domain.get("geometry", "bragg-brentano")
+        return self._card.reference.get("geometry", "bragg-brentano")
 
     @staticmethod
     def _own_axis(asked: Asked, own: float | None) -> tuple[Array, Array]:

@@ -1,8 +1,8 @@
-"""A model trained by the command from a folder's own CIFs names the phases of that folder's measured patterns.
+"""A model trained by the command from a folder's own CIFs names the phases of its measured patterns.
 
-The Li-Mn-Ti-O-F set: 56 phases, nine measured patterns whose file names say what is in them. A phase counts as found
-when one of its formula and, of manganese and titanium monoxides and sesquioxides, of that structure is called
-present. Patterns of phases that the folder has no CIF of must be abstained from and are not counted.
+The Li-Mn-Ti-O-F set: 56 phases, nine measured patterns whose file names say what is in them. A phase counts
+as found when one of its formula is called present; each phase of another formula is one too many. Patterns of
+phases that the folder has no CIF of must be abstained from and are not counted.
 Usage: python benchmarks/science/phase_map_identify.py --models FOLDER [--draw DIR]
        python benchmarks/science/phase_map_identify.py --train DIR --seeds 1     (up to 30 minutes each)
 """

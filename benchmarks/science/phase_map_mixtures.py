@@ -1,8 +1,8 @@
-"""Weighed round-robin mixtures read by the network: mean error, largest error, coverage of the 90 % intervals.
+"""Weighed round-robin mixtures read by the network: mean and largest error, coverage of 90 % intervals.
 
-Trained on simulation only: no measured pattern stopped the training, and all four mixtures are counted. They were
-looked at while the first model's priors were chosen, so they validate, but are not blind. Foreign measured
-patterns (the Li-Mn-Ti-O-F set) must be abstained from.
+Trained on simulation only: no measured pattern stopped the training, and all four mixtures are counted. They
+were looked at while the first model's priors were chosen, so they validate, but are not blind. Foreign
+measured patterns (the Li-Mn-Ti-O-F set) must be abstained from.
 Usage: python benchmarks/science/phase_map_mixtures.py [--models A B C | --train DIR --seeds 1 2 3]
 """
 

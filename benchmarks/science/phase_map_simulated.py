@@ -1,8 +1,8 @@
-"""Simulated patterns that no training saw: foreign material by share of the intensity, presence of each phase.
+"""Simulated patterns that no training saw: foreign material by share of intensity, presence of each phase.
 
-Foreign materials are named ones that were held out of training. The threshold leaves one per cent of false alarms
-on other patterns of known phases with and without glass. Counts in the highest line go down to 300 and up to
-half of the axis is missing, as in the training.
+Foreign materials are named ones that were held out of training. The threshold leaves one per cent of false
+alarms on other patterns of known phases with and without glass. Counts in the highest line go down to 300 and
+up to half of the axis is missing, as in the training.
 Usage: python benchmarks/science/phase_map_simulated.py [--models A B C | --train DIR --seeds 1 2 3]
 """
 
@@ -36,16 +36,17 @@ def main() -> None:
     for band, wanted in (("2_to_10", ">= 0.60"), ("10_to_30", ">= 0.95"), ("30_to_100", "")):
         name = f"detected_{band}_percent"
         spread(f"foreign {name} at 1 % false alarms", [r["foreign"][name] for r in rows], wanted)
+    alone, whole = [r["simulated"] for r in rows], [r["with_fit"] for r in rows]
     spread("false alarms at the card's own limit", [r["foreign"]["false_alarms"] for r in rows], "about 0.01")
     least = "presence_auroc_least"
     spread(
         "presence AUROC, worst phase, >= 2 wt%, with fit", [r["with_fit"][least] for r in rows], ">= 0.995"
     )
-    spread("presence AUROC, worst phase, network alone", [r["simulated"][least] for r in rows], "")
+    spread("presence AUROC, worst phase, network alone", [a[least] for a in alone], "")
     spread(
         "mean absolute error (wt%), network", [r["simulated"]["fraction_mae_wt_percent"] for r in rows], ""
     )
-    spread("90 % intervals hold, phases there", [r["simulated"]["coverage90"] for r in rows], "0.87 to 0.93")
+    spread("90 % intervals hold, phases there", [a["coverage90"] for a in alone], "0.87 to 0.93")
 
 
 if __name__ == "__main__":

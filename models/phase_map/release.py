@@ -150,7 +150,9 @@ def _card(
         labels=system.labels,
         valid_domain=ranges.card(),
         calibration=Calibration(floor=FLOOR, q68={}, q90={}, limits={}),
-        reference=reference_of(tables, ranges.wavelength_A, system.second_A, system.grid.stop_deg),
+        reference=reference_of(
+            tables, ranges.wavelength_A, system.second_A, system.grid.stop_deg + 2, ranges.geometry
+        ),
         opset=info.opset,
         weights_sha256=info.content_sha256,
         training=settings
