@@ -65,9 +65,8 @@ def judged(model: OnnxModel, spectra: Path, draw: Path | None) -> float:
             sorted(n for n in said if formula_of(n) not in wanted),
         )
         right, missed, wrong = right + len(hits), missed + len(lost), wrong + len(extra)
-        print(
-            f"  {file.name:<22} {text}; missed {lost or '-'}, too many {extra or '-'}; {reasons or 'in domain'}"
-        )
+        amiss = f"missed {lost or '-'}, too many {extra or '-'}"
+        print(f"  {file.name:<22} {text}; {amiss}; {reasons or 'in domain'}")
         if draw is not None and (lost or extra):
             drawn(draw, file.stem, checked.fit)
     return 2 * right / max(1, 2 * right + wrong + missed)
