@@ -73,7 +73,9 @@ class TrainSettings:
         if phases <= 6:
             return cls()
         library = int(np.clip(30000 // phases, 1200, 4000))
-        return cls(library=library, steps=3500 if phases <= 16 else 4500, hidden=256 if phases <= 16 else 320)
+        if phases <= 16:
+            return cls(library=library, steps=5000, fits=250)
+        return cls(library=library, steps=4000, hidden=320, fits=150)
 
     def quick(self) -> TrainSettings:
         """A tiny model, for tests of the whole way."""
@@ -323,13 +325,18 @@ def _restore(work: Path, settings: TrainSettings, state: dict[str, Any]) -> int:
     if not file.is_file():
         return 0
     saved = torch.load(file, weights_only=True)
-    if saved["settings"] != asdict(settings):
+    if _decisive(saved["settings"]) != _decisive(asdict(settings)):
         return 0
     for k in ("ensemble", "optimiser", "schedule"):
         state[k].load_state_dict(saved[k])
     state["mixer"].restore(saved["mixer"])
     state["course"] = Course(**saved["course"])
     return int(saved["point"])
+
+
+def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings that change the weights; the others only say how they are judged."""
+    return {k: v for k, v in settings.items() if k not in ("hold_out", "fits", "threads")}
 
 
 def progress_line(what: str, done: int, total: int, seconds: float, note: str = "") -> None:

@@ -1,0 +1,97 @@
+"""What the phase map says about a run: refinements, map, kinds of unexplained patterns, summary."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamproc.consumers.phase_map import PhaseMap, PhaseMapSettings
+
+from streamproc.analysis import Estimate, FrameResult, LoadContext
+from streamproc.settings import InferenceSettings
+
+
+def loaded(**changes: Any) -> tuple[PhaseMap, Any]:
+    example = PhaseMap.example(Path())
+    settings = PhaseMapSettings(**{**example.settings, **changes})
+    analysis = PhaseMap.load(settings, LoadContext(InferenceSettings()))
+    assert isinstance(analysis, PhaseMap)
+    return analysis, example
+
+
+def said(frames, **changes: Any) -> tuple[list[Any], list[Any]]:
+    analysis, example = loaded(**changes)
+    run = analysis.begin(example.run)
+    answers = run.process(frames if frames is not None else example.frames)
+    return list(answers), [*run.update(answers), *run.end()]
+
+
+def test_every_second_reading_is_refined_in_order_and_agrees_with_the_fast_answer() -> None:
+    answers, results = said(None, refine_every=2)
+    refined = [r.values for r in results if r.stream == "refined"]
+    assert [v["seq_num"] for v in refined] == [1, 3, 5]
+    labels = ("corundum", "zincite", "fluorite", "brucite")
+    for values in refined:
+        fast = answers[int(values["seq_num"]) - 1]
+        assert isinstance(fast, FrameResult)
+        assert sum(values[p].value for p in labels) == pytest.approx(1.0)
+        assert values["chi2_reduced"] > 0 and values["rwp"] < 0.6
+        if fast.in_domain and not values["differs"]:
+            for p in labels:
+                share = fast.values[p]
+                assert isinstance(share, Estimate)
+                joint = np.hypot(share.sigma, values[p].sigma) + 0.003
+                assert abs(values[p].value - share.value) < 3.1 * joint
+    assert results[-1].values["points_refined"] == 3
+
+
+def test_a_reading_that_asks_for_it_is_refined() -> None:
+    _, example = loaded()
+    frames = [replace(f, readings={**f.readings, "wanted": f.seq_num == 4}) for f in example.frames]
+    _, results = said(frames, refine_every=0, refine_key="wanted")
+    assert [r.values["seq_num"] for r in results if r.stream == "refined"] == [4]
+
+
+def test_without_being_asked_nothing_is_refined() -> None:
+    _, results = said(None, refine_every=0)
+    assert {r.stream for r in results} <= {"map", "summary", "unexplained", "change_points"}
+
+
+def test_foreign_patterns_of_one_kind_are_gathered_with_their_lines() -> None:
+    _, example = loaded()
+    axis = np.linspace(20.0, 100.0, 2000)
+    places, rng = np.array([24.3, 33.7, 48.9, 55.5, 71.1]), np.random.default_rng(1)
+    frames = []
+    for k, frame in enumerate(example.frames):
+        foreign = sum(900 * np.exp(-(((axis - p) / 0.09) ** 2)) for p in places)
+        counts = rng.poisson(30 + foreign + np.asarray(frame.array) * 0.0).astype(float)
+        frames.append(replace(frame, array=counts, seq_num=k + 1))
+    answers, results = said(frames, refine_every=0)
+    assert all(isinstance(a, FrameResult) and not a.in_domain for a in answers)
+    kinds = [r.values for r in results if r.stream == "unexplained"]
+    assert len(kinds) == 1 and kinds[0]["points"] == len(frames)
+    expected = 1.5405929 / 2 / np.sin(np.deg2rad(places) / 2)
+    found = np.sort(kinds[0]["lines_A"][np.isfinite(kinds[0]["lines_A"])])[::-1]
+    # the fit gives some of the lines to known phases; what is left over are lines that were put in
+    assert found.size >= 3
+    for d in found:
+        assert np.abs(d / expected - 1).min() < 2e-3
+
+
+def test_states_are_not_said_of_phases_that_are_not_there() -> None:
+    answers, _ = said(None)
+    seen = 0
+    for answer in answers:
+        assert isinstance(answer, FrameResult)
+        for p in ("corundum", "zincite", "fluorite", "brucite"):
+            strain = answer.values[f"{p}_strain"]
+            assert isinstance(strain, Estimate)
+            if answer.values[f"{p}_presence"] < 0.5 or not answer.in_domain:
+                assert np.isnan(strain.value)
+            elif np.isfinite(strain.value):
+                assert abs(strain.value) < 0.01 and strain.sigma > 0
+                seen += 1
+    assert seen > 0
