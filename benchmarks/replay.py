@@ -165,9 +165,7 @@ def measure(folder: Path, events: int, paced: int) -> None:
     print(f"replay, max      {replay_Hz:8.1f} frames/s: ratio {replay_Hz / alone_Hz:.3f} (wanted 0.9)")
     each, replay_each = cpu_s / events * 1000, replay_cpu_s / events * 1000
     share = each / replay_each
-    print(
-        f"CPU time         {each:8.2f} ms a frame alone, {replay_each:.2f} ms in the replay: {share:.3f} of it"
-    )
+    print(f"CPU time         {each:8.2f} ms a frame alone, {replay_each:.2f} ms in replay: ratio {share:.3f}")
     tenth, end, most = memory[len(memory) // 10], memory[-1], max(memory)
     print(f"memory (RSS)     {tenth:8.1f} MB after a tenth, {end:.1f} MB at the end, {most:.1f} MB at most")
     outcome, _ = replayed(Lazy(Run10k(file, images[0].shape, paced, 0.05)), analysis, settings, 1.0)
