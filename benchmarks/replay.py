@@ -144,11 +144,17 @@ def measure(folder: Path, events: int, paced: int) -> None:
     threads, batch = settings.service.workers, settings.inference.max_batch
     frames = [Frame("bench", "primary", n + 1, KEY, image, 0.0) for n, image in enumerate(images)]
     half = events // 2
+    cpu_s = -time.process_time()
     spent_s = alone(analysis, frames, half, threads, batch)
+    cpu_s += time.process_time()
+    replay_cpu_s = -time.process_time()
     outcome, memory = replayed(
         Lazy(Run10k(file, images[0].shape, events, 0.1)), analysis, settings, MAX_SPEED
     )
+    replay_cpu_s += time.process_time()
+    cpu_s -= time.process_time()
     spent_s += alone(analysis, frames, events - half, threads, batch)
+    cpu_s += time.process_time()
     assert outcome.good and outcome.frames == events, (outcome.reason, outcome.ledger)
     alone_Hz, replay_Hz = events / spent_s, events / outcome.elapsed_s
     load = os.getloadavg()[0]
@@ -157,6 +163,9 @@ def measure(folder: Path, events: int, paced: int) -> None:
     )
     print(f"analysis alone   {alone_Hz:8.1f} frames/s (frames in memory)")
     print(f"replay, max      {replay_Hz:8.1f} frames/s: ratio {replay_Hz / alone_Hz:.3f} (wanted 0.9)")
+    each, replay_each = cpu_s / events * 1000, replay_cpu_s / events * 1000
+    share = each / replay_each
+    print(f"CPU time         {each:8.2f} ms a frame alone, {replay_each:.2f} ms in replay: ratio {share:.3f}")
     tenth, end, most = memory[len(memory) // 10], memory[-1], max(memory)
     print(f"memory (RSS)     {tenth:8.1f} MB after a tenth, {end:.1f} MB at the end, {most:.1f} MB at most")
     outcome, _ = replayed(Lazy(Run10k(file, images[0].shape, paced, 0.05)), analysis, settings, 1.0)

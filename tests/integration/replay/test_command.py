@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -225,3 +226,24 @@ def test_results_go_to_a_topic_and_are_compared_there(beam, kept, beamline):
     assert ended.returncode == 0 and "byte-identical" in ended.stdout, ended.stdout
     ended = run(kept["hdf5"], "--config", beam.config, "--to", "kafka", "--bootstrap", "127.0.0.1:9")
     assert ended.returncode in (2, 3) and len(ended.stderr.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("key", "path", "words"),
+    [
+        ("secret", "/nowhere", "there is no 'nowhere'"),
+        ("wrong", "", "401"),
+        (None, "", "cannot be used as an archive"),
+        ("secret", "/api/v1/metadata/nowhere", "404"),
+    ],
+)
+def test_a_server_that_refuses_is_one_sentence(beam, tiled_server, key, path, words):
+    env = {k: v for k, v in os.environ.items() if k != "TILED_API_KEY"}
+    env |= {} if key is None else {"TILED_API_KEY": key}
+    ended = subprocess.run(
+        command(f"{tiled_server}{path}", "--config", beam.config, "--run", "4711"), capture_output=True,
+        text=True, timeout=60, check=False, env=env, stdin=subprocess.DEVNULL,
+    )  # fmt: skip
+    assert ended.returncode == 2 and "Traceback" not in ended.stderr, ended.stderr
+    assert words in ended.stderr or "no run '4711'" in ended.stderr
+    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
