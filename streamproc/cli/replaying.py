@@ -81,6 +81,8 @@ class Task:
         watch = settings.observability.model_copy(update={"log_level": "error"})
         self.settings = settings.model_copy(update={"frames": frames, "observability": watch})
         configure_logs(watch)
+        if self.verify and self.to_file and Path(self.verify).resolve() == Path(self.target).resolve():
+            raise ConfigurationError(f"--verify {self.verify} is what is written: nothing to compare")
         if self.verify and self.resume_file and not self.to_file:
             raise ConfigurationError(
                 "--verify with --resume-file needs --to FILE.jsonl: it compares whole runs"

@@ -222,6 +222,11 @@ class _Demo:
         if self._options.keep:
             (self._folder / "summary.json").write_text(json.dumps(summary, indent=1), encoding="utf-8")
             self._console.print(f"everything is in {self._folder}", markup=False, highlight=False)
+            documents, config = self._folder / "documents", self._folder / "beamline.toml"
+            again = (
+                f"streamproc replay {documents} --config {config} --verify {documents / 'results.msgpack'}"
+            )
+            self._console.print(f"the same once more: {again}", markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """End all processes."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -35,9 +36,12 @@ Progress = Callable[[int, int, int], None]
 Ending = Literal["complete", "unfinished", "damaged", "interrupted"]
 
 _TELL_S = 0.1
-_COMMIT_INTERVAL_S = 0.2
+_COMMIT_INTERVAL_S, _RESUMABLE_INTERVAL_S = 0.2, 1.0
+"""Between two deliveries at full speed; making open-run state of a moment takes some milliseconds."""
 _FRAME_WAIT_S = 1.0
 _BATCHES_AHEAD = 4
+_PACED_SWITCH_S = 0.0005
+"""How long a working thread may keep the interpreter (s) when another is due: documents have their times."""
 _NO_RESUME = "no resume"
 
 
@@ -145,6 +149,9 @@ def replay_run(
     _take_up(resume, run_ref.uid, sink)
     attempt = _attempt(archive, run_ref, analysis, sink, settings, speed, resume, tap)
     stop = stop or threading.Event()
+    interval_s = sys.getswitchinterval()
+    if speed != MAX_SPEED:
+        sys.setswitchinterval(_PACED_SWITCH_S)
     try:
         _turn(attempt, run_ref, analysis, stop, progress)
         ended: Ending = "complete"
@@ -153,6 +160,7 @@ def replay_run(
             _interrupt(attempt, run_ref, analysis)
         notes = (*run_ref.notes, *attempt.reader.notes(run_ref.uid))
     finally:
+        sys.setswitchinterval(interval_s)
         attempt.service.close()
     outcome = _outcome(attempt, run_ref, analysis, ended, notes)
     if outcome.ending != "interrupted":
@@ -180,7 +188,7 @@ def _attempt(
     archive: Archive, run_ref: RunRef, analysis: Analysis, sink: Target, settings: Settings, speed: float,
     resume: ResumeFile, tap: Callable[[str, Mapping[str, Any]], None] | None,
 ) -> _Attempt:  # fmt: skip
-    settings = _adapted(settings, speed)
+    settings = _adapted(settings, speed, resume.path is not None)
     source = ArchiveSource(_documents(archive, run_ref), f"replay of {run_ref.uid}", speed)
     frames, places = settings.frames, run_ref.frames
     policy = PathPolicy((*frames.roots, *places.roots), {**places.prefix_map, **frames.prefix_map})
@@ -195,6 +203,7 @@ def _attempt(
         reader=reader,
         metrics=ServiceMetrics(analysis.name),
         batch_done=source.wake,
+        keeps_state=resume.path is not None,
     )
     return _Attempt(Service(parts, settings), source, delivery, reader)
 
@@ -209,7 +218,7 @@ def _documents(archive: Archive, run_ref: RunRef) -> Any:
         raise ArchiveDamaged(f"{run_ref.place}: {type(error).__name__}: {error}") from error
 
 
-def _adapted(settings: Settings, speed: float) -> Settings:
+def _adapted(settings: Settings, speed: float, resumable: bool) -> Settings:
     """Return the settings for files that are all there: little is waited for, little is read ahead."""
     ahead = max(2, _BATCHES_AHEAD * settings.inference.max_batch * settings.service.workers)
     frames = settings.frames.model_copy(
@@ -220,7 +229,8 @@ def _adapted(settings: Settings, speed: float) -> Settings:
     )
     update: dict[str, Any] = {"frames": frames}
     if speed == MAX_SPEED:
-        interval_s = max(settings.delivery.commit_interval_s, _COMMIT_INTERVAL_S)
+        interval_s = _RESUMABLE_INTERVAL_S if resumable else _COMMIT_INTERVAL_S
+        interval_s = max(settings.delivery.commit_interval_s, interval_s)
         update["delivery"] = settings.delivery.model_copy(update={"commit_interval_s": interval_s})
     service = settings.service.model_copy(update={"policy": "every", "one_pass": True})
     return settings.model_copy(update={**update, "service": service})

@@ -33,7 +33,8 @@ class ArchiveSource:
         Of the archive.
     speed : float
         How many times faster than it was taken; infinite: as fast as it goes. Documents keep the distances
-        of their own times (``time`` of the event; a document without one goes with the next that has).
+        of their own times (``time`` of start, events and stop); others come in their order, not before the
+        one before them is due.
     clock, sleep : callable
         Seconds from any origin; waiting.
 

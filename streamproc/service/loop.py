@@ -27,6 +27,9 @@ __all__ = ["Service", "ServiceParts"]
 
 _log = structlog.get_logger()
 
+_BALANCE_INTERVAL_S = 0.02
+"""How often back-pressure is looked at while nothing new comes; what waits can only become less then."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceParts:
@@ -45,6 +48,8 @@ class ServiceParts:
     """For latencies and dead-letter times only; nothing of it enters a result."""
     batch_done: Callable[[], None] | None = None
     """Called from a worker's thread when a batch is done: a source that waits may wake up."""
+    keeps_state: bool = True
+    """Whether the sink stores open-run state; nothing is made of it where it does not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +86,7 @@ class Service:
         self._paused = False
         self._stop_requested = False
         self._last_turn_s = parts.clock()
-        self._last_expiry_s = parts.clock()
+        self._last_expiry_s = self._last_balance_s = parts.clock()
         self._source.on_leaving(self._finish_before_leaving)
 
     def stop(self) -> None:
@@ -130,7 +135,9 @@ class Service:
         unfolded = [lane.unfold() for lane in self._lanes.values()]
         submitted = self._submit()
         delivered = self._publish()
-        self._balance()
+        if polled or any(unfolded) or now_s - self._last_balance_s >= _BALANCE_INTERVAL_S:
+            self._last_balance_s = now_s
+            self._balance()
         return bool(polled or collected or any(unfolded) or submitted or delivered)
 
     def close(self) -> None:

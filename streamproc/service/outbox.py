@@ -125,7 +125,7 @@ class Outbox:
         due = since_s >= (self._interval_s if any(lane.unsent for lane in busy) else _COMMIT_INTERVAL_S)
         if not busy or not (due or force):
             return False
-        changes = [lane.state_changes() for lane in busy]
+        changes = [lane.state_changes() if self._parts.keeps_state else [] for lane in busy]
         sent = [len(lane.unsent) for lane in busy]
         outgoing = [self._message(unsent) for lane in busy for unsent in lane.unsent]
         for lane, changed in zip(busy, changes, strict=True):

@@ -47,9 +47,12 @@ class Pending:
     @property
     def inline_bytes(self) -> int:
         """Bytes that it keeps in memory: of its message or arrays (a frame in a file costs nothing yet)."""
-        locators = (self.request.locator, self.request.dark)
-        arrays = sum(int(getattr(x.value, "nbytes", 0)) for x in locators if isinstance(x, Inline))
-        message = 0 if self.request.origin is None else len(self.request.origin.raw)
+        request = self.request
+        message = 0 if request.origin is None else len(request.origin.raw)
+        locator, dark = request.locator, request.dark  # asked for every waiting reading: no loop here
+        arrays = int(getattr(locator.value, "nbytes", 0)) if isinstance(locator, Inline) else 0
+        if isinstance(dark, Inline):
+            arrays += int(getattr(dark.value, "nbytes", 0))
         return max(arrays, message)
 
 

@@ -143,6 +143,11 @@ class _Stream:
 
     def _restored(self, key: str, array: Any) -> Any:
         declared = self._entry(key).get("dtype_numpy")
+        if array.dtype.kind == "f" and not (array % 1).any():
+            self._run.note(
+                f"{key}: stored as {array.dtype.str} with whole numbers only: whether they were integers "
+                "is not known"
+            )
         restored = as_array(array, self._entry(key))
         if restored is not array and getattr(restored, "dtype", None) != getattr(array, "dtype", None):
             self._run.note(

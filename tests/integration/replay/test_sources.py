@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 
 import pytest
 
 from streamproc.replay import JsonLinesTarget, NoTarget, replay_run
 from streamproc.replay.verify import Verifier
+from streamproc.testing.memory import MemoryArchive
 from streamproc.transports.archive.files import FileSpan, read_documents
 from streamproc.transports.archive.opening import open_archive
 from streamproc.transports.archive.ports import Query
@@ -230,3 +232,51 @@ def test_a_results_file_reads_back_as_the_live_bytes(beam, tmp_path):
     back = next(written.runs(Query(runs=("-1",), results=True)))
     assert [encode(*n) for n in written.documents(back)] == beam.live("inline")
     assert len(list(read_documents(FileSpan(tmp_path / "results.jsonl")))) == len(beam.live("inline"))
+
+
+def without_dtypes(pairs):
+    """The run as devices that declare no dtype_numpy have it, under another uid."""
+    made = []
+    for name, doc in json.loads(json.dumps([[n, {**d, "data": {}}] for n, d in pairs], default=str)):
+        text = json.dumps(doc).replace(uid_of(pairs)[:8], "0d0d0d0d")
+        made.append((name, json.loads(text)))
+    for (name, doc), (_, original) in zip(made, pairs, strict=True):
+        if name == "event":
+            doc["data"] = dict(original["data"])
+        else:
+            doc.pop("data")
+        for entry in doc.get("data_keys", {}).values():
+            entry.pop("dtype_numpy", None)
+    return made
+
+
+@pytest.mark.parametrize("store", ["databroker", "tiled", "jsonl"])
+def test_without_declared_dtypes_the_values_are_equal_and_the_notes_say_what_is_not_known(
+    beam, temp_catalog, tiled_server, tmp_path, store
+):
+    pairs = without_dtypes(beam.run("inline"))
+    uid = uid_of(pairs)
+    _, live = replayed(beam, MemoryArchive(pairs), uid)
+    if store == "jsonl":
+        source = suitcase_file("jsonl", tmp_path, pairs)
+    elif store == "databroker":
+        source = temp_catalog
+        for name, doc in pairs:
+            temp_catalog.v1.insert(name, dict(doc))
+    else:
+        from bluesky_tiled_plugins import TiledWriter
+        from tiled.client import from_uri
+
+        source, writer = tiled_server, TiledWriter(from_uri(tiled_server, api_key="secret"))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            for name, doc in pairs:
+                writer(name, dict(doc))
+    outcome, out = replayed(beam, open_archive(source, beam.settings), uid)
+    assert outcome.good, outcome.reason
+    verifier = Verifier(uid, map(decode, live), (), outcome.notes)
+    for raw in out:
+        verifier.feed(*decode(raw))
+    verdict = verifier.verdict()
+    assert verdict.equal, [f for f in verdict.fields if f.kind == "differs"]
+    assert any("known" in note for note in outcome.notes), outcome.notes
