@@ -15,6 +15,7 @@ from streamproc.archiving.gather import GatheredRun, Gatherer
 from streamproc.archiving.keeper import Attempt, Keeper
 from streamproc.archiving.spool import Spool, stem_of
 from streamproc.documents import BadMessage, Document, TopicPartition
+from streamproc.errors import DeliveryError
 from streamproc.observability.archive_metrics import ArchiveMetrics
 
 __all__ = ["ArchiveOptions", "Archiver", "ResultsSource"]
@@ -23,6 +24,7 @@ _log = structlog.get_logger()
 
 _POLL_S = 0.1
 _COMMIT_INTERVAL_S = 1.0
+_LOOK_INTERVAL_S = 1.0
 _FIRST_PAUSE_S = 0.5
 _COMMIT_TIMEOUT_S = 10.0
 _TRIES_ONCE = 5
@@ -113,6 +115,8 @@ class Archiver:
         self._whole: deque[tuple[GatheredRun, float]] = deque()
         self._attempt: tuple[Attempt, GatheredRun | None] | None = None
         self._failures = 0
+        self._files: Sequence[Path] = ()
+        self._looked_s = clock() - _LOOK_INTERVAL_S
         self._next_try_s = self._last_commit_s = self._last_turn_s = clock()
         self._refused: dict[str, tuple[float, float]] = {}
         self._stop_requested = False
@@ -150,7 +154,7 @@ class Archiver:
         moved = self._collect() | self._begin(now_s)
         self._give_up(now_s)
         self._commit(now_s)
-        spooled = len(self._spool.waiting())
+        spooled = len(self._spooled(now_s))
         self._metrics.state(spool=spooled, open_runs=len(self._gatherer.open), lag=self._source.lag())
         return bool(polled) or moved or self._attempt is not None
 
@@ -159,7 +163,7 @@ class Archiver:
         silent_s = self._clock() - self._last_turn_s
         return silent_s < 30.0, {
             "seconds_since_last_turn": round(silent_s, 3), "failures_in_a_row": self._failures,
-            "spooled": len(self._spool.waiting()), "open_runs": len(self._gatherer.open),
+            "spooled": len(self._files), "open_runs": len(self._gatherer.open),
         }  # fmt: skip
 
     # -- reading ------------------------------------------------------------------------------------------
@@ -212,13 +216,21 @@ class Archiver:
             return False
         if self._whole:
             run = self._whole[0][0]
-            self._attempt = (self._keeper.begin(run.uid, list(run.documents())), run)
+            self._attempt = (self._keeper.begin(run.uid, run.documents()), run)
             return True
-        path = next((p for p in self._spool.waiting() if self._due(p, now_s)), None)
-        documents = self._spool.load(path) if path is not None else None
-        if documents:
-            self._attempt = (self._keeper.begin(str(documents[0][1]["uid"]), documents), None)
+        path = next((p for p in self._spooled(now_s) if self._due(p, now_s)), None)
+        kept = self._spool.load(path) if path is not None else None
+        if kept is not None:
+            self._attempt = (self._keeper.begin(str(kept.start.get("uid", "")), kept), None)
+        elif path is not None:
+            self._looked_s = now_s - _LOOK_INTERVAL_S
         return path is not None
+
+    def _spooled(self, now_s: float) -> Sequence[Path]:
+        """Return the files of the spool, looked for once a second and whenever one came or went."""
+        if now_s - self._looked_s >= _LOOK_INTERVAL_S:
+            self._looked_s, self._files = now_s, self._spool.waiting()
+        return self._files
 
     def _due(self, path: Path, now_s: float) -> bool:
         return now_s >= self._refused.get(path.stem, (0.0, 0.0))[0]
@@ -239,6 +251,7 @@ class Archiver:
             _log.info("the store takes runs again")
         self._failures, self._next_try_s = 0, self._clock()
         self._spool.settled(attempt.uid)
+        self._looked_s -= _LOOK_INTERVAL_S
         self._refused.pop(stem_of(attempt.uid), None)
         self._metrics.run(attempt.outcome)
         self._metrics.took(attempt.seconds)
@@ -268,6 +281,7 @@ class Archiver:
 
     def _keep(self, run: GatheredRun) -> None:
         path = self._spool.keep(run.uid, run.documents())
+        self._looked_s -= _LOOK_INTERVAL_S
         _log.warning("result run kept in the spool", result_uid=run.uid, file=str(path))
         self._metrics.run("spooled")
         self._let_go(run)
@@ -303,7 +317,7 @@ class Archiver:
             return False
         if self._failures >= _TRIES_ONCE:
             return True
-        return all(path.stem in self._refused for path in self._spool.waiting())
+        return all(path.stem in self._refused for path in self._spooled(self._clock()))
 
     def _drain(self) -> None:
         """Finish the attempt that goes on, keep what waits, commit."""
@@ -314,4 +328,8 @@ class Archiver:
         for run, _ in list(self._whole):
             self._keep(run)
         self._attempt = None
-        self._commit(self._clock(), force=True)
+        try:
+            self._commit(self._clock(), force=True)
+        except DeliveryError as error:
+            # All of it is stored or spooled: what is read again the next time is found there and skipped.
+            _log.warning("the last positions are not committed", reason=error.message)

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from streamproc.archiving.views import MessageView
 from streamproc.documents import Document, TopicPartition
-from streamproc.transports.codec import decode, encode
+from streamproc.transports.codec import encode
 
 __all__ = ["GatheredRun", "Gatherer"]
-
-Pair = tuple[str, Mapping[str, Any]]
 
 _IN_MEMORY_BYTES = 8 * 1024 * 1024
 _MOST_FINISHED = 10_000
@@ -56,11 +55,9 @@ class GatheredRun:
         self._sizes.append(len(raw))
         return True
 
-    def documents(self) -> Iterator[Pair]:
-        """Yield the documents in the order they came."""
-        self._file.seek(0)
-        for size in self._sizes:
-            yield decode(self._file.read(size))
+    def documents(self) -> MessageView:
+        """Return the documents in the order they came; nothing may be added while they are read."""
+        return MessageView(self._file, self._sizes)
 
     def close(self) -> None:
         """Free it."""

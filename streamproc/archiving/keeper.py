@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from streamproc.errors import StreamprocError
+from streamproc.transports.tiled.store import WholeRun
 
 __all__ = ["Attempt", "Keeper", "Store"]
-
-Pair = tuple[str, Mapping[str, Any]]
 
 
 class Store(Protocol):
     """Takes whole runs, however often they come."""
 
-    def put(self, documents: Sequence[Pair]) -> str:
+    def put(self, run: WholeRun) -> str:
         """Store a run; returns ``stored``, ``replaced`` or ``skipped``, or raises."""
 
 
@@ -59,18 +57,16 @@ class Keeper:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def begin(self, uid: str, documents: Sequence[Pair]) -> Attempt:
+    def begin(self, uid: str, run: WholeRun) -> Attempt:
         """Start an attempt; nobody waits for its thread when the process ends."""
         attempt = Attempt(uid, threading.Event())
-        threading.Thread(
-            target=self._put, args=(attempt, documents), name=f"store-{uid[:8]}", daemon=True
-        ).start()
+        threading.Thread(target=self._put, args=(attempt, run), name=f"store-{uid[:8]}", daemon=True).start()
         return attempt
 
-    def _put(self, attempt: Attempt, documents: Sequence[Pair]) -> None:
+    def _put(self, attempt: Attempt, run: WholeRun) -> None:
         began_s = time.monotonic()
         try:
-            attempt.outcome = self._store.put(documents)
+            attempt.outcome = self._store.put(run)
         except StreamprocError as error:
             attempt.reason = error.message
         except Exception as error:  # whatever the store's client raises, the run is kept

@@ -11,8 +11,9 @@ from typing import IO, Any
 
 import structlog
 
+from streamproc.archiving.views import FileView
 from streamproc.errors import ConfigurationError, DeliveryError
-from streamproc.transports.lines import read_documents, to_line
+from streamproc.transports.lines import to_line
 
 __all__ = ["Spool", "stem_of"]
 
@@ -91,10 +92,10 @@ class Spool:
         """Return the files of complete runs, oldest first."""
         return sorted(self.folder.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
 
-    def load(self, path: Path) -> list[Pair] | None:
+    def load(self, path: Path) -> FileView | None:
         """Return a run's documents; a damaged file is put aside and None returned."""
         try:
-            return list(read_documents(path))
+            return FileView(path)
         except ConfigurationError as error:
             aside = path.with_suffix(".damaged")
             path.replace(aside)
@@ -104,7 +105,7 @@ class Spool:
     def open_run(self, uid: str) -> list[Pair]:
         """Return what is kept of a run that had no stop; empty where there is none."""
         path = self.folder / "open" / f"{stem_of(uid)}.jsonl"
-        return (self.load(path) or []) if path.exists() else []
+        return list(self.load(path) or ()) if path.exists() else []
 
     def settled(self, uid: str) -> None:
         """Forget a run that is stored."""

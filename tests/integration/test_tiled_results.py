@@ -14,7 +14,7 @@ from streamproc.transports.tiled.connect import TiledAway
 from streamproc.transports.tiled.reading import run_documents
 from streamproc.transports.tiled.store import RunStore
 from tests.integration.tiled_server import KEY, TiledServer
-from tests.unit.export.runs import Hashes, answer, late_documents, raw_run, result_documents
+from tests.unit.export.runs import Hashes, Whole, answer, late_documents, raw_run, result_documents
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def wide(documents):
 @pytest.mark.parametrize("shape", [lambda d: d, wide], ids=["in-table", "as-array"])
 def test_documents_come_back_byte_for_byte(store, server, shape):
     made = shape(named(f"raw-bytes-{shape is wide}"))
-    assert store.put(made) == "stored"
+    assert store.put(Whole(made)) == "stored"
     back = list(run_documents(server.client()[made[0][1]["uid"]]))
     order = {encode(*pair): pair for pair in made}
     for pair in back:
@@ -60,8 +60,8 @@ def test_documents_come_back_byte_for_byte(store, server, shape):
 
 def test_a_run_that_is_there_completely_is_left_alone(store, server):
     made = named("raw-twice")
-    assert store.put(made) == "stored"
-    assert store.put(copy.deepcopy(made)) == "skipped"
+    assert store.put(Whole(made)) == "stored"
+    assert store.put(Whole(copy.deepcopy(made))) == "skipped"
     assert len(server.client()[made[0][1]["uid"]]["primary"].base["internal"].read()) == 3
 
 
@@ -75,7 +75,7 @@ def test_a_run_that_is_half_there_is_replaced_by_the_whole(store, server, kept):
         if name == "event":
             doc["data"] = {k: np.asarray(v).tolist() for k, v in doc["data"].items()}
         writer(name, doc)
-    assert store.put(made) == "replaced"
+    assert store.put(Whole(made)) == "replaced"
     ds = streamproc.open_results(server.client(), f"raw-half-{kept}")
     assert ds.seq_num.values.tolist() == [1, 2, 4] and ds.attrs["finished"] == 1
 
@@ -84,12 +84,12 @@ def test_rows_that_are_there_twice_are_noticed_and_written_anew(store, server):
     import pyarrow
 
     made = named("raw-doubled")
-    store.put(made)
+    store.put(Whole(made))
     table = server.client()[made[0][1]["uid"]]["primary"].base["internal"]
     rows = pyarrow.Table.from_pandas(table.read(), preserve_index=False)
     table.append_partition(0, rows.slice(1, 1).replace_schema_metadata(None))
-    assert store.put(made) == "replaced"
-    assert store.put(made) == "skipped"
+    assert store.put(Whole(made)) == "replaced"
+    assert store.put(Whole(made)) == "skipped"
 
 
 def test_open_results_from_tiled_equals_that_of_the_documents(store, server):
@@ -97,7 +97,7 @@ def test_open_results_from_tiled_equals_that_of_the_documents(store, server):
     late = late_documents(made, [3], raw_run("raw-dataset-with-a-uid-of-its-own"))
     other = named("raw-dataset-with-a-uid-of-its-own", provenance=Hashes.b)
     for documents in (made, late, other):
-        store.put(documents)
+        store.put(Whole(documents))
     expected = streamproc.open_results([*made, *late], "raw-dataset-with-a-uid-of-its-own")
     for source in (server.client(), server.url):
         ds = streamproc.open_results(source, "raw-dataset-with-a-uid-of-its-own", model="qpa:1", api_key=KEY)
@@ -116,8 +116,8 @@ def test_the_raw_runs_beside_are_no_results(store, server):
 
 def test_a_wrong_key_and_a_server_that_is_away_are_told_apart(server):
     with pytest.raises(ConfigurationError, match="refuses"):
-        RunStore(server.url, "wrong").put(named("raw-refused"))
+        RunStore(server.url, "wrong").put(Whole(named("raw-refused")))
     with pytest.raises(TiledAway, match="no Tiled server answers"):
-        RunStore("http://127.0.0.1:9", KEY).put(named("raw-away"))
+        RunStore("http://127.0.0.1:9", KEY).put(Whole(named("raw-away")))
     with pytest.raises(ConfigurationError, match="no such container"):
         RunStore(f"{server.url}/api/v1/metadata/nowhere", KEY).check()

@@ -266,6 +266,10 @@ class KafkaSource:
         if not self._pending:
             self._pending_since_s = None
             return
+        if self._joining():
+            # The broker would refuse, and a join that completes while we ask is forgotten by the client.
+            self._keep_pending(RebalanceInProgressError("the group is being joined"), timeout_s)
+            return
         offsets = {KafkaPartition(*p): OffsetAndMetadata(o, "", -1) for p, o in self._pending.items()}
         try:
             self._consumer.commit(offsets, timeout_ms=milliseconds(timeout_s))

@@ -62,12 +62,13 @@ class Store:
     def __init__(self, fault=None):
         self.runs, self.calls, self.fault = {}, count(), fault
 
-    def put(self, documents):
-        uid = documents[0][1]["uid"]
+    def put(self, run):
+        documents, uid = list(run), run.start["uid"]
         if self.fault is not None:
             self.fault(uid, next(self.calls))
         assert documents[0][0] == "start" and documents[-1][0] == "stop"
         wire = [encode(n, d) for n, d in documents]
+        assert run.stop == documents[-1][1] and [encode(n, d) for n, d in run] == wire
         outcome = "skipped" if self.runs.get(uid) == wire else "stored"
         self.runs[uid] = wire
         return outcome

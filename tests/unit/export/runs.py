@@ -27,6 +27,17 @@ class Hashes:
     b: ClassVar = Provenance("phase-map", "1", "b" * 64, "s" * 64, "c" * 64, {"model": "qpa:2@bbbbbbbbbbbb"})
 
 
+class Whole:
+    """A run's documents as a store takes them."""
+
+    def __init__(self, documents):
+        self.documents = list(documents)
+        self.start, self.stop = self.documents[0][1], self.documents[-1][1]
+
+    def __iter__(self):
+        return iter(self.documents)
+
+
 def raw_run(uid="raw-run-0001", scan_id=412, **extra):
     start = {
         "uid": uid, "time": 1.7e9, "scan_id": scan_id, "plan_name": "scan", "plan_type": "generator",
