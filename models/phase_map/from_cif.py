@@ -83,13 +83,13 @@ def system_from_cifs(
     ConfigurationError
         When a CIF is wrong, a phase is given twice, or one has no line in the range.
     """
-    phases = read_cifs(cifs)
-    ranges, area_share, notes = _ranges(measurement)
     start, stop = measurement.range_deg
     if not 0 < start < stop < 175:
         raise ConfigurationError(
             f"--range {start:g} {stop:g}: expected two angles, 0 < first < last < 175 degrees"
         )
+    phases = read_cifs(cifs)
+    ranges, area_share, notes = _ranges(measurement)
     spans: dict[str, Span] = {"*": 0.004, **(measurement.spans or {})}
     _known_labels(spans, phases)
     ranges = replace(ranges, cell_span=spans, first_two_theta_deg=(start, start + (stop - start) / 8),
