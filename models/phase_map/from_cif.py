@@ -10,6 +10,7 @@ from streamproc.models.phase_map.emission import second_line
 from streamproc.models.phase_map.system import Grid, System
 from streamproc.models.powder.ambiguity import ambiguities, standard_differences
 from streamproc.models.powder.cif import CifPhase, read_cifs
+from streamproc.models.powder.cif_document import Note
 from streamproc.models.powder.crystal import Structure
 from streamproc.models.powder.instrument import read_instrument
 from streamproc.models.powder.ranges import PriorRanges, Span
@@ -20,6 +21,14 @@ from streamproc.errors import ConfigurationError
 __all__ = ["Measurement", "system_from_cifs"]
 
 _POINTS = 2000
+_USUAL = {
+    ("neutral", ""): "ions scatter as neutral atoms",
+    ("symmetry", "conventional cell"): "the symmetry of the atoms is higher than the file says and was used",
+    (
+        "b-default",
+        "",
+    ): "no displacement parameters in the file; B of 0.5 to 0.9 A^2 by kind of element assumed",
+}
 _USUAL_DEG = 80.0
 """Width of the range (degrees) for which the default profile widths are meant; others scale with it."""
 
@@ -94,7 +103,7 @@ def system_from_cifs(
     _known_labels(spans, phases)
     ranges = replace(ranges, cell_span=spans, first_two_theta_deg=(start, start + (stop - start) / 8),
                      last_two_theta_deg=(start + 0.625 * (stop - start), stop))  # fmt: skip
-    notes += [f"{p.label}: {note}" for p in phases for note in p.notes]
+    notes += _said_of_each(phases)
     notes += _stated(phases, ranges, (start, stop), spans)
     foreign = _foreign(phases, UNKNOWN) + [p.structure for p in read_cifs(also_unknown)]
     system = System(
@@ -107,6 +116,21 @@ def system_from_cifs(
         area_share=area_share,
     )
     return system, notes
+
+
+def _said_of_each(phases: Sequence[CifPhase]) -> list[str]:
+    """What is usual is said once for all phases; the rest phase by phase."""
+    said = []
+    for usual, words in _USUAL.items():
+        labels = [p.label for p in phases if any(_is(n, usual) for n in p.notes)]
+        if labels:
+            said.append(f"{words}: {', '.join(labels) if len(labels) < 8 else f'{len(labels)} phases'}")
+    rest = [f"{p.label}: {n}" for p in phases for n in p.notes if not any(_is(n, u) for u in _USUAL)]
+    return said + rest
+
+
+def _is(note: Note, usual: tuple[str, str]) -> bool:
+    return note.kind == usual[0] and usual[1] in note.text
 
 
 def _ranges(measurement: Measurement) -> tuple[PriorRanges, float, list[str]]:
