@@ -27,7 +27,7 @@ _USUAL = {
     (
         "b-default",
         "",
-    ): "no displacement parameters in the file; B of 0.5 to 0.9 A^2 by kind of element assumed",
+    ): "no displacement parameters; B of 0.5 to 0.9 A^2 by kind of element assumed",
 }
 _USUAL_DEG = 80.0
 """Width of the range (degrees) for which the default profile widths are meant; others scale with it."""

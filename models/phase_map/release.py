@@ -86,9 +86,10 @@ def release(
     data = to_onnx(ensemble, statistics)
     run, seed, n = OnnxRunner(data), int(settings["seed"]), int(settings["hold_out"])
     draft = _card(out.name, data, system, settings, data_sha256, notes)
-    library = build_library(system, max(100, n // 4), seed + 1000)
+    rows = max(100, min(n // 4, int(settings["library"]) // 6))
+    library = build_library(system, rows, seed + 1000)
     others = system.held_out or system.foreign
-    foreign = build_library(system, max(100, n // 4), seed + 2000, others, drawn_share=0.0 if others else 1.0)
+    foreign = build_library(system, rows, seed + 2000, others, drawn_share=0.0 if others else 1.0)
     checker, began = Checker(draft), time.monotonic()
     checker.warm_up()
     fits = int(settings["fits"])
