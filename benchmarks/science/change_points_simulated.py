@@ -1,7 +1,8 @@
 """Change points and onsets on simulated series: false alarms, misses, errors, and what the intervals hold.
 
 60 points at uneven places, noise 0.05; each kind of series so often as --trials says, with sigma given and
-unknown. "live" asks after every point, so that an alarm at any time counts. Nothing here is used to set anything.
+unknown. "live" asks after every point, so that an alarm at any time counts. Nothing here is used to set
+anything.
 
 Usage: python benchmarks/science/change_points_simulated.py [--trials 100] [--seed 1]
 """
