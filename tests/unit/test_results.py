@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from event_model import DocumentNames, schema_validators
 from streamproc.analysis import Estimate, FrameResult, Output, Provenance
 from streamproc.documents import Position
 from streamproc.ledger import Ledger
-from streamproc.results import ResultRun, deduplicate, expand_outputs, result_run_uid
+from streamproc.results import ResultRun, deduplicate, expand_outputs, is_shadow, result_run_uid
 from streamproc.runs import Run
 
 OUTPUTS = (
@@ -63,6 +64,16 @@ def test_the_same_input_gives_the_same_documents_and_another_hash_another_run():
     assert str(documents(raw_run())) == str(documents(raw_run()))
     other = Provenance("phase-map", "1", "M" * 64, "s" * 64, "c" * 64)
     assert result_run_uid("raw", PROVENANCE) != result_run_uid("raw", other)
+
+
+def test_a_shadow_has_its_own_uid_and_mark_and_changes_no_other_uid():
+    assert result_run_uid("raw", PROVENANCE) == "100e1849-f6e5-5077-9fe5-2362c47b945e"
+    marked = dataclasses.replace(PROVENANCE, details={**PROVENANCE.details, "shadow": True})
+    assert result_run_uid("raw", marked) != result_run_uid("raw", PROVENANCE)
+    (_, start), (_, plain) = (
+        ResultRun(raw_run(), "primary", p, OUTPUTS, {}).start(raw_run()) for p in (marked, PROVENANCE)
+    )
+    assert is_shadow(start) and not is_shadow(plain) and not is_shadow({"streamproc": {"shadow": "yes"}})
 
 
 def test_no_time_comes_from_a_clock():
