@@ -41,7 +41,7 @@ class MixSettings:
     cut_share: float = 0.5
     hole_share: float = 0.12
     trace_share: float = 0.3
-    contrast: float = 0.02
+    contrast: float = 0.03
 
 
 PLAIN = MixSettings(0.0, 0.3, 0.0, 0.0, 0.0)

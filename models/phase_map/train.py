@@ -59,7 +59,7 @@ class TrainSettings:
 
     seed: int = 1
     library: int = 8000
-    steps: int = 7000
+    steps: int = 5000
     members: int = 4
     hidden: int = 256
     features: int = 64
