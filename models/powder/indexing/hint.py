@@ -33,7 +33,7 @@ class CandidateCell:
     zero_deg : float
         Shift of the axis at low angles that was fitted (zero shift and displacement; degrees 2theta).
     probability : float
-        Calibrated probability that this lattice is the right one.
+        Probability that this lattice is the right one.
     m, f : float
         Figures of merit M_N and F_N of ``lines`` lines.
     lines : int

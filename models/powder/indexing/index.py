@@ -1,4 +1,4 @@
-"""Indexing: search every lattice system, weigh what was found, and say it with calibrated probability."""
+"""Indexing: search every lattice system, weigh what was found, and say it with probability."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ _LEAST_PROBABILITY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns log-evidence into probability; fitted on simulated patterns (benchmarks/science/indexing.py).
+    """Turns log-evidence into probability; ``benchmarks/science/indexing.py --calibrate`` fits it to simulations.
 
     Attributes
     ----------
@@ -62,6 +62,7 @@ class Calibration:
 
 
 CALIBRATION = Calibration(temperature=2.0, none=2.0)
+"""A cautious choice: the patterns simulated so far hold too few errors to fit it (docs/decisions/0010)."""
 
 
 def index_peaks(found: PeakList, wavelength_A: float, max_s: float = 20.0) -> StructureHint:
@@ -111,7 +112,7 @@ def index_lines(
     max_s: float = 20.0,
     calibration: Calibration = CALIBRATION,
 ) -> StructureHint:
-    """Find candidate unit cells, cubic to monoclinic, with calibrated probabilities.
+    """Find candidate unit cells, cubic to monoclinic, with probabilities.
 
     The first 28 lines are used. A few of them may be impurities, and all may be shifted. Triclinic cells are
     not searched; they are part of :data:`NONE`.
@@ -191,7 +192,7 @@ def _observed(
 
 
 def hint_from(weighed: Weighed, calibration: Calibration = CALIBRATION) -> StructureHint:
-    """Turn evidence into calibrated probabilities, and abstain where no cell is likely."""
+    """Turn evidence into probabilities, and abstain where no cell is likely."""
     logs = np.array([f.log_evidence for f in weighed.fitted] + [weighed.log_none]) / calibration.temperature
     logs[-1] += calibration.none
     chance = np.exp(logs - logsumexp(logs))
