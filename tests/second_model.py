@@ -13,13 +13,13 @@ from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
 
 
-def put_second_model(root: Path, version: str = "2", factor: float = 1.02) -> Path:
+def put_second_model(root: Path, version: str = "4", factor: float = 1.02) -> Path:
     """Write ``root/phase_qpa/VERSION/model.onnx``, first-layer weights times ``factor``; returns its path."""
     import onnx
     import onnxruntime
     from onnx import numpy_helper
 
-    shipped = find_model("phase_qpa:1", InferenceSettings())
+    shipped = find_model("phase_qpa:2", InferenceSettings())
     folder = root / "phase_qpa" / version
     folder.mkdir(parents=True)
     metadata = inspect_onnx(shipped.read_bytes()).metadata

@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     measurement.add_argument("--points", type=int, default=2000, help="points of the axis (default 2000)")
     parser.add_argument(
-        "--validate", type=Path, nargs="+", metavar="DIR [TRUTH.csv]",
+        "--validate", type=Path, nargs="+", metavar=("DIR", "TRUTH.csv"),
         help="folder of measured patterns and the table of what is in them (default DIR/truth.csv)",
     )  # fmt: skip
     parser.add_argument(
