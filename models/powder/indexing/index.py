@@ -47,7 +47,6 @@ _LEAST_PROBABILITY = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Turns log-evidence into probability; ``benchmarks/science/indexing.py --calibrate`` fits it.
     """Turns log-evidence into probability (fitted by ``benchmarks/science/indexing.py --calibrate``).
 
     Attributes
