@@ -31,7 +31,8 @@ def configure_logs(settings: ObservabilitySettings) -> None:
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(file=_StandardError()),  # type: ignore[arg-type]
-        cache_logger_on_first_use=True,
+        # Loggers are not cached: what a module logged first must not decide for the rest of the process.
+        cache_logger_on_first_use=False,
     )
     # The Kafka client narrates every reconnect at warning level; what matters of it we say ourselves.
     logging.getLogger("kafka").setLevel(logging.CRITICAL if level > logging.DEBUG else logging.DEBUG)
