@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
 from streamproc.consumers._patterns import PatternSource
+from streamproc.consumers._phase_outputs import CHANGE_POINTS
 from streamproc.consumers._unsupervised_run import UnsupervisedRun
 from streamproc.models.unmixing.example import example_run
 
@@ -100,7 +101,7 @@ class UnsupervisedPhaseMap:
             "points": _point_outputs(k),
             "components": _component_outputs(k, n),
             "map": _map_outputs(k, m),
-            "change_points": _CHANGE_POINTS,
+            "change_points": CHANGE_POINTS,
             "summary": _SUMMARY,
         }
 
@@ -219,18 +220,6 @@ def _map_outputs(k: int, m: int) -> tuple[Output, ...]:
         Output("shares", "curve", "1", "share of each component", (m, k)),
     )
 
-
-_CHANGE_POINTS = (
-    Output("number", "number", "", "counts the change points; a later event of a number takes its place"),
-    Output("series_key", "text", "", "motor or reading that the series runs over; position has its unit"),
-    Output("quantity", "text", "", "what changes"),
-    Output("position", "estimate", "", "where", (), True, True),
-    Output("log10_bayes_factor", "number", "1", "for this change against none"),
-    Output("kind", "text", "", "jump or kink"),
-    Output("branch", "number", "", "0 until the series turns round, then 1, ..."),
-    Output("significant", "flag", "", "false withdraws it"),
-    Output("points", "number", "", "readings so far"),
-)
 
 _SUMMARY = (
     Output("points", "number", "", "readings answered"),

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from streamproc.models.phase_map.emission import second_line
 from streamproc.models.phase_map.system import Grid, System
 from streamproc.models.powder.ambiguity import ambiguities, standard_differences
 from streamproc.models.powder.cif import CifPhase, read_cifs
 from streamproc.models.powder.cif_document import Note
 from streamproc.models.powder.crystal import Structure
+from streamproc.models.powder.emission import second_line
 from streamproc.models.powder.instrument import read_instrument
 from streamproc.models.powder.ranges import PriorRanges, Span
 from streamproc.models.powder.structures import HELD_OUT, UNKNOWN, structures

@@ -20,17 +20,6 @@ Float = npt.NDArray[np.float64]
 
 _AXES: dict[str, Literal["two_theta_deg", "q_invA"]] = {"2theta": "two_theta_deg", "q": "q_invA"}
 
-_ANODES_A = {
-    "Cr": (2.289726, 2.293651),
-    "Fe": (1.936041, 1.939973),
-    "Co": (1.788996, 1.792835),
-    "Cu": (1.5405929, 1.5444274),
-    "Mo": (0.7093172, 0.713607),
-    "Ag": (0.5594218, 0.5638131),
-}
-"""K-alpha1, K-alpha2 (angstrom): Hoelzer 1997, Phys. Rev. A 56, 4554; Deslattes 2003, RMP 75, 35."""
-
-_ANODE_MATCH = 2e-4
 _TOP_DEG = 120.0
 """Where the end of a q axis is put when no wavelength is given; spacings do not depend on it."""
 
@@ -82,6 +71,7 @@ def hint_command(
 def _answer(
     file: Path, wavelength_A: float | None, ka2: bool, axis: str | None, max_s: float
 ) -> dict[str, Any]:
+    from streamproc.models.powder.emission import second_line
     from streamproc.models.powder.indexing import index_peaks
     from streamproc.models.powder.peaks import Doublet, find_peaks
 
@@ -89,7 +79,7 @@ def _answer(
         raise FrameFailed(f"{file}: no such file")
     pattern = read_pattern(file, _AXES.get(axis or ""), wavelength_A)
     two_theta, wavelength = _two_theta(file, pattern)
-    beam = Doublet(wavelength, _second(wavelength) if ka2 else None)
+    beam = Doublet(wavelength, second_line(wavelength) if ka2 else None)
     variance = None if pattern.sigma is None else pattern.sigma**2
     found = find_peaks(two_theta, pattern.intensity, beam, variance)
     hint = index_peaks(found, wavelength, max_s)
@@ -125,17 +115,6 @@ def _two_theta(file: Path, pattern: Pattern) -> tuple[Float, float]:
             "angstrom; leave --wavelength out, or give the right one"
         )
     return np.rad2deg(2 * np.arcsin(sine)), wavelength
-
-
-def _second(wavelength_A: float) -> float:
-    """K-alpha2 of the anode whose K-alpha1 was given."""
-    for first, second in _ANODES_A.values():
-        if abs(wavelength_A / first - 1) < _ANODE_MATCH:
-            return second * wavelength_A / first
-    known = ", ".join(f"{name} {first:.5f}" for name, (first, _) in _ANODES_A.items())
-    raise ConfigurationError(
-        f"--ka2 with a wavelength of {wavelength_A:g} angstrom: expected the K-alpha1 of an anode ({known})"
-    )
 
 
 def _text(answer: dict[str, Any]) -> Iterator[str]:

@@ -17,7 +17,8 @@ DOUBLETS_A = {
 """K-alpha1 and K-alpha2 (angstrom): Hoelzer et al. 1997, Phys. Rev. A 56, 4554 (Cr to Cu); Deslattes et al.
 2003, Rev. Mod. Phys. 75, 35 (Mo, Ag)."""
 
-_NEAR = 2e-3
+_NEAR = 2e-4
+"""The mean of the two lines, 1.5418 for copper, is no K-alpha1."""
 
 
 def second_line(wavelength_A: float) -> float:
