@@ -51,8 +51,9 @@ class Forward:
         n = int(np.ceil((self.span + 2 * margin) / self._step)) + 1
         if n > _MOST_STEPS:
             raise ConfigurationError(
-                f"the axis spans {self.span / resolution.fwhm:.0f} resolution widths ({n} grid steps, at most "
-                f"{_MOST_STEPS}); check the units of resolution ({resolution.fwhm:g}) and axis ({self.span:g})"
+                f"the axis spans {self.span / resolution.fwhm:.0f} resolution widths "
+                f"({n} grid steps, at most {_MOST_STEPS}); check the units of resolution "
+                f"({resolution.fwhm:g}) and axis ({self.span:g})"
             )
         self._first = float(e[0] - margin)
         # a long line's samples need settled splines at both ends: mirrored there by the filter

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -41,7 +43,7 @@ def test_the_sum_rule_holds_to_1e_8(centre, width):
     ]
     found = sum(
         quad(integrand, a, b, epsabs=0, epsrel=1e-12, limit=400)[0]
-        for a, b in zip(breaks, breaks[1:], strict=False)
+        for a, b in itertools.pairwise(breaks)
     )
     assert 2 * found == pytest.approx(2 * 1.7 / centre, rel=1e-8)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.integrate import quad
@@ -33,7 +35,7 @@ def by_quadrature(resolution, mode: Mode, kT: float, energy: float, reach: float
     inside = sorted(b for b in breaks if -reach < b < reach)
     edges = [-reach, *inside, reach]
     total = 0.0
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         total += quad(
             lambda w: (
                 structure_factor(w, mode.energy, mode.width, mode.amplitude, kT)
@@ -76,7 +78,7 @@ def test_lines_have_unit_area_their_width_and_their_centroid_at_zero():
         assert np.trapezoid(x * y, x) == pytest.approx(0.0, abs=1e-5)
     assert Gaussian(1.0).lorentzian == 0.0
     assert MeasuredLine(x[::500], Gaussian(5.0)(x[::500])).lorentzian == pytest.approx(0.0, abs=0.03)
-    assert MeasuredLine(x[::500], Voigt(0.01, 5.0)(x[::500])).lorentzian == pytest.approx(1.0, abs=0.05)
+    assert MeasuredLine(x[::500], Voigt(0.01, 5.0)(x[::500])).lorentzian == pytest.approx(1.0, abs=0.08)
 
 
 def test_the_derivatives_are_those_of_the_spectrum():
