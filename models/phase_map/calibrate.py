@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from streamproc.models.networks.conformal import OnnxRunner, conformal_quantile
 from streamproc.models.phase_map.check import Checked, Checker
 from streamproc.models.phase_map.interpret import STATES, disagreement
 from streamproc.models.phase_map.library import Library
@@ -25,7 +26,7 @@ from streamproc.models.phase_map.rules import (
 
 from streamproc.inference.card import Calibration
 
-__all__ = ["FLOOR", "Held", "OnnxRunner", "calibrate", "checks_of", "foreign_of", "hold_out", "presence_of"]
+__all__ = ["FLOOR", "Held", "calibrate", "checks_of", "foreign_of", "hold_out", "presence_of"]
 
 Array = npt.NDArray[Any]
 
@@ -43,23 +44,6 @@ _LEAST = {"residual": 0.25, "disagreement": 4.0, "spread": 0.05, "distance": 1.7
 
 _LEAST_SHARE = 0.1
 """States are scored where a phase has at least this share of the crystalline weight."""
-
-
-class OnnxRunner:
-    """Runs a model file's bytes with onnxruntime (two threads)."""
-
-    def __init__(self, data: bytes) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 2
-        self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-    def __call__(self, x: Array) -> dict[str, Array]:
-        """Return every output by name."""
-        names = [o.name for o in self._session.get_outputs()]
-        parts = [self._session.run(names, {"x": x[i : i + 256]}) for i in range(0, len(x), 256)]
-        return {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(names)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,12 +209,6 @@ def calibrate(
     )
 
 
-def _quantile(values: Array, level: float) -> float:
-    """Conformal quantile: the ceil((n + 1) level)-th smallest (Vovk, Gammerman & Shafer 2005)."""
-    rank = min(len(values) - 1, int(np.ceil((len(values) + 1) * level)) - 1)
-    return round(float(np.sort(values)[rank]), 4)
-
-
 def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Quantiles of the errors over the widths.
 
@@ -248,8 +226,8 @@ def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], di
             values[f"{name}_{state}"] = column[np.isfinite(column)]
     enough = {n: v if len(v) else np.array([9.0]) for n, v in values.items()}
     return (
-        {n: _quantile(v, 0.68) for n, v in enough.items()},
-        {n: _quantile(v, 0.90) for n, v in enough.items()},
+        {n: conformal_quantile(v, 0.68) for n, v in enough.items()},
+        {n: conformal_quantile(v, 0.90) for n, v in enough.items()},
     )
 
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from streamproc.models.phase_map.calibrate import FLOOR, OnnxRunner, calibrate, hold_out
+from streamproc.models.networks.conformal import OnnxRunner
+from streamproc.models.phase_map.calibrate import FLOOR, calibrate, hold_out
 from streamproc.models.phase_map.check import Checker
 from streamproc.models.phase_map.export import Statistics, output_heads, to_onnx
 from streamproc.models.phase_map.interpret import STATES
@@ -26,7 +27,7 @@ from streamproc.inference.card import CARD_KEY, Calibration, ModelCard
 from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
 
 if TYPE_CHECKING:
-    from streamproc.models.phase_map.train import Course
+    from streamproc.models.networks.course import Course
 
 __all__ = ["PHYSICS_VERSION", "release"]
 

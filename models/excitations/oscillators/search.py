@@ -11,7 +11,7 @@ from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.parameters import MOST_MODES, Composition, Mode
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
 
-__all__ = ["composition_for", "elastic_start", "search"]
+__all__ = ["add_mode", "composition_for", "elastic_start", "leftover", "search"]
 
 Array = npt.NDArray[np.float64]
 
@@ -81,7 +81,7 @@ def search(
         if not found:
             starts = [c.vector([], elastic, 0.0, background)]
         else:
-            starts = list(_more(forward, data, found[-1], c))
+            starts = list(_more(forward, data, found[-1]))
         tried = [fit(forward, data, c, s, bounds, _SHORT) for s in starts]
         best = min(tried, key=lambda f: f.deviance)
         found.append(fit(forward, data, c, best.vector, bounds))
@@ -90,46 +90,78 @@ def search(
     return found
 
 
-def _more(forward: Forward, data: Spectrum, fitted: Fitted, c: Composition) -> Iterator[Array]:
+def leftover(forward: Forward, data: Spectrum, fitted: Fitted, *, both: bool = False) -> tuple[float, float]:
+    """Return where a peak as wide as the resolution is left over, and its significance (sigmas).
+
+    Parameters
+    ----------
+    forward : Forward
+        Model on the axis of the data.
+    data : Spectrum
+        What was measured.
+    fitted : Fitted
+        What explains it so far.
+    both : bool
+        Count dips as well.
+    """
+    smooth = _smoothed(forward, data, fitted, forward.resolution.fwhm)
+    place = int(np.argmax(np.abs(smooth) if both else smooth))
+    return abs(float(forward.energy[place])), float(abs(smooth[place]) if both else smooth[place])
+
+
+def add_mode(
+    forward: Forward, data: Spectrum, fitted: Fitted, centre: float, width: float | None = None
+) -> tuple[Composition, Array]:
+    """Return a start with one mode more at ``centre``; its strength is what is left over there."""
+    old, fwhm = fitted.composition, forward.resolution.fwhm
+    c = Composition(old.modes + 1, old.elastic, old.zero, old.slope)
+    centre, width = max(centre, 0.3 * fwhm), 0.5 * fwhm if width is None else width
+    unit, _ = forward(Composition(1, False, False), np.array([centre, width, 1.0, 0.0]))
+    weight = unit / _variance(data, fitted.spectrum)
+    excess = data.counts - fitted.spectrum
+    area = float((weight * excess).sum() / max((weight * unit).sum(), 1e-300))
+    new = Mode(centre, width, max(area, data.one_count * fwhm))
+    return c, np.concatenate([c.vector([*fitted.modes, new])[: 3 * c.modes], fitted.vector[3 * old.modes :]])
+
+
+def _more(forward: Forward, data: Spectrum, fitted: Fitted) -> Iterator[Array]:
     """Starts with one mode more, where the fit leaves most over."""
     fwhm = forward.resolution.fwhm
-    rest = (data.counts - fitted.spectrum) / np.sqrt(_variance(data, fitted.spectrum))
-    tail = fitted.vector[3 * fitted.composition.modes :]
     for width in _WIDTHS:
-        for centre in _peaks(forward, rest, width * fwhm):
-            unit = forward(
-                Composition(1, False, False), np.array([centre, width * fwhm, 1.0, 0.0])
-            )[0]  # fmt: skip
-            weight = unit / _variance(data, fitted.spectrum)
-            area = float((weight * (data.counts - fitted.spectrum)).sum() / max((weight * unit).sum(), 1e-300))
-            area = max(area, data.one_count * fwhm)
-            new = Mode(centre, width * fwhm, area)
-            yield np.concatenate([c.vector([*fitted.modes, new])[: 3 * c.modes], tail])
+        smooth = _smoothed(forward, data, fitted, width * fwhm)
+        for centre in _peaks(forward, smooth, np.hypot(width, 1) * fwhm):
+            yield add_mode(forward, data, fitted, centre, width * fwhm)[1]
     if fitted.composition.modes:
-        yield _split(fitted, c, fwhm)
+        yield _split(fitted, fwhm)
 
 
-def _split(fitted: Fitted, c: Composition, fwhm: float) -> Array:
+def _split(fitted: Fitted, fwhm: float) -> Array:
     """The widest mode as two."""
-    modes = list(fitted.modes)
+    modes, old = list(fitted.modes), fitted.composition
     wide = max(modes, key=lambda m: m.width)
     modes.remove(wide)
     apart = max(wide.width, fwhm) / 3
     for side in (-1, 1):
         centre = max(wide.energy + side * apart, 0.2 * fwhm)
         modes.append(Mode(centre, max(wide.width / 2, 0.3 * fwhm), wide.amplitude / 2))
-    return np.concatenate([c.vector(modes)[: 3 * c.modes], fitted.vector[3 * fitted.composition.modes :]])
+    rows = [v for m in modes for v in (m.energy, m.width, m.amplitude)]
+    return np.concatenate([rows, fitted.vector[3 * old.modes :]])
 
 
-def _peaks(forward: Forward, rest: Array, width: float) -> list[float]:
+def _smoothed(forward: Forward, data: Spectrum, fitted: Fitted, width: float) -> Array:
+    """Residuals under a Gaussian of a width, in sigmas."""
+    rest = (data.counts - fitted.spectrum) / np.sqrt(_variance(data, fitted.spectrum))
+    e, sigma = forward.energy, np.hypot(width, 0.5 * forward.resolution.fwhm) / 2.355
+    kernel = np.exp(-0.5 * ((e[:, None] - e[None, :]) / sigma) ** 2)
+    return np.asarray((kernel @ rest) / np.sqrt((kernel * kernel).sum(1)))
+
+
+def _peaks(forward: Forward, smooth: Array, apart: float) -> list[float]:
     """Where smoothed residuals are largest, gain side folded onto the loss side, apart from each other."""
-    e, reach = forward.energy, np.hypot(width, forward.resolution.fwhm) / 2
-    kernel = np.exp(-0.5 * ((e[:, None] - e[None, :]) / (reach / 1.18)) ** 2)
-    smooth = (kernel @ rest) / np.sqrt((kernel * kernel).sum(1))
     chosen: list[float] = []
     for k in np.argsort(-smooth, kind="stable"):
-        centre = max(abs(float(e[k])), 0.3 * forward.resolution.fwhm)
-        if all(abs(centre - c) > 2 * reach for c in chosen):
+        centre = abs(float(forward.energy[k]))
+        if all(abs(centre - c) > apart for c in chosen):
             chosen.append(centre)
         if len(chosen) == _CANDIDATES:
             break

@@ -122,8 +122,8 @@ def _not_mostly_negative(y: Array) -> None:
     positive, negative = float(y[y > 0].sum()), float(-y[y < 0].sum())
     if negative > _MOST_NEGATIVE * positive:
         raise FrameFailed(
-            f"the spectrum is mostly negative (negative points sum to {negative / max(positive, 1e-300):.3g} of "
-            f"the positive ones, at most {_MOST_NEGATIVE:g}); check the background subtraction"
+            f"the spectrum is mostly negative (negative points sum to {negative / max(positive, 1e-300):.3g} "
+            f"of the positive ones, at most {_MOST_NEGATIVE:g}); check the background subtraction"
         )
 
 

@@ -42,8 +42,7 @@ def test_the_sum_rule_holds_to_1e_8(centre, width):
         np.pi / 2 - 1e-12,
     ]
     found = sum(
-        quad(integrand, a, b, epsabs=0, epsrel=1e-12, limit=400)[0]
-        for a, b in itertools.pairwise(breaks)
+        quad(integrand, a, b, epsabs=0, epsrel=1e-12, limit=400)[0] for a, b in itertools.pairwise(breaks)
     )
     assert 2 * found == pytest.approx(2 * 1.7 / centre, rel=1e-8)
 
