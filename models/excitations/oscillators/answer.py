@@ -122,7 +122,7 @@ def answer(
         Linear background.
     """
     probability = np.asarray(outputs["number"][row], float)
-    top, fwhm, one = float(forward.energy[-1]), forward.resolution.fwhm, data.one_count
+    top, fwhm = float(forward.energy[-1]), forward.resolution.fwhm
     best: tuple[float, Fitted] | None = None
     for number in np.flatnonzero(probability >= min(_LIKELY, probability.max())):
         guess = guess_of(outputs, row, int(number), top, fwhm)
@@ -136,7 +136,7 @@ def answer(
         raise ValueError("the network gave no number of modes")
     fitted = _with_leftovers(forward, data, best[1], zero_sigma)
     guess = guess_of(outputs, row, fitted.composition.modes, top, fwhm)
-    return Answer(fitted, guess, probability, signals_of(forward, data, fitted, guess, outputs, row, one))
+    return Answer(fitted, guess, probability, signals_of(forward, data, fitted, guess, outputs, row))
 
 
 def _with_leftovers(forward: Forward, data: Spectrum, fitted: Fitted, zero_sigma: float) -> Fitted:
@@ -156,7 +156,7 @@ def _with_leftovers(forward: Forward, data: Spectrum, fitted: Fitted, zero_sigma
 
 def signals_of(
     forward: Forward, data: Spectrum, fitted: Fitted, guess: Guess,
-    outputs: Mapping[str, npt.NDArray[Any]], row: int, one: float,
+    outputs: Mapping[str, npt.NDArray[Any]], row: int,
 ) -> Signals:  # fmt: skip
     """Return what speaks against an answer."""
     freedom = max(1, fitted.points - len(fitted.composition))
@@ -165,10 +165,7 @@ def signals_of(
     misfit = (fitted.pearson - freedom) / np.sqrt(2 * freedom + extra)
     surprise = 0.0
     for mode, said, sigma in zip(fitted.modes, guess.modes, guess.sigma, strict=True):
-        surprise = max(surprise, abs(mode.energy - said.energy) / float(np.hypot(sigma[0], 0.1 * mode.width)))
-    return Signals(
-        float(outputs["distance"][row]),
-        float(misfit),
-        leftover(forward, data, fitted, both=True)[1],
-        surprise,
-    )
+        width = float(np.hypot(sigma[0], 0.1 * mode.width))
+        surprise = max(surprise, abs(mode.energy - said.energy) / width)
+    left = leftover(forward, data, fitted, both=True)[1]
+    return Signals(float(outputs["distance"][row]), float(misfit), left, surprise)
