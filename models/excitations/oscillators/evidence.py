@@ -124,8 +124,8 @@ def _drawn(case: Case, scored: Judged) -> WorstCase:
     )
     flat = np.full(data.energy.size, fitted.vector[fitted.composition.background])
     return WorstCase(
-        f"simulated spectrum {case.place}", data.energy, "energy over fwhm", data.counts, fitted.spectrum, flat,
-        {}, table,
+        f"simulated spectrum {case.place}", data.energy, "energy over fwhm", data.counts, fitted.spectrum,
+        flat, {}, table,
     )  # fmt: skip
 
 

@@ -44,8 +44,8 @@ _LEAST = {"distance": 1.5, "misfit": 4.0, "leftover": 5.0, "surprise": 8.0}
 
 _SHARP = 1.0
 _CONVENTION = (
-    "S(w) = Z (2 W G / pi) w / (1 - exp(-w/kT)) / ((w^2 - W^2)^2 + G^2 w^2); energy W, width G (FWHM), amplitude Z: "
-    "area on the loss side at T = 0 of a sharp mode; chi'' amplitude A = 2 W Z / pi; overdamped where G > 2 W"
+    "S(w) = Z (2 W G / pi) w / (1 - exp(-w/kT)) / ((w^2 - W^2)^2 + G^2 w^2); energy W, width G (FWHM), "
+    "amplitude Z: area on the loss side at T = 0 of a sharp mode; chi'' amplitude A = 2 W Z / pi; overdamped where G > 2 W"
 )
 
 Progress = Callable[[str, int, int, float, str], None]
@@ -170,8 +170,8 @@ def _card(
             "data_sha256": library.sha256(),
             "physics_version": PHYSICS_VERSION,
             "code_version": _code_version(),
-            "limits": f"{1 - _FALSE_ALARMS:.1%} quantile on held-out simulations with the right number of modes, "
-            f"at least {_LEAST}",
+            "limits": f"{1 - _FALSE_ALARMS:.1%} quantile on held-out simulations with the right number "
+            f"of modes, at least {_LEAST}",
         },
         scores={},
         licence="BSD-3-Clause",
