@@ -1,4 +1,7 @@
-"""The fast answer: the network's start, a few scoring steps, and what speaks for or against it."""
+"""The fast answer: the network's start, a few scoring steps, and what speaks for or against it.
+
+Where the start does not lead to a fit that explains the spectrum, the classical search takes over.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,8 @@ import numpy.typing as npt
 from scipy.optimize import nnls
 from streamproc.models.excitations.oscillators.fit import Fitted, bounds_for, fit
 from streamproc.models.excitations.oscillators.forward import Forward
-from streamproc.models.excitations.oscillators.parameters import MOST_MODES, Composition, Mode
-from streamproc.models.excitations.oscillators.search import add_mode, composition_for, leftover
+from streamproc.models.excitations.oscillators.parameters import Composition, Mode
+from streamproc.models.excitations.oscillators.search import composition_for, leftover, search
 from streamproc.models.excitations.oscillators.slots import Guess, guess_of
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
 
@@ -23,9 +26,9 @@ Array = npt.NDArray[np.float64]
 _LIKELY = 0.1
 """Numbers of modes of at least this probability are tried."""
 
-_STEPS = 12
-_LEFT = 5.0
-"""Sigmas of a peak that is left over, from which another mode is tried there."""
+_STEPS = 20
+_LEFT, _MISFIT = 4.0, 3.0
+"""Sigmas of a line that is left over, and of chi-square, from which the network's start is not trusted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +67,15 @@ class Answer:
         Of 0 to 4 modes, by the network.
     signals : Signals
         Whether to believe it.
+    searched : bool
+        The network's start did not explain the spectrum, and the classical search took over.
     """
 
     fitted: Fitted
     guess: Guess
     probability: Array
     signals: Signals
+    searched: bool
 
 
 def start_from(
@@ -123,49 +129,40 @@ def answer(
     """
     probability = np.asarray(outputs["number"][row], float)
     top, fwhm = float(forward.energy[-1]), forward.resolution.fwhm
-    best: tuple[float, Fitted] | None = None
+    tried = []
     for number in np.flatnonzero(probability >= min(_LIKELY, probability.max())):
         guess = guess_of(outputs, row, int(number), top, fwhm)
         c, start = start_from(forward, data, guess.modes, zero_sigma, slope)
         limits = bounds_for(forward, c, zero_sigma, float(data.counts.max()))
-        found = fit(forward, data, c, start, limits, _STEPS)
-        score = found.bic - 2 * np.log(probability[number])
-        if best is None or score < best[0]:
-            best = (score, found)
-    if best is None:
-        raise ValueError("the network gave no number of modes")
-    fitted = _with_leftovers(forward, data, best[1], zero_sigma)
+        tried.append(fit(forward, data, c, start, limits, _STEPS))
+    fitted = min(tried, key=lambda f: f.bic)
+    searched = not _explains(forward, data, fitted)
+    if searched:
+        found = search(forward, data, zero_sigma, slope=slope)
+        fitted = min([fitted, *found], key=lambda f: f.bic)
     guess = guess_of(outputs, row, fitted.composition.modes, top, fwhm)
-    return Answer(fitted, guess, probability, signals_of(forward, data, fitted, guess, outputs, row))
+    signals = signals_of(forward, data, fitted, guess, float(outputs["distance"][row]))
+    return Answer(fitted, guess, probability, signals, searched)
 
 
-def _with_leftovers(forward: Forward, data: Spectrum, fitted: Fitted, zero_sigma: float) -> Fitted:
-    """Where a peak is left over, one mode more is tried."""
-    while fitted.composition.modes < MOST_MODES:
-        place, significance = leftover(forward, data, fitted)
-        if significance < _LEFT:
-            break
-        c, start = add_mode(forward, data, fitted, place)
-        limits = bounds_for(forward, c, zero_sigma, float(data.counts.max()))
-        more = fit(forward, data, c, start, limits, 2 * _STEPS)
-        if more.bic >= fitted.bic:
-            break
-        fitted = more
-    return fitted
+def _explains(forward: Forward, data: Spectrum, fitted: Fitted) -> bool:
+    """The fit came to its end, and nothing that looks like a line is left over."""
+    left = leftover(forward, data, fitted, both=True)[1]
+    return fitted.converged and left < _LEFT and _misfit(data, fitted) < _MISFIT
 
 
-def signals_of(
-    forward: Forward, data: Spectrum, fitted: Fitted, guess: Guess,
-    outputs: Mapping[str, npt.NDArray[Any]], row: int,
-) -> Signals:  # fmt: skip
-    """Return what speaks against an answer."""
+def _misfit(data: Spectrum, fitted: Fitted) -> float:
+    """Pearson's chi-square beyond its expectation, in its standard deviations."""
     freedom = max(1, fitted.points - len(fitted.composition))
     # the fourth moment of Poisson counts makes chi-square wider than 2 n
     extra = float((1 / fitted.spectrum).sum()) if data.variance is None else 0.0
-    misfit = (fitted.pearson - freedom) / np.sqrt(2 * freedom + extra)
+    return float((fitted.pearson - freedom) / np.sqrt(2 * freedom + extra))
+
+
+def signals_of(forward: Forward, data: Spectrum, fitted: Fitted, guess: Guess, distance: float) -> Signals:
+    """Return what speaks against an answer."""
     surprise = 0.0
     for mode, said, sigma in zip(fitted.modes, guess.modes, guess.sigma, strict=True):
         width = float(np.hypot(sigma[0], 0.1 * mode.width))
         surprise = max(surprise, abs(mode.energy - said.energy) / width)
-    left = leftover(forward, data, fitted, both=True)[1]
-    return Signals(float(outputs["distance"][row]), float(misfit), left, surprise)
+    return Signals(distance, _misfit(data, fitted), leftover(forward, data, fitted, both=True)[1], surprise)

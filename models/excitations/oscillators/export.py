@@ -56,7 +56,7 @@ def _positions(graph: Graph, heads: str, start: int, bins: int) -> str:
     )
     centres = graph.constant("position_centres", CENTRES.astype(np.float32)[:, None])
     mean = graph.node("MatMul", [spread, centres], "position_mean")
-    return graph.node("Squeeze", [mean, graph.constant("position_axis", np.array([3]))], "positions")
+    return graph.node("Squeeze", [mean, graph.constant("position_last", np.array([3]))], "positions")
 
 
 def _rows(graph: Graph, flat: str, rows: int, output: str) -> str:

@@ -45,7 +45,8 @@ _LEAST = {"distance": 1.5, "misfit": 4.0, "leftover": 5.0, "surprise": 8.0}
 _SHARP = 1.0
 _CONVENTION = (
     "S(w) = Z (2 W G / pi) w / (1 - exp(-w/kT)) / ((w^2 - W^2)^2 + G^2 w^2); energy W, width G (FWHM), "
-    "amplitude Z: area on the loss side at T = 0 of a sharp mode; chi'' amplitude A = 2 W Z / pi; overdamped where G > 2 W"
+    "amplitude Z: area on the loss side at T = 0 of a sharp mode; amplitude of chi'' A = 2 W Z / pi; "
+    "overdamped where G > 2 W"
 )
 
 Progress = Callable[[str, int, int, float, str], None]

@@ -45,10 +45,10 @@ class TrainSettings:
 
     seed: int = 1
     spectrometers: int = 4000
-    steps: int = 4000
+    steps: int = 6000
     members: int = 3
-    hidden: int = 224
-    features: int = 64
+    hidden: int = 320
+    features: int = 96
     hold_out: int = 1500
     threads: int = 2
 
