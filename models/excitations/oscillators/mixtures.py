@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -33,16 +34,21 @@ class Strengths:
     background : tuple of float
         (log-uniform), at most twice the strongest mode.
     least_seen : float
-        Modes of fewer sigmas are left out: nobody can see them.
+        Modes whose amplitude is known to fewer sigmas, beside the others and the background, are left out:
+        nobody can see them.
+    apart : float
+        Of two modes nearer than this many (narrower) widths, resolution included, the weaker is left out:
+        nobody can tell them apart.
     """
 
-    number: tuple[float, ...] = (0.06, 0.3, 0.27, 0.21, 0.16)
+    number: tuple[float, ...] = (0.05, 0.25, 0.25, 0.24, 0.21)
     height: tuple[float, float] = (8.0, 5000.0)
     relative: float = 0.1
     elastic: tuple[float, float] = (1.0, 1e5)
     no_elastic: float = 0.15
     background: tuple[float, float] = (0.05, 30.0)
-    least_seen: float = 4.0
+    least_seen: float = 5.0
+    apart: float = 0.75
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,8 +112,7 @@ class Mixer:
         shapes = lib.modes[row[:, None], chosen]
         rest = self._rest(row, (amplitude * lib.peak[row[:, None], chosen]).max(1))
         expected = np.einsum("bk,bkp->bp", amplitude, shapes) + rest
-        significance = np.sqrt(np.einsum("bkp,bp->bk", shapes**2, 1 / np.maximum(expected, 1e-3))) * amplitude
-        amplitude = np.where(significance >= self.strengths.least_seen, amplitude, 0.0)
+        amplitude = _visible(amplitude, shapes, expected, self.strengths.least_seen)
         expected = np.einsum("bk,bkp->bp", amplitude, shapes) + rest
         used = np.arange(lib.energy.shape[1]) < lib.points[row][:, None]
         counts = rng.poisson(np.where(used, expected, 0.0)).astype(float)
@@ -124,6 +129,7 @@ class Mixer:
         relative[:, 0] = 1.0
         top = np.exp(rng.uniform(*np.log(s.height), b))
         height = np.where(np.arange(MOST_MODES) < number[:, None], relative * top[:, None], 0.0)
+        height = _apart(height, self.library.truth[row[:, None], chosen], s.apart)
         return chosen, height / np.maximum(self.library.peak[row[:, None], chosen], 1e-12)
 
     def _rest(self, row: npt.NDArray[np.int64], top: Array) -> Array:
@@ -150,6 +156,35 @@ class Mixer:
             x[k, :GRID] = np.log1p(channels) / 2
             x[k, GRID:] = conditions_of(energy, shape.fwhm, shape.lorentzian, lib.kT[r], channels.max())
         return x
+
+
+def _apart(height: Array, truth: Array, least: float) -> Array:
+    """Of modes that are too near to each other the weaker is taken out, shape (b, 4)."""
+    kept = height.copy()
+    for i, j in combinations(range(height.shape[1]), 2):
+        narrower = np.minimum(truth[:, i, 1], truth[:, j, 1])
+        near = np.abs(truth[:, i, 0] - truth[:, j, 0]) < least * np.hypot(1.0, narrower)
+        both = near & (kept[:, i] > 0) & (kept[:, j] > 0)
+        weaker = np.where(kept[:, i] < kept[:, j], i, j)
+        kept[both, weaker[both]] = 0.0
+    return kept
+
+
+def _visible(amplitude: Array, shapes: npt.NDArray[np.float32], expected: Array, least: float) -> Array:
+    """Modes whose amplitude is known to fewer sigmas, the others and the background free, are taken out."""
+    there = amplitude > 0
+    columns = np.concatenate([shapes * there[..., None], np.ones_like(shapes[:, :1])], 1)
+    used = shapes.any(1)[:, None]
+    weighted = columns * (used / np.maximum(expected, 1e-3)[:, None]).astype(np.float32)
+    fisher = (weighted @ columns.transpose(0, 2, 1)).astype(float)
+    scale = np.sqrt(np.maximum(np.diagonal(fisher, 0, 1, 2), 1e-12))
+    unit = fisher / (scale[:, :, None] * scale[:, None]) + 1e-6 * np.eye(fisher.shape[1])
+    absent = np.concatenate([~there, np.zeros((len(there), 1), bool)], 1)
+    unit[absent, :] = 0.0
+    unit.transpose(0, 2, 1)[absent, :] = 0.0
+    unit += absent[:, :, None] * np.eye(fisher.shape[1])
+    sigma = np.sqrt(np.diagonal(np.linalg.inv(unit), 0, 1, 2)) / scale
+    return np.where(amplitude >= least * sigma[:, :-1], amplitude, 0.0) * there
 
 
 def _sorted(

@@ -45,10 +45,10 @@ class TrainSettings:
 
     seed: int = 1
     spectrometers: int = 4000
-    steps: int = 6000
+    steps: int = 4500
     members: int = 3
-    hidden: int = 320
-    features: int = 96
+    hidden: int = 256
+    features: int = 64
     hold_out: int = 1500
     threads: int = 2
 

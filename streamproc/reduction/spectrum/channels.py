@@ -64,7 +64,7 @@ def lay(place: npt.ArrayLike, counts: npt.ArrayLike, variance: npt.ArrayLike | N
     low = left - first
     total = np.bincount(low, (1 - part) * y, n) + np.bincount(low + 1, part * y, n)
     spread = np.bincount(low, (1 - part) ** 2 * v, n) + np.bincount(low + 1, part**2 * v, n)
-    return Channels(first, total, spread)
+    return Channels(first, np.asarray(total, np.float64), np.asarray(spread, np.float64))
 
 
 def straighten(image: npt.ArrayLike, shift: npt.ArrayLike, variance: npt.ArrayLike | None = None) -> Channels:

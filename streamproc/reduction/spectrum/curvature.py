@@ -18,8 +18,11 @@ _GROUPS = 64
 """Groups of columns at most; each gets one centroid."""
 
 _LEAST_SIGNIFICANCE = 5.0
-_HUBER = 2.0
-"""Sigmas from which a centroid counts less (Huber 1964)."""
+_TUKEY = 4.685
+"""Sigmas from which a centroid does not count at all (Tukey's biweight)."""
+
+_FINEST = 0.02
+"""No centroid is better than this (pixels): a hot pixel has a very sharp one."""
 
 _ROUNDS = 12
 
@@ -107,7 +110,7 @@ def _centroid(profile: Array, half_width: int) -> tuple[float, float] | None:
         if done:
             break
     sigma = float(np.sqrt(((place - row) ** 2 * np.maximum(part, 0)).sum()) / total)
-    return row, max(sigma, 1e-4)
+    return row, float(np.hypot(sigma, _FINEST))
 
 
 def measure_curvature(image: npt.ArrayLike, degree: int = 2, half_width: int = 8) -> Curvature:
@@ -141,16 +144,15 @@ def measure_curvature(image: npt.ArrayLike, degree: int = 2, half_width: int = 8
     for _ in range(_ROUNDS):
         off = np.abs(row - powers @ coefficients) / sigma
         scale = max(1.0, 1.4826 * float(np.median(off)))
-        weight = np.minimum(1.0, _HUBER * scale / np.maximum(off, 1e-12))
+        weight = np.maximum(1 - (off / (_TUKEY * scale)) ** 2, 0.0) ** 2
         root = np.sqrt(weight) / sigma
         coefficients = np.linalg.lstsq(powers * root[:, None], row * root, rcond=None)[0]
     rest = row - powers @ coefficients
     information = (powers * (weight / sigma**2)[:, None]).T @ powers
     used = weight > 0.5
     rms = float(np.sqrt(np.average(rest**2, weights=weight / sigma**2)))
-    return Curvature(
-        coefficients, np.linalg.inv(information) * scale**2, counts.shape[1], int(used.sum()), rms
-    )
+    covariance = np.asarray(np.linalg.inv(information) * scale**2, np.float64)
+    return Curvature(coefficients, covariance, counts.shape[1], int(used.sum()), rms)
 
 
 def _powers(column: Array, columns: int, degree: int) -> Array:
@@ -160,9 +162,9 @@ def _powers(column: Array, columns: int, degree: int) -> Array:
 
 def _median_start(powers: Array, row: Array) -> Array:
     """Least absolute deviations by reweighting: a start that a third of outliers cannot move far."""
-    coefficients = np.zeros(powers.shape[1])
+    coefficients: Array = np.zeros(powers.shape[1], np.float64)
     coefficients[0] = np.median(row)
     for _ in range(30):
         root = 1 / np.sqrt(np.maximum(np.abs(row - powers @ coefficients), 1e-3))
-        coefficients = np.linalg.lstsq(powers * root[:, None], row * root, rcond=None)[0]
-    return np.asarray(coefficients)
+        coefficients = np.asarray(np.linalg.lstsq(powers * root[:, None], row * root, rcond=None)[0])
+    return coefficients
