@@ -109,18 +109,19 @@ def _worst(cases: Sequence[Case]) -> list[Case]:
     right = [c for c in cases if c.right_number and len(c.truth)]
 
     def pull(c: Case) -> float:
-        return float((np.abs(c.values[:, 0] - c.truth[:, 0]) / np.maximum(c.sigmas[:, 0], 1e-9)).max())
+        values, sigmas = c.paired()
+        return float((np.abs(values[:, 0] - c.truth[:, 0]) / np.maximum(sigmas[:, 0], 1e-9)).max())
 
     return sorted(right, key=pull, reverse=True)[:3]
 
 
 def _drawn(case: Case, scored: Judged) -> WorstCase:
     data = scored.batch.spectrum(case.place, scored.library)
-    fitted = case.answer.fitted
+    fitted, (values, sigmas) = case.answer.fitted, case.paired()
     table = tuple(
         (f"{name} {k + 1}", f"{t:.3f}", f"{v:.3f} +- {s:.3f}")
         for k in range(len(case.truth))
-        for name, t, v, s in zip(PER_MODE, case.truth[k], case.values[k], case.sigmas[k], strict=True)
+        for name, t, v, s in zip(PER_MODE, case.truth[k], values[k], sigmas[k], strict=True)
     )
     flat = np.full(data.energy.size, fitted.vector[fitted.composition.background])
     return WorstCase(

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.optimize import linear_sum_assignment
 from streamproc.models.excitations.oscillators.answer import Answer, answer
 from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.instruments import Library
@@ -54,17 +55,16 @@ class Case:
         """As many modes as there are."""
         return self.answer.fitted.composition.modes == len(self.truth)
 
-    @property
-    def values(self) -> Array:
-        """Answered modes, shape (n, 3)."""
-        k = 3 * self.answer.fitted.composition.modes
-        return self.answer.fitted.vector[:k].reshape(-1, 3)
+    def paired(self) -> tuple[Array, Array]:
+        """Return answered modes and their Fisher sigmas, shape (n, 3), in the order of the true ones.
 
-    @property
-    def sigmas(self) -> Array:
-        """Their Fisher sigmas, shape (n, 3)."""
+        Only for the right number: modes are paired so that energies differ least in all.
+        """
         k = 3 * self.answer.fitted.composition.modes
-        return self.answer.fitted.sigma[:k].reshape(-1, 3)
+        values = self.answer.fitted.vector[:k].reshape(-1, 3)
+        sigmas = self.answer.fitted.sigma[:k].reshape(-1, 3)
+        order = linear_sum_assignment(np.abs(self.truth[:, None, 0] - values[None, :, 0]))[1]
+        return values[order], sigmas[order]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,8 +83,8 @@ class Judged:
             return empty, empty, empty, np.empty(0)
         return (
             np.concatenate([c.truth for c in right]),
-            np.concatenate([c.values for c in right]),
-            np.concatenate([c.sigmas for c in right]),
+            np.concatenate([c.paired()[0] for c in right]),
+            np.concatenate([c.paired()[1] for c in right]),
             np.concatenate([c.peak for c in right]),
         )
 
