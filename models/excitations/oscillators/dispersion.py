@@ -15,6 +15,8 @@ Form = Literal["linear", "sine"]
 
 _ROUNDS = 6
 _LEAST = 2
+_FAR = 6.0
+"""Sigmas, or so many times the usual distance, from which a mode is not the branch's."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,26 +79,31 @@ def fit_dispersion(
     """
     e, s = np.atleast_2d(np.asarray(energy, float)), np.atleast_2d(np.asarray(sigma, float))
     shape = branch_shape(q, form, zone_boundary)
-    known = np.isfinite(e) & np.isfinite(s) & (s > 0)
-    usable = known.any(1) & np.isfinite(shape) & (shape > 0)
-    if usable.sum() < _LEAST:
+    known, count = np.isfinite(e) & np.isfinite(s) & (s > 0), len(e)
+    usable = np.flatnonzero(known.any(1) & np.isfinite(shape) & (shape > 0))
+    if usable.size < _LEAST:
         return None
-    chosen = np.full(len(e), -1)
-    chosen[usable] = np.argmax(known[usable], 1)  # the lowest mode to begin with
-    scale = 0.0
+    e, s, known, shape = e[usable], s[usable], known[usable], shape[usable]
+    rows, picked = np.arange(usable.size), np.argmax(known, 1)  # the lowest mode to begin with
     for _ in range(_ROUNDS):
-        picked_e, picked_s = e[usable, chosen[usable]], s[usable, chosen[usable]]
-        scale = float(np.median(picked_e / shape[usable]))
-        off = np.where(known[usable], np.abs(e[usable] - scale * shape[usable, None]), np.inf)
-        again = np.argmin(off, 1)
-        if (again == chosen[usable]).all():
+        scale = float(np.median(e[rows, picked] / shape))
+        again = np.argmin(np.where(known, np.abs(e - scale * shape[:, None]), np.inf), 1)
+        if (again == picked).all():
             break
-        chosen[usable] = again
-    weight = 1 / picked_s**2
-    information = float((weight * shape[usable] ** 2).sum())
-    scale = float((weight * shape[usable] * picked_e).sum() / information)
-    rest, freedom = picked_e - scale * shape[usable], int(usable.sum()) - 1
+        picked = again
+    pull = np.abs(e[rows, picked] - scale * shape) / s[rows, picked]
+    # where the branch's own mode was not found, the nearest one is far off
+    near = pull <= _FAR * max(1.0, 1.4826 * float(np.median(pull)))
+    chosen = np.full(count, -1)
+    chosen[usable[near]] = picked[near]
+    return _weighted(e[rows, picked][near], s[rows, picked][near], shape[near], chosen)
+
+
+def _weighted(energy: Array, sigma: Array, shape: Array, chosen: npt.NDArray[np.int64]) -> DispersionFit:
+    weight = 1 / sigma**2
+    information = float((weight * shape**2).sum())
+    scale = float((weight * shape * energy).sum() / information)
+    rest, freedom = energy - scale * shape, energy.size - 1
     chi2 = float((weight * rest**2).sum() / freedom) if freedom > 1 else float("nan")
-    return DispersionFit(
-        scale, information**-0.5 * np.sqrt(max(1.0, np.nan_to_num(chi2, nan=1.0))), chi2, chosen
-    )
+    wider = float(np.sqrt(max(1.0, np.nan_to_num(chi2, nan=1.0))))
+    return DispersionFit(scale, information**-0.5 * wider, chi2, chosen)

@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from streamproc.models.excitations.oscillators.answer import answer
+from streamproc.models.excitations.oscillators.case import SpectrumCase
 from streamproc.models.excitations.oscillators.export import to_onnx
 from streamproc.models.excitations.oscillators.foreign import KINDS, foreign_spectrum
-from streamproc.models.excitations.oscillators.instruments import Library, Priors, build_library
+from streamproc.models.excitations.oscillators.instruments import Library, build_library
 from streamproc.models.excitations.oscillators.judge import SIGNALS, Judged, judge, zero_prior
 from streamproc.models.excitations.oscillators.mixtures import Mixer
 from streamproc.models.excitations.oscillators.network import Network
@@ -53,8 +54,8 @@ Progress = Callable[[str, int, int, float, str], None]
 
 
 def release(
-    out: Path, network: Network, library: Library, course: Course, *, name: str, settings: dict[str, Any],
-    seed: int, hold_out: int, priors: Priors, began_s: float, command: str, progress: Progress,
+    out: Path, network: Network, library: Library, course: Course, *, case: SpectrumCase,
+    settings: dict[str, Any], began_s: float, command: str, progress: Progress,
 ) -> ModelCard:  # fmt: skip
     """Export, calibrate on held-out simulations, score, and write the version folder.
 
@@ -68,14 +69,10 @@ def release(
         What they were trained on.
     course : Course
         The learning curve.
-    name : str
-        Name of the model.
+    case : SpectrumCase
+        What it was trained for.
     settings : dict
-        Training settings, for the record.
-    seed, hold_out : int
-        Seed of the training; held-out spectra for calibration, and again for the scores.
-    priors : Priors
-        Ranges that spectra were drawn from.
+        Training settings; ``hold_out`` spectra for calibration, and again as many for the scores.
     began_s : float
         Monotonic time training began (s).
     command : str
@@ -83,21 +80,22 @@ def release(
     progress : callable
         Shows how far it is.
     """
-    mixer = Mixer(library, seed + 100)
+    seed, hold_out = int(settings["seed"]), int(settings["hold_out"])
+    mixer = Mixer(library, seed + 100, case.strengths)
     centre, whiten = feature_statistics(
         network, (torch.from_numpy(mixer.batch(256).x) for _ in range(max(2, min(20, hold_out // 50))))
     )
     data = to_onnx(network, centre, whiten)
     run, rows = OnnxRunner(data), max(30, hold_out // 5)
-    fresh, began = build_library(rows, seed + 1000, priors), time.monotonic()
+    fresh, began = build_library(rows, seed + 1000, case.priors), time.monotonic()
 
     def shown(what: str) -> Callable[[int], None]:
         return lambda done: progress(what, done, hold_out, time.monotonic() - began, "")
 
-    held = judge(run, fresh, seed + 1, hold_out, progress=shown("calibration"))
+    held = judge(run, fresh, seed + 1, hold_out, case.strengths, shown("calibration"))
     calibration = _calibration(held)
-    scored = judge(run, fresh, seed + 2, hold_out, progress=shown("scores"))
-    card = _card(out.name, name, data, library, settings, priors, calibration)
+    scored = judge(run, fresh, seed + 2, hold_out, case.strengths, shown("scores"))
+    card = _card(out.name, case, data, library, settings, calibration)
     training = card.training | {"duration_s": round(time.monotonic() - began_s)}
     card = card.model_copy(update={"scores": figures(scored, calibration), "training": training})
     _write(out, replace_metadata(data, {CARD_KEY: card.to_json()}), run, fresh, seed)
@@ -147,12 +145,12 @@ def _rounded(value: Any) -> float:
 
 
 def _card(
-    version_name: str, name: str, data: bytes, library: Library, settings: dict[str, Any], priors: Priors,
+    version_name: str, case: SpectrumCase, data: bytes, library: Library, settings: dict[str, Any],
     calibration: Calibration,
 ) -> ModelCard:  # fmt: skip
     info = inspect_onnx(data)
     return ModelCard(
-        name=name,
+        name=case.name,
         version=version_name,
         task=TASK,
         input_name="x",
@@ -161,7 +159,7 @@ def _card(
         normalisation="log1p_counts_over_2",
         outputs=output_heads(),
         labels=PER_MODE,
-        valid_domain=priors.card(),
+        valid_domain=case.priors.card(),
         calibration=calibration,
         reference={"kind": "spectrum", "convention": _CONVENTION},
         opset=info.opset,
