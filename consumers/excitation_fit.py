@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
+from streamproc.consumers._excitation_outputs import frame_outputs
 from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers._excitation_spectrum import SpectrumFit, SpectrumRun
 from streamproc.models.excitations.oscillators.example import EXAMPLE_SETTINGS, example_run
@@ -63,6 +64,11 @@ class ExcitationFit:
         """Return a short simulated scan of an acoustic phonon."""
         run, frames = example_run()
         return Example(EXAMPLE_SETTINGS, run, frames)
+
+    @classmethod
+    def describe(cls) -> tuple[Output, ...]:
+        """Return the outputs for spectra with energies in meV."""
+        return frame_outputs("meV")
 
     def outputs(self) -> Sequence[Output]:
         """Declare the quantities of every result event."""

@@ -30,7 +30,7 @@ class ReducedSpectrum:
     energy : ndarray, shape (n,)
         Energy loss, rising.
     counts, variance : ndarray, shape (n,)
-        As many counts as the image holds; what neighbours share of one pixel is not counted as correlated.
+        Channels that every column reaches; what neighbours share of one pixel is not counted as correlated.
     elastic_pixel, elastic_sigma : float
         Where the elastic line was taken to be.
     """
@@ -81,7 +81,7 @@ class CameraReducer:
         if self._settings.photon == "none" and self._settings.photon_value is not None:
             scale = self._settings.photon_value
         shift = self._shift(counts)
-        channels = self._channels(counts / scale, shift)
+        channels = _reached(self._channels(counts / scale, shift), shift, counts.shape[0])
         zero, sigma = self._elastic(channels)
         energy = EnergyScale.from_slope(self._slope, zero, sigma).energy(channels.pixel)
         order = slice(None) if self._slope > 0 else slice(None, None, -1)
@@ -125,3 +125,16 @@ class CameraReducer:
         if not row.size:
             raise FrameFailed("no elastic line in the camera image; set camera.elastic_pixel")
         return channels.first + float(row[0]), float(sigma[0])
+
+
+def _reached(channels: Channels, shift: Array, rows: int) -> Channels:
+    """Leave out channels beside the image that only some columns reach: they would look too weak."""
+    low, high = int(np.ceil(-shift.min())), int(np.floor(rows - 1 - shift.max()))
+    if high - low < 2:
+        raise FrameFailed(f"the curvature ({np.ptp(shift):.0f} pixels) leaves nothing of {rows} rows")
+    counts, variance = np.zeros(high - low + 1), np.zeros(high - low + 1)
+    start, stop = max(channels.first, low), min(channels.first + channels.counts.size, high + 1)
+    if stop > start:
+        there, here = slice(start - channels.first, stop - channels.first), slice(start - low, stop - low)
+        counts[here], variance[here] = channels.counts[there], channels.variance[there]
+    return Channels(low, counts, variance)

@@ -14,8 +14,8 @@ __all__ = ["Curvature", "centroids", "measure_curvature"]
 
 Array = npt.NDArray[np.float64]
 
-_GROUPS = 64
-"""Groups of columns at most; each gets one centroid."""
+_GROUPS = (64, 32, 16, 8)
+"""Groups of columns, each with one centroid; fewer where the line is faint."""
 
 _LEAST_SIGNIFICANCE = 5.0
 _TUKEY = 4.685
@@ -64,7 +64,7 @@ class Curvature:
         return _powers(np.atleast_1d(np.asarray(column, float)), self.columns, len(self.coefficients) - 1)
 
 
-def centroids(image: npt.ArrayLike, half_width: int = 8) -> tuple[Array, Array, Array]:
+def centroids(image: npt.ArrayLike, half_width: int = 8, groups: int = 64) -> tuple[Array, Array, Array]:
     """Return the brightest line's centroid in groups of columns.
 
     Parameters
@@ -73,6 +73,8 @@ def centroids(image: npt.ArrayLike, half_width: int = 8) -> tuple[Array, Array, 
         Counts; energy runs along the rows.
     half_width : int
         Pixels on either side of the brightest that belong to the line.
+    groups : int
+        Groups of columns at most.
 
     Returns
     -------
@@ -82,7 +84,7 @@ def centroids(image: npt.ArrayLike, half_width: int = 8) -> tuple[Array, Array, 
     """
     counts = np.asarray(image, float)
     columns = counts.shape[1]
-    edges = np.unique(np.linspace(0, columns, min(_GROUPS, columns) + 1).astype(int))
+    edges = np.unique(np.linspace(0, columns, min(groups, columns) + 1).astype(int))
     found = []
     for left, right in pairwise(edges):
         place = _centroid(np.nan_to_num(counts[:, left:right]).sum(1), half_width)
@@ -133,7 +135,10 @@ def measure_curvature(image: npt.ArrayLike, degree: int = 2, half_width: int = 8
     counts = np.asarray(image, float)
     if counts.ndim != 2 or min(counts.shape) < 2:
         raise FrameFailed(f"a camera image of shape {counts.shape}; expected rows and columns")
-    column, row, sigma = centroids(counts, half_width)
+    for groups in _GROUPS:
+        column, row, sigma = centroids(counts, half_width, groups)
+        if column.size >= max(degree + 2, min(groups, counts.shape[1]) // 2):
+            break
     if column.size < degree + 2:
         raise FrameFailed(
             f"the elastic line is seen in {column.size} groups of columns, a curvature of degree {degree} "

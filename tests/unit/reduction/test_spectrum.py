@@ -175,7 +175,9 @@ def test_an_image_becomes_a_spectrum_with_both_lines_in_place(axis):
     image = bent_image(np.random.default_rng(9))
     settings = CameraSettings(dispersive_axis=axis, energy_per_pixel=-2.0)
     found = CameraReducer(settings).spectrum(image if axis == 0 else image.T)
-    assert found.counts.sum() == pytest.approx(image.sum(), rel=1e-12)
+    # edges that some columns do not reach are left out: at most the bend's 14 of 120 rows
+    assert 0.97 * image.sum() < found.counts.sum() <= image.sum()
+    assert found.counts[0] + found.counts[-1] > 0.3 * COLUMNS
     assert (np.diff(found.energy) > 0).all()
     assert found.energy[np.argmax(found.counts)] == pytest.approx(0.0, abs=1.5)
     loss = found.energy > 30
