@@ -58,7 +58,7 @@ class Curvature:
     def sigma(self, column: npt.ArrayLike) -> Array:
         """Return the standard deviation of :meth:`row` (pixels)."""
         powers = self._powers(column)
-        return np.sqrt(np.einsum("ij,jk,ik->i", powers, self.covariance, powers))
+        return np.asarray(np.sqrt(np.einsum("ij,jk,ik->i", powers, self.covariance, powers)))
 
     def _powers(self, column: npt.ArrayLike) -> Array:
         return _powers(np.atleast_1d(np.asarray(column, float)), self.columns, len(self.coefficients) - 1)

@@ -48,7 +48,7 @@ class EnergyScale:
     def sigma(self, pixel: npt.ArrayLike) -> Array:
         """Return the standard deviation of :meth:`energy` that comes from the scale."""
         by = np.stack([np.asarray(pixel, float) - self.zero, np.full(np.shape(pixel), -self.slope)], -1)
-        return np.sqrt(np.einsum("...i,ij,...j->...", by, self.covariance, by))
+        return np.asarray(np.sqrt(np.einsum("...i,ij,...j->...", by, self.covariance, by)))
 
 
 def calibrate_energy(
