@@ -85,7 +85,7 @@ class ExcitationFitSettings(_Table):
         default_factory=lambda: ResolutionSettings(), description="What spectra are seen through."
     )
     zero_sigma_fwhm: float = Field(
-        0.1,
+        0.07,
         ge=0,
         le=1,
         description="How far energy 0 may be off on the axis (standard deviation, in resolution widths); "

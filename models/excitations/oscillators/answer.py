@@ -96,7 +96,7 @@ def start_from(
     slope : bool
         Linear background.
     """
-    c = composition_for(forward, data, len(modes), zero_sigma, slope)
+    c = composition_for(forward, len(modes), zero_sigma, slope)
     vector = c.vector([Mode(m.energy, m.width, 1.0) for m in modes])
     _, derivatives = forward(c, vector)
     linear = [3 * k + 2 for k in range(c.modes)] + [3 * c.modes] * c.elastic + [c.background]
@@ -129,12 +129,15 @@ def answer(
     """
     probability = np.asarray(outputs["number"][row], float)
     top, fwhm = float(forward.energy[-1]), forward.resolution.fwhm
-    tried = []
-    for number in np.flatnonzero(probability >= min(_LIKELY, probability.max())):
-        guess = guess_of(outputs, row, int(number), top, fwhm)
+    order = [int(n) for n in np.argsort(-probability, kind="stable") if probability[n] >= _LIKELY]
+    tried: list[Fitted] = []
+    for number in order or [int(np.argmax(probability))]:
+        guess = guess_of(outputs, row, number, top, fwhm)
         c, start = start_from(forward, data, guess.modes, zero_sigma, slope)
         limits = bounds_for(forward, c, zero_sigma, float(data.counts.max()))
         tried.append(fit(forward, data, c, start, limits, _STEPS))
+        if _explains(forward, data, tried[-1]) and _all_needed(tried[-1]):
+            break
     fitted = min(tried, key=lambda f: f.bic)
     searched = not _explains(forward, data, fitted)
     if searched:
@@ -146,9 +149,17 @@ def answer(
 
 
 def _explains(forward: Forward, data: Spectrum, fitted: Fitted) -> bool:
-    """The fit came to its end, and nothing that looks like a line is left over."""
-    left = leftover(forward, data, fitted, both=True)[1]
-    return fitted.converged and left < _LEFT and _misfit(data, fitted) < _MISFIT
+    """The fit came to its end, and nothing that looks like a line, sharp or broad, is left over."""
+    if not fitted.converged or _misfit(data, fitted) > _MISFIT:
+        return False
+    return all(leftover(forward, data, fitted, both=True, widths=w)[1] < _LEFT for w in (1.0, 4.0))
+
+
+def _all_needed(fitted: Fitted) -> bool:
+    """Every mode would cost more deviance than the information criterion charges for it (Wald)."""
+    k = 3 * fitted.composition.modes
+    least = np.sqrt(3 * np.log(fitted.points))
+    return bool((fitted.vector[2:k:3] > least * fitted.sigma[2:k:3]).all())
 
 
 def _misfit(data: Spectrum, fitted: Fitted) -> float:
