@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from streamproc.models.phase_map.calibrate import FLOOR, OnnxRunner, calibrate, hold_out
+from streamproc.models.phase_map.calibrate import calibrate
 from streamproc.models.phase_map.check import Checker
 from streamproc.models.phase_map.export import Statistics, output_heads, to_onnx
+from streamproc.models.phase_map.held import FLOOR, OnnxRunner, hold_out
 from streamproc.models.phase_map.interpret import STATES
 from streamproc.models.phase_map.library import Library, build_library
 from streamproc.models.phase_map.measured import Measured
@@ -93,10 +94,10 @@ def release(
     checker, began = Checker(draft), time.monotonic()
     checker.warm_up()
     fits = int(settings["fits"])
-    total = 3 * fits
+    total = 4 * fits
     mixed, plain = hold_out(run, library, seed + 2, n), hold_out(run, library, seed + 1, n, PLAIN)
     calibration = calibrate(
-        mixed, plain, system.labels, checker, fits, _prior(statistics, system), _spans(system),
+        mixed, plain, system.labels, checker, fits, _prior(statistics, system), _spans(system), seed,
         lambda done: progress("calibration", done, total, time.monotonic() - began, ""),
     )  # fmt: skip
     card = draft.model_copy(update={"calibration": calibration})

@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.phase_map.calibrate import Held, OnnxRunner, foreign_of, hold_out
 from streamproc.models.phase_map.check import Checked, Checker
+from streamproc.models.phase_map.held import Held, OnnxRunner, foreign_of, hold_out
 from streamproc.models.phase_map.interpret import PRESENT, STATES, Answer, interpret
 from streamproc.models.phase_map.library import Library
 from streamproc.models.phase_map.measured import Measured, prepared
 from streamproc.models.phase_map.mixtures import PLAIN, MixSettings
-from streamproc.models.phase_map.rules import apply_rule
+from streamproc.models.phase_map.rules import foreign_probability
 from streamproc.models.report.metrics import auroc
 
 from streamproc.inference.card import ModelCard
@@ -130,9 +130,9 @@ def _case(name: str, held: Held, i: int, card: ModelCard, checker: Checker) -> C
 
 def _signals(held: Held, rows: Array, checks: Sequence[Checked], card: ModelCard) -> Array:
     """Network rule, joined rule, distance, residual of some patterns, shape (n, 4)."""
-    rules = card.calibration.rules
-    network = [apply_rule(rules["foreign"], s) for s in foreign_of(held, rows)]
-    joined = [apply_rule(rules["foreign_with_fit"], s) for s in foreign_of(held, rows, checks)]
+    said = card.calibration
+    network = [foreign_probability(said, s, with_fit=False) for s in foreign_of(held, rows)]
+    joined = [foreign_probability(said, s, with_fit=True) for s in foreign_of(held, rows, checks)]
     residual = [c.fit.unexplained for c in checks]
     return np.column_stack([network, joined, held.outputs["distance"][rows], residual])
 

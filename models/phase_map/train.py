@@ -52,7 +52,7 @@ class TrainSettings:
     hold_out : int
         Patterns mixed for calibration, and again as many for the scores.
     fits : int
-        Classical fits that set rules and limits.
+        Classical fits of usual patterns that set the rules, and again as many for the limits.
     threads : int
         Threads torch may use.
     """
@@ -64,7 +64,7 @@ class TrainSettings:
     hidden: int = 256
     features: int = 64
     hold_out: int = 4000
-    fits: int = 500
+    fits: int = 800
     threads: int = 2
 
     @classmethod
@@ -74,8 +74,8 @@ class TrainSettings:
             return cls()
         library = int(np.clip(30000 // phases, 1200, 4000))
         if phases <= 16:
-            return cls(library=library, steps=5000, fits=250)
-        return cls(library=library, steps=4000, hidden=320, fits=150)
+            return cls(library=library, steps=5000, fits=300)
+        return cls(library=library, steps=4000, hidden=320, fits=200)
 
     def quick(self) -> TrainSettings:
         """A tiny model, for tests of the whole way."""

@@ -12,7 +12,7 @@ from streamproc.models.phase_map.interpret import STATES, interpret
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.errors import FrameFailed
-from streamproc.inference.card import Axis, Calibration, ModelCard, OutputHead
+from streamproc.inference.card import Axis, Calibration, JoinedRule, ModelCard, OutputHead
 
 LABELS = ("corundum", "zincite", "fluorite", "brucite")
 GRID = np.linspace(20, 100, 2000)
@@ -46,8 +46,13 @@ def card() -> ModelCard:
             },
             rules={
                 "foreign": {**dict.fromkeys(signals, 0.0), "unknown": 1.0, "bias": 2.0},
-                "foreign_with_fit": {"lines": 4.0, "bias": -6.0},
                 "presence_with_fit": {"network": 0.5, "significance": 1.0, "amount": 0.0, "bias": -1.0},
+            },
+            joined={
+                "foreign_with_fit": JoinedRule(
+                    signals=("lines",), centre=(1.5,), scale=(1.0,), clip=4.0, hidden=((1.0,),), offset=(0.0,),
+                    output=(6.0,), bias=0.0,
+                )
             },
             prior_sigma={f"{p}_{s}": 1.0 for p in LABELS for s in STATES} | {f"{p}_strain": 0.002 for p in LABELS},
         ),
@@ -95,7 +100,7 @@ def fit(fractions=(0.58, 0.32, 0.1, 0.0), unexplained=0.05, lines=0.5, strain=0.
     named = dict(zip(LABELS, fractions, strict=True))
     phases = {p: Phase(Strain(strain, 1e-4)) for p in LABELS}
     found = Fit(named, dict.fromkeys(LABELS, 0.01), 0.1, 1.2, unexplained, 0.8, phases)
-    return Checked(found, Excess(lines, lines, 0.0, (0.0,) * 4, 0, 0.0))
+    return Checked(found, Excess(lines, lines, 0.0, (0.0,) * 4, 0, (0.0,) * 4, 0, 0.0, 0.01))
 
 
 def peaks(axis: np.ndarray) -> np.ndarray:
