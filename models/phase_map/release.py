@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["PHYSICS_VERSION", "release"]
 
-PHYSICS_VERSION = "2"
+PHYSICS_VERSION = "3"
 """Raised whenever the simulator's physics or the training's priors change."""
 
 _GOLDEN = 12
