@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.phase_map.check import Checked, Checker
-from streamproc.models.phase_map.held import FLOOR, Held, checks_of, foreign_of, presence_of
+from streamproc.models.phase_map.held import FLOOR, Held, OnnxRunner, checks_of, foreign_of, presence_of
 from streamproc.models.phase_map.interpret import STATES, disagreement
 from streamproc.models.phase_map.joining import fit_joined
+from streamproc.models.phase_map.measured import Measured, prepared
 from streamproc.models.phase_map.rules import (
     FOREIGN,
     FOREIGN_WITH_FIT,
@@ -20,9 +21,9 @@ from streamproc.models.phase_map.rules import (
     fit_rule,
 )
 
-from streamproc.inference.card import Calibration, JoinedRule
+from streamproc.inference.card import Calibration, JoinedRule, ModelCard
 
-__all__ = ["calibrate"]
+__all__ = ["calibrate", "widened"]
 
 Array = npt.NDArray[Any]
 
@@ -89,6 +90,50 @@ def calibrate(
         joined={"foreign_with_fit": joined},
         prior_sigma={k: float(f"{v:.5g}") for k, v in prior.items()},
     )
+
+
+def widened(
+    calibration: Calibration, run: OnnxRunner, card: ModelCard, measured: Sequence[Measured]
+) -> tuple[Calibration, dict[str, Any]]:
+    """Widen the fractions' intervals until they hold on measured patterns kept for this.
+
+    Simulations leave out something of every real sample. One factor on all phases' quantiles is the conformal
+    quantile of error over interval on the measured phases that are there; it never narrows anything. With
+    fewer than nine values the 90 % interval must hold all of them.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Made on simulations.
+    run : OnnxRunner
+        The model.
+    card : ModelCard
+        Its axis and labels.
+    measured : sequence of Measured
+        Those whose use is ``calibrate`` and whose weights are known count.
+
+    Returns
+    -------
+    Calibration
+        The wider one.
+    dict
+        What the card says of it; empty without such patterns.
+    """
+    kept = [m for m in measured if m.use == "calibrate" and np.isfinite(m.fractions).all()]
+    if not kept:
+        return calibration, {}
+    o, truth = run(prepared(card.axis, kept)), np.array([m.fractions for m in kept])
+    p = len(card.labels)
+    width = o["scale"][:, :p] + o["spread"][:, :p] + calibration.floor
+    ratio, there = np.abs(o["fractions"] - truth) / width, truth > 0
+    factors, quantiles = {}, {}
+    for name, level in (("q68", 0.68), ("q90", 0.90)):
+        old: dict[str, float] = getattr(calibration, name)
+        own = np.array([old[n] for n in card.labels])
+        factors[name] = round(max(1.0, _upper((ratio / own)[there], level)), 3)
+        quantiles[name] = old | {n: round(old[n] * factors[name], 4) for n in card.labels}
+    said = {"calibrated_with": [m.name for m in kept], "widened_by": factors}
+    return calibration.model_copy(update=quantiles), said
 
 
 def _upper(values: Array | Sequence[float], level: float) -> float:

@@ -109,7 +109,7 @@ def judge_simulated(
 def judge_measured(
     run: OnnxRunner, card: ModelCard, checker: Checker, measured: Sequence[Measured]
 ) -> Judged:
-    """Judge on measured patterns; those that stopped the training are shown and not counted."""
+    """Judge on measured patterns; those that stopped the training or calibrated it are shown, not counted."""
     x = prepared(card.axis, measured)
     outputs = run(x)
     cases = []
@@ -117,7 +117,7 @@ def judge_measured(
         checked = checker.check(x[i], outputs["presence"][i])
         coverage = float((x[i] > 0).mean())
         answer = interpret(outputs, card, i, coverage, checked)
-        cases.append(Case(one.name, answer, checked, one.fractions, one.present, not one.stops))
+        cases.append(Case(one.name, answer, checked, one.fractions, one.present, one.use == "score"))
     none = np.zeros((0, 4))
     return Judged(tuple(cases), none, none, np.zeros(0), _measured_figures(cases, card))
 

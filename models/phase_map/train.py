@@ -188,7 +188,7 @@ def fit(
     stop_after : int, optional
         Stop after this point of the curve, with a checkpoint.
     measured : sequence of Measured
-        Those with ``stops`` choose the weights that are kept.
+        Those whose use is ``stop`` choose the weights that are kept.
     system : System, optional
         Needed to read measured patterns.
     """
@@ -200,7 +200,7 @@ def fit(
     state: dict[str, Any] = {"ensemble": ensemble, "optimiser": optimiser, "schedule": schedule}
     state |= {"mixer": Mixer(library, settings.seed), "course": Course()}
     first = _restore(work, settings, state) if resume else 0
-    stopping = [m for m in measured if m.stops and np.isfinite(m.fractions).all()]
+    stopping = [m for m in measured if m.use == "stop" and np.isfinite(m.fractions).all()]
     stopping_x = prepared(system.axis(), stopping) if stopping and system is not None else None
     spans, began = _spans(library), time.monotonic()
     every = -(-settings.steps // _POINTS)

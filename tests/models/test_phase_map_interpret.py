@@ -6,9 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from streamproc.models.phase_map.calibrate import widened
 from streamproc.models.phase_map.check import Checked
 from streamproc.models.phase_map.excess import Excess
 from streamproc.models.phase_map.interpret import STATES, interpret
+from streamproc.models.phase_map.measured import Measured
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.errors import FrameFailed
@@ -260,3 +262,24 @@ def test_the_classical_figures_are_handed_on(card: ModelCard) -> None:
         "difference",
         "disagreement",
     }
+
+
+def kept(name: str, fractions, use="calibrate") -> Measured:
+    truth = np.array(fractions)
+    return Measured(name, GRID, peaks(GRID), "two_theta_deg", None, truth, truth > 0, use)
+
+
+def test_measured_patterns_widen_intervals_until_they_hold_and_never_narrow_them(card: ModelCard) -> None:
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        return {k: np.repeat(v[:1], len(x), 0) for k, v in outputs().items()}
+
+    # the model reads 0.6, 0.3, 0.1, 0 with widths of 0.02 + 0.01 + 0.01; 90 % intervals are twice as wide
+    calibration = card.calibration
+    far = [kept("a", (0.48, 0.42, 0.1, 0.0)), kept("b", (0.6, 0.3, 0.1, 0.0), "score")]
+    wider, said = widened(calibration, run, card, far)
+    assert said == {"calibrated_with": ["a"], "widened_by": {"q68": 3.0, "q90": 1.5}}
+    assert [wider.q90[n] for n in LABELS] == pytest.approx([3.0] * 4)
+    assert wider.q90["amorphous"] == calibration.q90["amorphous"]
+    near, _ = widened(calibration, run, card, [kept("c", (0.6, 0.3, 0.1, 0.0))])
+    assert near.q90 == calibration.q90 and near.q68 == calibration.q68
+    assert widened(calibration, run, card, far[1:]) == (calibration, {})

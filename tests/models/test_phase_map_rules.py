@@ -142,8 +142,8 @@ def table(folder: Path, text: str) -> Path:
 def test_weights_become_fractions_and_a_cross_means_present(tmp_path: Path) -> None:
     file = table(tmp_path, "file,zincite,fluorite,use\na.xy,30,90,score\na.xy,x,,stop\n")
     first, second = read_truth(tmp_path, file, ("zincite", "fluorite"))
-    assert first.fractions == pytest.approx([0.25, 0.75]) and first.present.all() and not first.stops
-    assert np.isnan(second.fractions).all() and list(second.present) == [True, False] and second.stops
+    assert first.fractions == pytest.approx([0.25, 0.75]) and first.present.all() and first.use == "score"
+    assert np.isnan(second.fractions).all() and list(second.present) == [True, False] and second.use == "stop"
 
 
 @pytest.mark.parametrize(
