@@ -22,7 +22,7 @@ def wave_number_invA(energy_meV: npt.ArrayLike) -> Float:
 def momentum_transfer_invA(
     two_theta_deg: npt.ArrayLike, transfer_meV: npt.ArrayLike, incident_meV: float
 ) -> Float:
-    """Return the modulus of Q (1/angstrom) of all pairs of angle and transfer, shape (n, m); NaN: out of reach.
+    """Return the modulus of Q (1/angstrom) of all pairs of angle and transfer, (n, m); NaN: out of reach.
 
     Q^2 = ki^2 + kf^2 - 2 ki kf cos(2theta) (direct geometry).
     """

@@ -154,27 +154,22 @@ def test_all_processes_together_scatter_every_neutron_once() -> None:
     more = several_phonons(density, u2, 300.0, energy, q, most=12).sum(1) * 0.25
     assert np.exp(-twice_w) * (1 + twice_w) + more == pytest.approx(1.0, rel=5e-3)
     # the coherent single phonons, averaged over directions and |Q|, weigh as much as the incoherent ones
-    many = np.linspace(8.0, 10.0, 21)
-    wide = PowderModel(AL, 3, many, energy, lambda e: np.full_like(e, 1.5), 300.0, points=60)
+    edges = np.linspace(8.0, 10.0, 11)
+    wide = PowderModel(AL, 3, edges, energy, lambda e: np.full_like(e, 1.5), 300.0, points=400)
+    many = wide.q_invA
     twice_w = many**2 * u2
     one = wide.intensity(FORCES).sum(1) * 0.25
     one -= several_phonons(density, u2, 300.0, energy, many).sum(1) * 0.25
     assert one.mean() == pytest.approx((np.exp(-twice_w) * twice_w).mean(), rel=0.04)
 
 
-def test_a_powder_of_a_cubic_crystal_is_the_same_from_the_irreducible_directions() -> None:
-    energy, q = np.arange(5.0, 45.0, 0.5), np.array([2.5, 4.1])
-    part = PowderModel(AL, 3, q, energy, lambda e: np.full_like(e, 2.0), 5.0, points=800)
-    full = PowderModel(AL, 3, q, energy, lambda e: np.full_like(e, 2.0), 5.0, points=80)
-    whole = directions(20000, False)
-    full._points = type(full._points)(
-        (q[:, None, None] * whole).reshape(-1, 3),
-        Dynamics(AL, 3, (q[:, None, None] * whole).reshape(-1, 3)),
-        full._points.zone,
-    )
-    full._around = len(whole)
+def test_a_powder_of_a_cubic_crystal_is_the_same_from_the_irreducible_directions(monkeypatch) -> None:
+    energy, edges = np.arange(5.0, 45.0, 0.5), np.array([2.4, 2.6, 4.0, 4.2])
+    part = PowderModel(AL, 3, edges, energy, lambda e: np.full_like(e, 5.0), 5.0, points=2000)
+    monkeypatch.setattr("streamproc.models.excitations.lattice.scattering.is_cubic", lambda crystal: False)
+    full = PowderModel(AL, 3, edges, energy, lambda e: np.full_like(e, 5.0), 5.0, points=50_000)
     expected = full.intensity(FORCES)
-    assert part.intensity(FORCES) == pytest.approx(expected, rel=0.02, abs=0.02 * expected.max())
+    assert part.intensity(FORCES) == pytest.approx(expected, rel=0.03, abs=0.03 * expected.max())
 
 
 def test_peaks_lie_between_the_points_of_the_axis() -> None:

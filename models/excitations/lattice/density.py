@@ -89,8 +89,12 @@ def density_of_states(
 def smeared(energies: Array, energy_meV: Array, fwhm_meV: float | Array) -> Density:
     """Return the density of given modes (meV, any shape); see :func:`density_of_states`."""
     step = energy_meV[1] - energy_meV[0]
-    edges = np.append(energy_meV - step / 2, energy_meV[-1] + step / 2)
-    counts = np.histogram(energies.ravel(), edges)[0]
+    at = (energies.ravel() - energy_meV[0]) / step
+    at = at[(at >= 0) & (at < energy_meV.size - 1)]
+    left = at.astype(int)
+    # shared between two neighbours, so that the curve changes smoothly with the energies
+    counts = np.bincount(left, 1 - (at - left), energy_meV.size)
+    counts += np.bincount(left + 1, at - left, energy_meV.size)
     sigma = np.broadcast_to(np.asarray(fwhm_meV, float) / 2.3548200450309493, energy_meV.shape)
     kernel = np.exp(-0.5 * ((energy_meV[:, None] - energy_meV[None, :]) / sigma[None, :]) ** 2)
     smooth = kernel @ (counts / kernel.sum(0))

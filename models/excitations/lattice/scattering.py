@@ -24,6 +24,7 @@ __all__ = ["PowderModel", "bose", "directions", "is_cubic", "several_phonons"]
 
 Array = npt.NDArray[np.float64]
 
+_GOLDEN = (np.sqrt(5.0) - 1) / 2
 _SMALLEST_MEV = 0.3
 """Modes below count as elastic."""
 
@@ -109,8 +110,8 @@ class PowderModel:
         The crystal; all atoms of one element.
     number : int
         Shells of neighbours with force constants.
-    q_invA : ndarray, shape (q,)
-        Moduli (1/angstrom).
+    q_edges_invA : ndarray, shape (q + 1,)
+        Edges of the bins of the modulus (1/angstrom).
     energy_meV : ndarray, shape (k,)
         Energies given to the sample (meV), rising.
     fwhm_meV : callable
@@ -118,19 +119,25 @@ class PowderModel:
     temperature_K : float
         Temperature.
     points : int
-        Directions per |Q| (in the irreducible part, where the crystal is cubic).
+        Wave vectors per bin: as many directions (in the irreducible part, where the crystal is cubic), each
+        at its own modulus.
     divisions : int
         Mesh for the density of states.
     """
 
     def __init__(
-        self, crystal: Crystal, number: int, q_invA: Array, energy_meV: Array,
-        fwhm_meV: Callable[[Array], Array], temperature_K: float, points: int = 24, divisions: int = 16,
+        self, crystal: Crystal, number: int, q_edges_invA: Array, energy_meV: Array,
+        fwhm_meV: Callable[[Array], Array], temperature_K: float, points: int = 192, divisions: int = 16,
     ) -> None:  # fmt: skip
-        self.crystal, self.q_invA, self.energy_meV = crystal, np.asarray(q_invA), np.asarray(energy_meV)
+        edges = np.asarray(q_edges_invA, float)
+        self.crystal, self.energy_meV = crystal, np.asarray(energy_meV)
+        self.q_invA = (edges[1:] + edges[:-1]) / 2
         self.temperature_K, self._fwhm = temperature_K, fwhm_meV
         around = directions(points, is_cubic(crystal))
-        vectors = (self.q_invA[:, None, None] * around).reshape(-1, 3)
+        # moduli in the spiral's order would turn with it; multiples of the golden ratio do not
+        share = np.mod(np.arange(len(around)) * _GOLDEN + 0.5, 1.0)
+        moduli = edges[:-1, None] + np.diff(edges)[:, None] * share
+        vectors = (moduli[..., None] * around).reshape(-1, 3)
         powder = Dynamics(crystal, number, vectors)
         self._points = _Points(vectors, powder, Dynamics(crystal, number, mesh(crystal, divisions)))
         self.names = powder.names
@@ -147,18 +154,19 @@ class PowderModel:
         modes = self._points.powder.modes(forces_N_m)
         zone = self._points.zone.energies_meV(forces_N_m)
         u2 = mean_square_A2(zone, float(self.crystal.masses_u.mean()), self.temperature_K)
-        one = self._one_phonon(modes) * np.exp(-(self.q_invA**2) * u2)[:, None]
+        one = self._one_phonon(modes, u2)
         density = smeared(zone, np.arange(0.0, 1.1 * float(zone.max()) + 3.0, 0.1), _NARROW_MEV)
         return one + several_phonons(density, u2, self.temperature_K, self.energy_meV, self.q_invA)
 
-    def _one_phonon(self, modes: Modes) -> Array:
-        """hbar^2/2M sum |Q.e|^2 / E (n + 1) of all directions and modes, without the Debye-Waller factor."""
+    def _one_phonon(self, modes: Modes, u2_A2: float) -> Array:
+        """hbar^2/2M sum |Q.e|^2 / E (n + 1) of all directions and modes."""
         n = len(self.crystal.masses_u)
         root = np.sqrt(self.crystal.masses_u)[None, :, None, None]
         along = (self._points.q_invA[:, None, :, None] * modes.vectors / root).sum((1, 2))
         energy = modes.energy_meV
         stable = energy > _SMALLEST_MEV
         weight = np.where(stable, HBAR2_2U_MEV_A2 * np.abs(along) ** 2 / np.maximum(energy, 1e-9), 0.0)
+        weight *= np.exp(-(self._points.q_invA**2).sum(1) * u2_A2)[:, None]
         weight = (weight / (self._around * n)).reshape(len(self.q_invA), -1)
         energy = energy.reshape(len(self.q_invA), -1)
         made = weight * bose(np.maximum(energy, _SMALLEST_MEV), self.temperature_K)
@@ -171,11 +179,15 @@ class PowderModel:
         step = min(0.1, float(np.diff(self.energy_meV).min()) / 2)
         bins = int(np.ceil((high - low) / step))
         at = (energy - low) / step
-        inside = (at >= 0) & (at < bins)
-        rows = np.broadcast_to(np.arange(len(energy))[:, None], energy.shape)
-        flat = rows[inside] * bins + at[inside].astype(int)
-        fine = np.bincount(flat, weight[inside], len(energy) * bins).reshape(len(energy), bins)
-        centres = low + step * (np.arange(bins) + 0.5)
+        inside = (at >= 0) & (at < bins - 1)
+        rows = np.broadcast_to(np.arange(len(energy))[:, None], energy.shape)[inside]
+        left = at[inside].astype(int)
+        flat, right, amount = rows * bins + left, at[inside] - left, weight[inside]
+        # shared between two neighbours, so that the sum changes smoothly with the force constants
+        fine = np.bincount(flat, amount * (1 - right), len(energy) * bins)
+        fine += np.bincount(flat + 1, amount * right, len(energy) * bins)
+        fine = fine.reshape(len(energy), bins)
+        centres = low + step * np.arange(bins)
         sigma = self._fwhm(centres) / _SIGMA
         kernel = np.exp(-0.5 * ((self.energy_meV[:, None] - centres) / sigma) ** 2) / (
             sigma * np.sqrt(2 * np.pi)
