@@ -17,7 +17,13 @@ if TYPE_CHECKING:
 
 __all__ = ["listing_lines", "outcome_json", "outcome_lines"]
 
-_COLOURS = {"complete": "green", "interrupted": "yellow", "unfinished": "yellow", "damaged": "red"}
+_COLOURS = {
+    "complete": "green",
+    "interrupted": "yellow",
+    "unfinished": "yellow",
+    "damaged": "red",
+    "refused": "red",
+}
 _MARKS = {"equal bytes": "green", "equal values": "cyan", "not kept": "yellow", "differs": "red"}
 
 
@@ -48,6 +54,8 @@ def outcome_lines(done: Done) -> Iterator[str]:
     yield f"  result run {outcome.result_uid or 'none'}: {outcome.documents} documents{_pace(done)}"
     for note in outcome.notes:
         yield f"  note: {note}"
+    if done.uncompared:
+        yield f"  {click.style(done.uncompared, fg='red')}"
     if done.verdict is not None:
         yield from verdict_lines(done.verdict)
 
@@ -90,4 +98,10 @@ def outcome_json(done: Done) -> dict[str, Any]:
             "verdict": found.words(), "identical": found.identical, "equal": found.equal,
             "fields": [asdict(one) for one in found.fields], "missing": found.missing, "extra": found.extra,
         }  # fmt: skip
-    return {**outcome, "scan_id": done.run.scan_id, "good": done.good, "verify": verdict}
+    return {
+        **outcome,
+        "scan_id": done.run.scan_id,
+        "good": done.good,
+        "verify": verdict,
+        "uncompared": done.uncompared,
+    }

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from streamproc.errors import ConfigurationError
 from streamproc.export.choice import Choice
-from streamproc.results import deduplicate
+from streamproc.results import deduplicate, is_interrupted
 
 __all__ = ["Column", "ResultTable", "build_table"]
 
@@ -153,7 +153,9 @@ def build_table(
             if doc.get("name", "primary") == stream:
                 _describe(rows, doc)
         elif name == "stop" and doc.get("run_start") in uids:
-            stops[str(doc["run_start"])] = doc
+            uid = str(doc["run_start"])
+            if uid not in stops or not is_interrupted(doc):
+                stops[uid] = doc
         elif name in ("event", "event_page"):
             owner = owners.get(str(doc.get("descriptor")))
             if owner is not None and owner[1] == stream:
@@ -166,6 +168,8 @@ def build_table(
         )
     if choice.uids[0] not in stops:
         notes.insert(0, "the result run has no stop yet: more points may come")
+    elif is_interrupted(stops[choice.uids[0]]):
+        notes.insert(0, "the replay that made the result run was interrupted: points are missing")
     columns = tuple(_columns(rows, choice, notes))
     starts = (choice.first, *choice.supplements)
     ends = tuple(stops[uid] for uid in choice.uids if uid in stops)

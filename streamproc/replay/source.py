@@ -5,25 +5,30 @@ from __future__ import annotations
 import threading
 import time
 from array import array
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from streamproc.documents import BadMessage, Document, Position, TopicPartition
 from streamproc.errors import ArchiveDamaged
+from streamproc.replay.pacer import MAX_SPEED, Pacer
 from streamproc.transports.archive.ports import NamedDocument
 
 __all__ = ["MAX_SPEED", "ArchiveSource"]
 
-MAX_SPEED = float("inf")
-
 _BATCH = 64
 _WAIT_S = 0.02
-_SPIN_S = 0.0015
-"""Sleeping is this much late at worst on a quiet machine; the rest of a wait is spent awake."""
+_AHEAD = 16
+"""Paced documents that may lie ready; when the loop takes none, the next come late."""
+_NAP_S = 0.002
+_JOIN_S = 5.0
 
 
 class ArchiveSource:
     """One run as the one partition ``(name, 0)`` of a topic; positions count its documents.
+
+    A paced run is read by a thread of its own, which lays each document ready at its time whatever the loop
+    is doing, as a broker would.
 
     Parameters
     ----------
@@ -32,9 +37,7 @@ class ArchiveSource:
     name : str
         Of the archive.
     speed : float
-        How many times faster than it was taken; infinite: as fast as it goes. Documents keep the distances
-        of their own times (``time`` of start, events and stop); others come in their order, not before the
-        one before them is due.
+        How many times faster than it was taken, see :class:`Pacer`; infinite: as fast as it goes.
     clock, sleep : callable
         Seconds from any origin; waiting.
 
@@ -43,11 +46,11 @@ class ArchiveSource:
     given : int
         Documents given out so far.
     exhausted : bool
-        Whether all have been.
+        Whether the archive has no more.
     fault : str
         Why the archive ended early; empty while it did not.
-    late_s : array of float
-        How much after its time each paced document was given out (s).
+    late_s, taken_s : array of float
+        Of each paced document: how much after its time it lay ready, and was taken by the loop (s).
     """
 
     def __init__(
@@ -61,13 +64,15 @@ class ArchiveSource:
     ) -> None:
         self.given, self.exhausted, self.fault = 0, False, ""
         self.late_s: array[float] = array("d")
-        self._documents, self._speed = documents, speed
+        self.taken_s: array[float] = array("d")
+        self._documents, self._clock = documents, clock
+        self._stream = self._pull()
         self._partition: TopicPartition = (name, 0)
-        self._clock, self._sleep = clock, sleep
-        self._begun = self._paused = False
-        self._skip = 0
-        self._next: NamedDocument | None = None
-        self._origin: tuple[float, float] | None = None
+        self._pacer = None if speed == MAX_SPEED else Pacer(speed, clock, sleep)
+        self._ready: deque[tuple[Document, float | None]] = deque()
+        self._thread: threading.Thread | None = None
+        self._begun = self._paused = self._held = self._closed = False
+        self._skip = self._pulled = 0
         self._wake = threading.Event()
 
     def wake(self) -> None:
@@ -76,73 +81,82 @@ class ArchiveSource:
 
     def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
         """Return what is due; waits for at most ``timeout_s`` (s) where nothing is."""
-        if not self._begun or self._paused or self.exhausted:
+        if not self._begun or self._paused or (self.exhausted and not self._ready):
             self._wait(min(timeout_s, _WAIT_S))
             return ()
-        if self._speed == MAX_SPEED:
-            return self._batch()
-        return self._due(timeout_s)
+        if self._pacer is not None:
+            return self._taken(min(timeout_s, _WAIT_S))
+        if self._held:
+            self._wait(min(timeout_s, _WAIT_S))
+            return ()
+        return self._batch()
+
+    def hold(self) -> None:
+        """Give nothing more out until :meth:`release`: the user pauses."""
+        self._held = True
+        if self._pacer is not None:
+            self._pacer.hold()
+
+    def release(self) -> None:
+        """Give out again; a paced run goes on as if no time had passed."""
+        self._held = False
+        if self._pacer is not None:
+            self._pacer.release()
+
+    # -- at full speed --------------------------------------------------------------------------------------
 
     def _batch(self) -> list[Document]:
         batch: list[Document] = []
-        while len(batch) < _BATCH and (named := self._pull()) is not None:
-            batch.append(self._document(named))
+        while len(batch) < _BATCH and (document := next(self._stream, None)) is not None:
+            self.given = self._pulled
+            batch.append(document)
         return batch
 
-    def _due(self, timeout_s: float) -> list[Document]:
-        """Give out the next document at its time, with those that have none before it."""
+    def _pull(self) -> Iterator[Document]:
+        """Yield the documents from the offset on where it began; notes the end and the fault."""
+        try:
+            for name, doc in self._documents:
+                self._pulled += 1
+                if self._pulled > self._skip:
+                    yield Document(name, doc, Position(*self._partition, self._pulled - 1))
+        except ArchiveDamaged as error:
+            self.fault = error.message
+        self.exhausted = True
+
+    # -- paced ----------------------------------------------------------------------------------------------
+
+    def _taken(self, timeout_s: float) -> list[Document]:
+        """Take all that lie ready."""
+        if not self._ready:
+            self._wait(timeout_s)
         batch: list[Document] = []
-        until_s = self._clock() + timeout_s
-        while (named := self._next or self._pull()) is not None:
-            self._next = named
-            due_s = self._due_s(named)
+        while self._ready:
+            document, due_s = self._ready.popleft()
+            self.given = document.position.offset + 1
+            batch.append(document)
             if due_s is not None:
-                if batch and due_s > self._clock():
-                    break
-                if due_s > until_s:
-                    self._wait_for(until_s)
-                    break
-                self._wait_for(due_s)
-                self.late_s.append(self._clock() - due_s)
-            self._next = None
-            batch.append(self._document(named))
-            if due_s is not None:
-                break
+                self.taken_s.append(self._clock() - due_s)
         return batch
 
-    def _due_s(self, named: NamedDocument) -> float | None:
-        time_s = named[1].get("time")
-        if not isinstance(time_s, int | float) or named[0] not in ("start", "event", "stop"):
-            return None
-        if self._origin is None:
-            self._origin = (self._clock(), float(time_s))
-        return self._origin[0] + (float(time_s) - self._origin[1]) / self._speed
-
-    def _wait_for(self, due_s: float) -> None:
-        """Wait until a time of the clock, the last moment awake: sleeping comes back too late."""
-        while (left_s := due_s - self._clock()) > 0:
-            if left_s > _SPIN_S:
-                self._sleep(left_s - _SPIN_S)
+    def _pace(self, pacer: Pacer) -> None:
+        """Lay each document ready at its time, until the end."""
+        try:
+            for document, due_s in pacer.paced(self._stream):
+                while len(self._ready) >= _AHEAD and not self._closed:
+                    time.sleep(_NAP_S)
+                if self._closed:
+                    return
+                self._ready.append((document, due_s))
+                self._wake.set()
+                if due_s is not None:
+                    self.late_s.append(self._clock() - due_s)
+        except Exception as error:  # a thread that ends in silence would leave the loop waiting
+            self.fault, self.exhausted = f"{type(error).__name__}: {error}", True
+        self._wake.set()
 
     def _wait(self, wait_s: float) -> None:
         self._wake.wait(wait_s)
         self._wake.clear()
-
-    def _pull(self) -> NamedDocument | None:
-        try:
-            while True:
-                named = next(self._documents)
-                self.given += 1
-                if self.given > self._skip:
-                    return named
-        except StopIteration:
-            self.exhausted = True
-        except ArchiveDamaged as error:
-            self.exhausted, self.fault = True, error.message
-        return None
-
-    def _document(self, named: NamedDocument) -> Document:
-        return Document(named[0], named[1], Position(*self._partition, self.given - 1))
 
     # -- the rest of the protocol -------------------------------------------------------------------------
 
@@ -155,7 +169,7 @@ class ArchiveSource:
         self._paused = True
 
     def resume(self) -> None:
-        """Give out again; a paced replay goes on from here with the distances the documents have."""
+        """Give out again; documents of a paced run that came due meanwhile come at once."""
         self._paused = False
 
     def assigned(self) -> Sequence[TopicPartition]:
@@ -169,6 +183,9 @@ class ArchiveSource:
     def begin(self, partition: TopicPartition, offset: int | None) -> None:
         """Begin at document number ``offset`` (from 0)."""
         self._begun, self._skip = True, offset or 0
+        if self._pacer is not None:
+            self._thread = threading.Thread(target=self._pace, args=(self._pacer,), name="pacer", daemon=True)
+            self._thread.start()
 
     def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
         """Never call it: nobody takes the partition away."""
@@ -179,10 +196,16 @@ class ArchiveSource:
 
     def lag(self) -> int:
         """Return 0 when all was given out, else 1 (how many are left is not known)."""
-        return 0 if self.exhausted else 1
+        return 0 if self.exhausted and not self._ready else 1
 
     def close(self) -> None:
         """Let go of the archive's iterator."""
+        self._closed = True
+        if self._pacer is not None and self._thread is not None:
+            self._pacer.end()
+            self._thread.join(_JOIN_S)
+            if self._thread.is_alive():  # it waits for the archive; the iterator cannot be closed under it
+                return
         close = getattr(self._documents, "close", None)
         if callable(close):
             close()

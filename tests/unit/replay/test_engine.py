@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamproc.errors import ConfigurationError, DeliveryError
+from streamproc.errors import ConfigurationError, DeliveryError, RunNotStored
 from streamproc.replay import JsonLinesTarget, NoTarget, ResumeFile, replay_run
+from streamproc.results import is_interrupted
 from streamproc.settings import load_settings
 from streamproc.testing.makers import inline_run
 from streamproc.testing.memory import MemoryArchive, documents
@@ -80,18 +81,6 @@ def test_an_archive_damaged_from_the_first_byte_still_gives_a_ledger(tmp_path, t
     assert outcome.ledger["failed"] == outcome.ledger["expected"] == len(FRAMES)
 
 
-def stop_after(count, event):
-    """A tap that asks to stop after so many result documents."""
-    seen = []
-
-    def tap(name, doc):
-        seen.append(name)
-        if len(seen) == count:
-            event.set()
-
-    return tap
-
-
 class StopAt:
     """An archive that asks for the end when document number ``count`` is pulled."""
 
@@ -132,7 +121,7 @@ def interrupted_and_resumed(folder, archive, toy, cuts, speed=200.0):
 
 def test_an_interrupted_replay_leaves_a_complete_ledger_and_is_resumed(tmp_path, toy):
     _, whole = replayed(tmp_path, MemoryArchive(run()), toy(), "whole.jsonl")
-    outcome, final, middle = interrupted_and_resumed(tmp_path, MemoryArchive(run()), toy(), [6])
+    outcome, final, middle = interrupted_and_resumed(tmp_path, MemoryArchive(run()), toy(), [6], 2.0)
     [(cut, between)] = middle
     ledger = cut.ledger
     stop = decode(between[-1])[1]
@@ -206,6 +195,71 @@ def test_a_target_that_refuses_ends_the_replay(tmp_path, toy):
     archive = MemoryArchive(run())
     with pytest.raises(DeliveryError, match="disk is full"):
         replay_run(archive, next(archive.runs()), toy(), Full(), settings=own_settings())
+
+
+def test_a_run_that_the_target_refuses_is_an_outcome_and_the_next_is_taken(tmp_path, toy):
+    class Choosy(NoTarget):
+        def end_run(self, complete):
+            if not self.refused:
+                self.refused = True
+                raise RunNotStored("too large for this store")
+
+        refused = False
+
+    archive, target = MemoryArchive(run()), Choosy()
+    resume = ResumeFile(tmp_path / "r", "task")
+    ref = next(archive.runs())
+    outcomes = [
+        replay_run(archive, ref, toy(), target, settings=own_settings(), resume=resume) for _ in range(2)
+    ]
+    assert [o.ending for o in outcomes] == ["refused", "complete"]
+    assert "too large" in outcomes[0].reason and not outcomes[0].good
+    assert outcomes[0].ledger["done"] == len(FRAMES)
+    assert resume.saved.done == [ref.uid]
+
+
+class Taken(NoTarget):
+    """A target that takes nothing back, as a topic: nothing of a run may come behind its stop."""
+
+    goes_on = False
+
+    def __init__(self):
+        self.raws = []
+        super().__init__(self.raws.append)
+
+
+def test_gone_on_with_into_a_target_that_takes_nothing_back_the_run_begins_anew(tmp_path, toy):
+    _, whole = replayed(tmp_path, MemoryArchive(run()), toy(), "whole.jsonl")
+    target, stop = Taken(), threading.Event()
+    archive = StopAt(MemoryArchive(run()), 6, stop)
+    ref = next(archive.runs(Query(runs=("-1",))))
+    for count in (1, 2):
+        resume = ResumeFile(tmp_path / "r", "task")
+        outcome = replay_run(
+            archive if count == 1 else archive.inner, ref, toy(), target, settings=own_settings(), speed=2.0,
+            stop=stop if count == 1 else None, resume=resume,
+        )  # fmt: skip
+    first = [decode(raw) for raw in target.raws[: -len(whole)]]
+    assert outcome.ending == "complete" and target.raws[-len(whole) :] == whole
+    assert first[0][0] == "start" and first[-1][0] == "stop"
+    assert is_interrupted(first[-1][1]) and not is_interrupted(decode(whole[-1])[1])
+
+
+def test_paused_nothing_is_given_out_and_the_answer_is_the_same(tmp_path, toy):
+    _, whole = replayed(tmp_path, MemoryArchive(run()), toy(), "whole.jsonl")
+    pause, told = threading.Event(), []
+
+    def progress(answered, total, read):
+        told.append((answered, read, pause.is_set()))
+        if len(told) == 1:
+            pause.set()
+        if len(told) == 8:
+            pause.clear()
+
+    outcome, replay = replayed(tmp_path, MemoryArchive(run()), toy(), progress=progress, pause=pause)
+    held = [read for _, read, paused in told[2:8] if paused]
+    assert replay == whole and len(set(held)) == 1
+    assert outcome.elapsed_s < 0.5 < 7 * 0.1
 
 
 def test_a_run_without_frames_for_the_analysis_says_so(tmp_path, toy):
