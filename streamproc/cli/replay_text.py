@@ -83,8 +83,10 @@ def _field_lines(one: FieldVerdict, width: int) -> Iterator[str]:
 def _pace(done: Done) -> str:
     outcome = done.outcome
     rate = outcome.frames / outcome.elapsed_s if outcome.elapsed_s else 0.0
-    late = outcome.late_p95_s
-    paced = "" if late is None else f", times kept within {late * 1000:.1f} ms (p95)"
+    paced = ""
+    if outcome.late_p95_s is not None and outcome.taken_p95_s is not None:
+        late_ms, taken_ms = outcome.late_p95_s * 1000, outcome.taken_p95_s * 1000
+        paced = f", times kept within {late_ms:.1f} ms, taken within {taken_ms:.1f} ms (p95)"
     return f", {outcome.frames} frames in {outcome.elapsed_s:.1f} s, {rate:.1f} frames/s{paced}"
 
 

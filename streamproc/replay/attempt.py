@@ -12,6 +12,7 @@ from streamproc.frames.paths import PathPolicy
 from streamproc.frames.readers import FrameReader
 from streamproc.observability.metrics import ServiceMetrics
 from streamproc.replay.delivery import Delivery
+from streamproc.replay.paced import PacedSource
 from streamproc.replay.resume import ResumeFile
 from streamproc.replay.source import MAX_SPEED, ArchiveSource
 from streamproc.replay.targets import Target
@@ -47,7 +48,9 @@ def make_attempt(
 ) -> Attempt:  # fmt: skip
     """Put the parts of a service together for one run; parameters as `replay_run` has them."""
     settings = _adapted(settings, speed, resume.path is not None)
-    source = ArchiveSource(_documents(archive, run_ref), f"replay of {run_ref.uid}", speed, clock=clock)
+    documents, name = _documents(archive, run_ref), f"replay of {run_ref.uid}"
+    paced = speed != MAX_SPEED
+    source = PacedSource(documents, name, speed) if paced else ArchiveSource(documents, name)
     frames, places = settings.frames, run_ref.frames
     policy = PathPolicy((*frames.roots, *places.roots), {**places.prefix_map, **frames.prefix_map})
     reader = FrameReader(policy, max_frame_bytes=frames.max_frame_bytes)

@@ -81,6 +81,18 @@ def test_an_archive_damaged_from_the_first_byte_still_gives_a_ledger(tmp_path, t
     assert outcome.ledger["failed"] == outcome.ledger["expected"] == len(FRAMES)
 
 
+def stop_after(count, event):
+    """A tap that asks to stop after so many result documents."""
+    seen = []
+
+    def tap(name, doc):
+        seen.append(name)
+        if len(seen) == count:
+            event.set()
+
+    return tap
+
+
 class StopAt:
     """An archive that asks for the end when document number ``count`` is pulled."""
 
@@ -100,17 +112,22 @@ class StopAt:
         pass
 
 
-def interrupted_and_resumed(folder, archive, toy, cuts, speed=200.0):
-    """Interrupt at each cut in turn (documents pulled), then go on to the end; the file in between too."""
+def interrupted_and_resumed(folder, archive, toy, cuts, speed=float("inf")):
+    """Interrupt at each cut in turn, then go on to the end; the file in between too.
+
+    At full speed a cut counts documents read; of a paced run, which is read ahead, result documents.
+    """
     path, middle = folder / "out.jsonl", []
     for cut in [*cuts, None]:
         stop = threading.Event()
-        source = archive if cut is None else StopAt(archive, cut, stop)
+        paced = speed != float("inf")
+        source = archive if cut is None or paced else StopAt(archive, cut, stop)
+        tap = stop_after(cut, stop) if cut is not None and paced else None
         target = JsonLinesTarget(path)
         resume = ResumeFile(folder / "out.resume", "task")
         ref = next(archive.runs(Query(runs=("-1",))))
         outcome = replay_run(
-            source, ref, toy, target, settings=own_settings(), speed=speed, stop=stop, resume=resume
+            source, ref, toy, target, settings=own_settings(), speed=speed, stop=stop, resume=resume, tap=tap
         )
         target.close()
         if outcome.ending != "interrupted":
@@ -121,7 +138,7 @@ def interrupted_and_resumed(folder, archive, toy, cuts, speed=200.0):
 
 def test_an_interrupted_replay_leaves_a_complete_ledger_and_is_resumed(tmp_path, toy):
     _, whole = replayed(tmp_path, MemoryArchive(run()), toy(), "whole.jsonl")
-    outcome, final, middle = interrupted_and_resumed(tmp_path, MemoryArchive(run()), toy(), [6], 2.0)
+    outcome, final, middle = interrupted_and_resumed(tmp_path, MemoryArchive(run()), toy(), [5], 2.0)
     [(cut, between)] = middle
     ledger = cut.ledger
     stop = decode(between[-1])[1]
@@ -142,7 +159,7 @@ def test_interrupted_anywhere_and_resumed_the_documents_are_the_same(tmp_path_fa
     frames = [rng.integers(0, 1000, (3, 4), dtype=np.uint16) for _ in range(12)]
     _, whole = replayed(folder, MemoryArchive(run(frames=frames)), toy(), "whole.jsonl")
     archive = MemoryArchive(run(frames=frames))
-    outcome, final, middle = interrupted_and_resumed(folder, archive, toy(), cuts, speed=float("inf"))
+    outcome, final, middle = interrupted_and_resumed(folder, archive, toy(), cuts)
     assert final == whole and outcome.ending == "complete"
     for cut, _ in middle:
         counts = cut.ledger
@@ -230,14 +247,13 @@ class Taken(NoTarget):
 
 def test_gone_on_with_into_a_target_that_takes_nothing_back_the_run_begins_anew(tmp_path, toy):
     _, whole = replayed(tmp_path, MemoryArchive(run()), toy(), "whole.jsonl")
-    target, stop = Taken(), threading.Event()
-    archive = StopAt(MemoryArchive(run()), 6, stop)
+    target, archive = Taken(), MemoryArchive(run())
     ref = next(archive.runs(Query(runs=("-1",))))
-    for count in (1, 2):
-        resume = ResumeFile(tmp_path / "r", "task")
+    for count in (5, 99):
+        stop, resume = threading.Event(), ResumeFile(tmp_path / "r", "task")
         outcome = replay_run(
-            archive if count == 1 else archive.inner, ref, toy(), target, settings=own_settings(), speed=2.0,
-            stop=stop if count == 1 else None, resume=resume,
+            archive, ref, toy(), target, settings=own_settings(), speed=2.0, stop=stop, resume=resume,
+            tap=stop_after(count, stop),
         )  # fmt: skip
     first = [decode(raw) for raw in target.raws[: -len(whole)]]
     assert outcome.ending == "complete" and target.raws[-len(whole) :] == whole
