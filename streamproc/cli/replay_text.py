@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamproc.replay.verify import FieldVerdict, Verdict
+from streamproc.replay.verdict import FieldVerdict, Verdict
 from streamproc.transports.archive.ports import RunRef
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from streamproc.cli.progress import run_progress
 from streamproc.cli.replay_task import Task, parse_speed
 from streamproc.errors import ConfigurationError
 from streamproc.replay import ReplayOutcome, ResumeFile, Target, replay_run
-from streamproc.replay.verify import Verdict, Verifier
+from streamproc.replay.verdict import Verdict
+from streamproc.replay.verify import Verifier
 from streamproc.results import result_run_uid
 from streamproc.transports.archive.files import FileArchive
 from streamproc.transports.archive.opening import open_archive
@@ -95,7 +96,7 @@ def _verdict(task: Task, verifier: Verifier | None, outcome: ReplayOutcome) -> V
         ref = next(written.runs(Query(runs=(outcome.result_uid,), results=True)))
         for name, doc in written.documents(ref):
             verifier.feed(name, doc)
-    return verifier.verdict()
+    return verifier.verdict(outcome.reason)
 
 
 class _Reference:

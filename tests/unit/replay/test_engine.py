@@ -293,3 +293,24 @@ def test_progress_is_told_up_to_the_end(tmp_path, toy):
     told = []
     replayed(tmp_path, MemoryArchive(run()), toy(), progress=lambda *numbers: told.append(numbers))
     assert told[-1] == (len(FRAMES), len(FRAMES), len(run()))
+
+
+WRONG = [None, 1, "x", [], {}, [1, 2], {"a": 1}, -5, float("nan")]
+
+
+@given(place=st.integers(0, 5), key=st.integers(0, 20), value=st.sampled_from([*WRONG, "gone"]))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_document_of_any_wrong_shape_ends_in_a_ledger_and_no_exception(toy, place, key, value):
+    pairs = [(name, dict(doc)) for name, doc in run(frames=FRAMES[:3])]
+    doc = pairs[place][1]
+    name = [k for k in doc if (place, k) not in ((0, "uid"), (0, "time"))][
+        key % (len(doc) - 2 * (place == 0))
+    ]
+    if value == "gone":
+        del doc[name]
+    else:
+        doc[name] = value
+    archive = MemoryArchive(pairs)
+    short = own_settings(frames={"wait_s": 0.05})
+    ledger = replay_run(archive, next(archive.runs()), toy(), NoTarget(), settings=short).ledger
+    assert ledger["done"] + ledger["failed"] + ledger["dropped"] == ledger["expected"]
