@@ -9,7 +9,7 @@ import numpy as np
 
 from streamproc.transports.codec import encode
 
-__all__ = ["Absent", "in_bytes", "only_added", "paired", "same", "shown"]
+__all__ = ["Absent", "in_bytes", "only_added", "paired", "same", "same_names", "shown"]
 
 _SHOWN_CHARS = 80
 
@@ -62,6 +62,13 @@ def only_added(one: Any, other: Any) -> bool:
         shared = one.keys() & other.keys()
         return all(same(one[k], other[k]) or only_added(one[k], other[k]) for k in shared)
     return False
+
+
+def same_names(one: Any, other: Any) -> bool:
+    """Tell whether two mappings of lists have the same names, in whatever order: PostgreSQL keeps none."""
+    if not (isinstance(one, Mapping) and isinstance(other, Mapping)) or one.keys() != other.keys():
+        return False
+    return all(sorted(map(str, one[k])) == sorted(map(str, other[k])) for k in one)
 
 
 def shown(value: Any) -> str:

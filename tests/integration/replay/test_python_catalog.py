@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from streamproc.transports.codec import encode
 
-FILE = """\
-import databroker.v2
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "replay.md"
 
-from streamproc.replay import stored_documents
 
-catalog = databroker.v2.temp()
-for name, doc in stored_documents({source!r}):
-    catalog.v1.insert(name, dict(doc))
-"""
+def documented(words):
+    """The Python of the how-to that has these words."""
+    [found] = [text for text in re.findall(r"```python\n(.*?)```", HOW_TO.read_text(), re.S) if words in text]
+    return found
 
 
 def replay(*arguments):
@@ -34,7 +34,7 @@ def test_databroker_temp_gives_the_live_bytes_at_the_command_line(beam, tmp_path
     raw, results, file = (tmp_path / n for n in ("raw.msgpack", "results.msgpack", "catalog.py"))
     raw.write_bytes(b"".join(encode(*p) for p in beam.run(form)))
     results.write_bytes(b"".join(beam.live(form)))
-    file.write_text(FILE.format(source=str(raw)))
+    file.write_text(documented("databroker.v2.temp()").replace("my-demo/documents", str(raw)))
     ended = replay(f"python:{file}", "--config", beam.config, "--to", "none", "--verify", results)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "byte-identical" in ended.stdout and "Tiled version" not in ended.stdout

@@ -119,5 +119,16 @@ def test_the_stop_of_an_interrupted_replay_is_no_reference_where_there_is_anothe
     assert field(verdict([*result()[:-1], aborted], result()), "stop: uid").kind == "differs"
 
 
+def test_the_order_of_an_objects_keys_is_no_difference_and_a_missing_one_is():
+    def listing(*names):
+        return [
+            (n, {**d, "object_keys": {"toy": list(names)}} if n == "descriptor" else d) for n, d in result()
+        ]
+
+    found = verdict(listing("curve", "mean"), listing("mean", "curve"))
+    assert found.equal and field(found, "descriptor primary: object_keys").kind == "equal values"
+    assert not verdict(listing("mean"), listing("mean", "curve")).equal
+
+
 def test_nothing_compared_is_not_equal():
     assert not verdict([], []).equal
