@@ -74,8 +74,9 @@ def judged(temperature: np.ndarray, patterns: np.ndarray, seeds: int) -> None:
 
 def described(c: ChangePoint) -> str:
     low, high = c.interval90
+    spread = "" if c.span is None else f", from {c.span[0]:.0f} to {c.span[1]:.0f} K"
     return (
-        f"{c.value:6.1f} +- {c.sigma:4.1f} K (90 %: {low:.0f} to {high:.0f}), {c.kind} of the {c.quantity}, "
+        f"{c.value:6.1f} +- {c.sigma:4.1f} K (90 %: {low:.0f} to {high:.0f}), {c.kind} of {c.quantity}{spread}, "
         f"Bayes factor 10^{c.log10_bayes_factor:.1f}"
     )
 

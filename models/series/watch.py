@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.series.curves import Curves, branches, prepare_curves
-from streamproc.models.series.scan import Change, find_changes
+from streamproc.models.series.scan import Change, Kind, find_changes
 
 __all__ = ["ChangePoint", "KnownChanges", "SeriesWatch"]
 
@@ -37,14 +37,16 @@ class ChangePoint:
         Central 90 % of the posterior.
     log10_bayes_factor : float
         For this change against none.
-    kind : {'jump', 'kink'}
-        Of the curve or of its slope.
+    kind : {'jump', 'kink', 'gradual'}
+        Of the curve, of its slope, or spread over ``span``.
     branch : int
         0 until the series turns round, then 1, ...
     significant : bool
         False withdraws it: with the points that came since, it is not significant any more.
     points : int
         Points of the series when this was said.
+    span : (float, float) or None
+        Where a gradual change begins and ends; ``value`` is half-way between what was before and after.
     """
 
     number: int
@@ -54,10 +56,11 @@ class ChangePoint:
     sigma: float
     interval90: tuple[float, float]
     log10_bayes_factor: float
-    kind: Literal["jump", "kink"]
+    kind: Kind
     branch: int
     significant: bool
     points: int
+    span: tuple[float, float] | None = None
 
 
 class KnownChanges:
@@ -102,7 +105,7 @@ class KnownChanges:
         for branch, name, change in found:
             fresh = ChangePoint(
                 0, self._series_key, name, change.value, change.sigma, change.interval90,
-                change.log10_bayes_factor, change.kind, branch, True, points,
+                change.log10_bayes_factor, change.kind, branch, True, points, change.span,
             )  # fmt: skip
             before = self._nearest(open_, fresh)
             if before is None:
@@ -138,14 +141,16 @@ class KnownChanges:
     def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
         """Take up what :meth:`snapshot` gave."""
         self._known = [
-            ChangePoint(**{**c, "interval90": tuple(c["interval90"])}) for c in state
-        ]  # fmt: skip
+            ChangePoint(**{**c, **{k: tuple(c[k]) for k in ("interval90", "span") if c[k] is not None}})
+            for c in state
+        ]
 
 
 def _differs(before: ChangePoint, fresh: ChangePoint) -> bool:
     moved = abs(fresh.value - before.value) > 0.5 * fresh.sigma
     sharper = not 0.8 <= fresh.sigma / max(before.sigma, 1e-300) <= 1.25
-    return moved or sharper or not before.significant
+    other = (before.kind, before.quantity) != (fresh.kind, fresh.quantity)
+    return moved or sharper or other or not before.significant
 
 
 class SeriesWatch:
