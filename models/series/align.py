@@ -18,7 +18,12 @@ _SMOOTH = 12
 _REACH = 16
 """Patterns are moved by at most one part in so many of their length, and stretched by half of that."""
 
-_TURNS = 4
+_TURNS = 8
+_NEAR_ENOUGH = 1e-3
+"""Channels; the noise of a shift is larger."""
+
+_WEAK = 1e-3
+"""Least strength of the reference's lines in a pattern (then they are not there)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,36 +75,40 @@ class Alignment:
     def on(self, reference: Array, y: Array) -> Aligned:
         """Lay a pattern on a reference.
 
+        Least squares of the difference would be drawn to half channels, where interpolating evens out noise.
+        So what is brought to zero is how much the slopes of either correlate with the other, one less the
+        other: the noise of the two is independent, and a pattern on itself is at zero.
+
         Parameters
         ----------
         reference, y : ndarray, shape (channels,)
             Equal noise in all channels (as square roots of counts have).
-
-        Returns
-        -------
-        Aligned
-            By least squares, from the shift of greatest overlap (where that fits better, by it alone).
         """
         spline = CubicSpline(self._at, y)
         target = self.flat(reference)
+        own = self._slopes(np.gradient(reference))
+        stiff = own.T @ own
         norm = max(float(target @ target), 1e-300)
-        best = start = np.array([self._coarse(y, reference), 0.0])
-        least = np.inf
+        start = np.array([self._coarse(y, reference), 0.0])
         by = start
         for _ in range(_TURNS):
-            moved, steps = self._moved(spline, by), self._steps(spline, by)
-            scale = float(moved @ target) / norm
-            left = moved - scale * target
-            error = float(left @ left) / max(float(moved @ moved), 1e-300)
-            if error >= least:
+            moved = self._moved(spline, by)
+            scale = max(float(moved @ target) / norm, _WEAK)
+            pull = (self._slopes(spline(self._places(by), 1)).T @ target - own.T @ moved) / 2
+            step = np.linalg.lstsq(stiff, pull, rcond=None)[0] / scale
+            by = np.clip(by + np.clip(step, -1.0, 1.0), -self._reach, self._reach)
+            if np.abs(step).max() < _NEAR_ENOUGH:
                 break
-            best, least = by, error
-            design = np.column_stack([steps, target])
-            by = by - np.linalg.lstsq(design, left, rcond=None)[0][:2]
-            by = np.clip(by, -self._reach, self._reach) if np.isfinite(by).all() else start
-        moved = self._moved(spline, best)
-        scale = max(float(moved @ target) / norm, 1e-12)
-        return Aligned(self._raw(spline, best), float(best[0]), float(best[1]), float(np.log(scale)))
+        if self._apart(spline, by, target) > self._apart(spline, start, target):
+            by = start
+        scale = max(float(self._moved(spline, by) @ target) / norm, _WEAK)
+        return Aligned(self._raw(spline, by), float(by[0]), float(by[1]), float(np.log(scale)))
+
+    def _apart(self, spline: CubicSpline, by: Array, target: Array) -> float:
+        """How unlike the moved pattern and the reference are: 1 less their cosine."""
+        moved = self._moved(spline, by)
+        sizes = max(float(np.sqrt((moved @ moved) * (target @ target))), 1e-300)
+        return 1.0 - float(moved @ target) / sizes
 
     def _places(self, by: Array) -> Array:
         return np.asarray(np.clip(self._at + by[0] + by[1] * self._u, 0, self._at[-1]))
@@ -110,9 +119,8 @@ class Alignment:
     def _moved(self, spline: CubicSpline, by: Array) -> Array:
         return self.flat(self._raw(spline, by))
 
-    def _steps(self, spline: CubicSpline, by: Array) -> Array:
-        """How the moved pattern changes with shift and stretch, shape (channels, 2)."""
-        slope = np.asarray(spline(self._places(by), 1))
+    def _slopes(self, slope: Array) -> Array:
+        """How a pattern of this slope changes with shift and stretch, shape (channels, 2)."""
         return self.flat(np.stack([slope, self._u * slope])).T
 
     def _coarse(self, y: Array, reference: Array) -> float:

@@ -30,17 +30,21 @@ _MOST_SEARCHED = 4
 _LEAST_SIGNAL = 3.0
 """A curve counts where its variance is this many times that of its own scatter."""
 
+_FAINT = 0.05
+"""Share of the mean intensity below which noise is no longer taken to fall."""
+
 _EVERY_POINT_UP_TO = 64
 
 
 class PatternWatch:
     """Watches how patterns change over a motor or reading.
 
-    Square roots are taken (equal noise in all channels, as for counts) and scaled to unit length. Each
+    Square roots are taken (equal noise in all channels, as for counts) and scaled to unit length. So each
     pattern is moved and stretched along the axis to lie on the first one as well as it can: shift, stretch
     and strength of the lines are curves of their own (on an axis even in ln q the shift is minus the strain
     of the lattice). They are all that an instrument, a displaced sample or an even expansion can do. What is
-    left of the moved patterns is searched by its coordinates along its leading principal components.
+    left of the moved patterns is searched by its coordinates along its leading principal components, for
+    jumps and kinks, and for gradual transitions.
 
     Parameters
     ----------
@@ -110,7 +114,7 @@ class PatternWatch:
         points = np.array(self._points).reshape(-1, 5)
         for branch, rows in enumerate(branches(points[:, 0])):
             if len(rows) >= 6:
-                moved = self._alignment.flat(self._rows.array[rows].astype(float))
+                moved = self._alignment.flat(_equal_noise(self._rows.array[rows].astype(float)))
                 events = _events(points[rows], _without_common(moved), self._least_log10)
                 found += [(branch, name, change) for name, change in events]
         return self._known.compare(QUANTITIES, found, self._count)
@@ -145,6 +149,13 @@ class PatternWatch:
         self._points = [tuple(point) for point in points]
         self._known.restore(state["known"])
         self._count = int(state["count"])
+
+
+def _equal_noise(roots: Array) -> Array:
+    """Intensities over the root of their mean: noise as even as that of roots, and a mixture stays one."""
+    intensity = roots**2
+    mean = intensity.mean(axis=0)
+    return np.asarray(intensity / np.sqrt(mean + _FAINT * mean.mean()))
 
 
 def _without_common(moved: Array) -> Array:

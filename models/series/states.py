@@ -102,7 +102,9 @@ def _passages(curves: Curves, cuts: tuple[int, ...]) -> Iterator[_Passage]:
     while (peak := _next_peak(least, most, top)) is not None:
         before, at, after = peak
         low, high = _state(most, least[at], before, -1), _state(most, least[at], after, 1)
-        yield _passage(curves, pieces[low][0], pieces[before][1], pieces[after][0], pieces[high][1])
+        cuts_of = pieces[low][0], pieces[before][1], pieces[after][0], pieces[high][1]
+        if (passage := _passage(curves, *cuts_of)) is not None:
+            yield passage
         top = after
 
 
@@ -142,8 +144,8 @@ def _speed(curves: Curves, first: int, end: int) -> tuple[float, float]:
     return float(np.sqrt(max(square - deviation, 0.0))), float(np.sqrt(max(square, 0.0) + deviation))
 
 
-def _passage(curves: Curves, low: int, begin: int, end: int, high: int) -> _Passage:
-    """Half-way between the means of the states [low, begin) and [end, high)."""
+def _passage(curves: Curves, low: int, begin: int, end: int, high: int) -> _Passage | None:
+    """Half-way between the means of the states [low, begin) and [end, high); None where it leads nowhere."""
     x, y = curves.x, curves.y
     one, other = y[low:begin].mean(axis=0), y[end:high].mean(axis=0)
     way = other - one
@@ -151,17 +153,14 @@ def _passage(curves: Curves, low: int, begin: int, end: int, high: int) -> _Pass
     inside = slice(begin - 1, end + 1)
     progress = (y[inside] - one) @ way / square
     noise = np.sqrt((curves.sigma[inside] ** 2) @ way**2) / square
-    value, slope = _crossing(x[inside], progress)
+    rising = _monotone(progress)
+    if rising[-1] - rising[0] < _SLOW:
+        return None
+    value = float(np.interp(0.5, rising + np.arange(rising.size) * 1e-9, x[inside]))
+    slope = float((rising[-1] - rising[0]) / (x[inside][-1] - x[inside][0]))
     width = float(np.median(np.diff(x[inside])))
     sigma = np.hypot(float(np.median(noise)) / slope, width / np.sqrt(12))
     return _Passage(value, float(sigma), float(x[begin - 1] + x[begin]) / 2, float(x[end - 1] + x[end]) / 2)
-
-
-def _crossing(x: Array, progress: Array) -> tuple[float, float]:
-    """Where the progress is one half and how steep it is there: the monotone curve that fits best."""
-    rising = _monotone(progress)
-    value = float(np.interp(0.5, rising + np.arange(rising.size) * 1e-9, x))
-    return value, float((rising[-1] - rising[0]) / max(x[-1] - x[0], 1e-300))
 
 
 def _monotone(values: Array) -> Array:

@@ -39,10 +39,8 @@ def put_together(
         Rising. A kink or an unclear jump in the course of a gradual transition, or at its ends, is part of
         it, and so is a change of the position of all lines in its course.
     """
-    events = [("pattern", g) for g in gradual]
-    for change in sharp:
-        if not any(_part(change, g, step) for g in gradual):
-            events.append(("pattern", change))
+    alone = [change for change in sharp if not any(_part(change, g, step) for g in gradual)]
+    events = [("pattern", event) for event in (*alone, *gradual)]  # what is sharp is at home with it first
     for what, change in common:
         for i, (name, event) in enumerate(events):
             if _same(change, event, step):
