@@ -91,10 +91,18 @@ class PatternWatch:
         pattern : array_like, shape (channels,)
             Intensities; an empty one is ignored.
         """
+        if not self.add(value_of_motor, pattern):
+            return []
+        if self._count % max(1, len(self._points) // _EVERY_POINT_UP_TO):
+            return []
+        return self.search()
+
+    def add(self, value_of_motor: float, pattern: npt.ArrayLike) -> bool:
+        """Take up the next pattern without searching (as :meth:`update`); returns whether it counts."""
         y = np.sqrt(np.maximum(np.asarray(pattern, float), 0.0))
         size = float(np.sqrt(y @ y))
         if not (np.isfinite(value_of_motor) and np.isfinite(size) and size > 0):
-            return []
+            return False
         y = (y / size).astype(np.float32).astype(float)  # as a restart will find it
         if self._first is None:
             self._first = y
@@ -104,9 +112,7 @@ class PatternWatch:
         self._count += 1
         if len(self._points) >= self._most:
             self._halve()
-        if self._count % max(1, len(self._points) // _EVERY_POINT_UP_TO):
-            return []
-        return self.search()
+        return True
 
     def search(self) -> list[ChangePoint]:
         """Search all patterns so far, whether or not it is time to; returns what is new."""

@@ -49,7 +49,8 @@ def find_gradual(curves: Curves, *, least_log10: float = 1.5) -> list[Change]:
     -------
     list of Change
         Rising in ``value``, which is where the path is half-way between the means of the two states (as like
-        the one as the other); ``span`` is from the end of the one to the beginning of the other. One that is not over, or whose first state was not seen, is none yet.
+        the one as the other); ``span`` is from the end of the one to the beginning of the other. One that
+        is not over, or whose first state was not seen, is none yet.
     """
     random = np.random.default_rng(curves.x.size)
     divisions = draw_divisions(curves.x, curves.y, curves.sigma, random, _DRAWS)
