@@ -53,7 +53,7 @@ class TrainSettings:
     hold_out : int
         Patterns mixed for calibration, and again as many for the scores.
     fits : int
-        Classical fits that set rules and limits.
+        Classical fits of usual patterns that set the rules, and again as many for the limits.
     threads : int
         Threads torch may use.
     """
@@ -65,7 +65,7 @@ class TrainSettings:
     hidden: int = 256
     features: int = 64
     hold_out: int = 4000
-    fits: int = 500
+    fits: int = 800
     threads: int = 2
 
     @classmethod
@@ -75,8 +75,8 @@ class TrainSettings:
             return cls()
         library = int(np.clip(30000 // phases, 1200, 4000))
         if phases <= 16:
-            return cls(library=library, steps=5000, fits=250)
-        return cls(library=library, steps=4000, hidden=320, fits=150)
+            return cls(library=library, steps=5000, fits=300)
+        return cls(library=library, steps=4000, hidden=320, fits=200)
 
     def quick(self) -> TrainSettings:
         """A tiny model, for tests of the whole way."""
@@ -178,7 +178,7 @@ def fit(
     stop_after : int, optional
         Stop after this point of the curve, with a checkpoint.
     measured : sequence of Measured
-        Those with ``stops`` choose the weights that are kept.
+        Those whose use is ``stop`` choose the weights that are kept.
     system : System, optional
         Needed to read measured patterns.
     """
@@ -190,7 +190,7 @@ def fit(
     state: dict[str, Any] = {"ensemble": ensemble, "optimiser": optimiser, "schedule": schedule}
     state |= {"mixer": Mixer(library, settings.seed), "course": Course()}
     first = _restore(work, settings, state) if resume else 0
-    stopping = [m for m in measured if m.stops and np.isfinite(m.fractions).all()]
+    stopping = [m for m in measured if m.use == "stop" and np.isfinite(m.fractions).all()]
     stopping_x = prepared(system.axis(), stopping) if stopping and system is not None else None
     spans, began = _spans(library), time.monotonic()
     every = -(-settings.steps // _POINTS)

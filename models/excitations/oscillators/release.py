@@ -112,11 +112,16 @@ def _calibration(held: Judged) -> Calibration:
     limits = {
         s: max(_LEAST[s], float(np.quantile(signals[:, k], 1 - _FALSE_ALARMS))) for k, s in enumerate(SIGNALS)
     }
-    enough = len(ratio) > 0
+
+    def factors(level: float) -> dict[str, float]:
+        if not len(ratio):
+            return dict.fromkeys(PER_MODE, 9.0)
+        return {n: _rounded(conformal_quantile(ratio[:, k], level)) for k, n in enumerate(PER_MODE)}
+
     return Calibration(
         floor=0.0,
-        q68={n: conformal_quantile(ratio[:, k], 0.68) if enough else 9.0 for k, n in enumerate(PER_MODE)},
-        q90={n: conformal_quantile(ratio[:, k], 0.90) if enough else 9.0 for k, n in enumerate(PER_MODE)},
+        q68=factors(0.68),
+        q90=factors(0.90),
         limits={k: round(v, 4) for k, v in limits.items()},
     )
 
