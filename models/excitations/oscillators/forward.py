@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import spline_filter1d
@@ -67,6 +69,14 @@ class Forward:
     def points(self) -> int:
         """Number of points."""
         return self.energy.size
+
+    def at(self, kT: float) -> Forward:
+        """Return the same at another thermal energy; the convolution is shared."""
+        if kT == self.kT:
+            return self
+        other = copy.copy(self)
+        other.kT = float(kT)
+        return other
 
     def smoother(self, widths: float) -> Array:
         """Return the matrix that averages residuals over a peak of so many resolution widths, shape (n, n).
