@@ -7,13 +7,13 @@ H = 1/2 sum_q X^+ h(q) X with X = (b_q, b^+_-q).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lswt.errors import NotAMinimum
-from streamproc.models.excitations.spinmodel.structure import SpinModel
+from streamproc.models.excitations.spinmodel.structure import Bond, SpinModel
 
 from streamproc.errors import ConfigurationError
 
@@ -46,30 +46,49 @@ class Frames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class QuadraticForm:
-    """h(q) = sum over parameters p of x_p h_p(q).
+    """h(q) = sum over p of x_p (K_p + sum over d of C_pd cos(2 pi q.d) + S_pd sin(2 pi q.d)).
 
     Attributes
     ----------
     names : tuple of str
         The p parameters.
-    parts : ndarray, shape (p, m, 2 n, 2 n)
-        h_p at the m wave vectors (meV per meV); real where every element is.
+    displacements : ndarray, shape (d, 3)
+        Distinct bond vectors, one of each pair d, -d, in cell fractions.
+    constant : ndarray, shape (p, 2 n, 2 n)
+        K.
+    cosine, sine : ndarray, shape (p, d, 2 n, 2 n)
+        C and S; ``sine`` is None where it vanishes. Real where every element of all three is.
     """
 
     names: tuple[str, ...]
-    parts: npt.NDArray[np.inexact] = field(repr=False)
+    displacements: Array
+    constant: npt.NDArray[np.inexact] = field(repr=False)
+    cosine: npt.NDArray[np.inexact] = field(repr=False)
+    sine: npt.NDArray[np.inexact] | None = field(repr=False)
 
-    def at(self, values: Mapping[str, float]) -> npt.NDArray[np.inexact]:
+    def phases(self, q_rlu: Array) -> tuple[Array, Array | None]:
+        """Return cosines and sines (m, d) at wave vectors (m, 3)."""
+        angle = 2 * np.pi * (q_rlu @ self.displacements.T)
+        return np.cos(angle), None if self.sine is None else np.sin(angle)
+
+    def at(
+        self, values: Mapping[str, float], phases: tuple[Array, Array | None]
+    ) -> npt.NDArray[np.inexact]:
         """Return h for parameter values (meV), shape (m, 2 n, 2 n)."""
         missing = [n for n in self.names if n not in values]
         if missing:
             raise ConfigurationError(f"no value for {', '.join(missing)} of the spin model")
         x = np.array([values[n] for n in self.names])
-        return np.tensordot(x, self.parts, 1)
+        size = self.constant.shape[1]
+        cosine, sine = phases
+        h = cosine @ np.tensordot(x, self.cosine, 1).reshape(len(self.displacements), -1)
+        if self.sine is not None and sine is not None:
+            h = h + sine @ np.tensordot(x, self.sine, 1).reshape(len(self.displacements), -1)
+        return h.reshape(-1, size, size) + np.tensordot(x, self.constant, 1)
 
 
 def local_frames(model: SpinModel) -> Frames:
-    """Return frames; those of antiparallel spins are chosen so that collinear structures give real matrices."""
+    """Return frames; antiparallel spins get such that collinear structures have real matrices."""
     v = np.array([s.direction for s in model.sites], dtype=float)
     length = np.linalg.norm(v, axis=1)
     if (length < 1e-9).any():
@@ -89,66 +108,80 @@ def _helper(v: Array) -> Array:
     return tries[int(np.argmin(clear))]
 
 
-def quadratic_form(model: SpinModel, q_rlu: Array) -> QuadraticForm:
-    """Build the matrices at some wave vectors.
-
-    Parameters
-    ----------
-    model : SpinModel
-        All sites of the magnetic cell.
-    q_rlu : ndarray, shape (m, 3)
-        Wave vectors, reciprocal lattice units of the chemical cell.
-
-    Returns
-    -------
-    QuadraticForm
-        Of all parameters.
-    """
-    q = np.atleast_2d(np.asarray(q_rlu, dtype=float))
+def quadratic_form(model: SpinModel) -> QuadraticForm:
+    """Build the matrices of all parameters of a model that holds all sites of the magnetic cell."""
     frames, names = local_frames(model), model.parameters
-    n = len(model.sites)
-    parts = np.zeros((len(names), len(q), 2 * n, 2 * n), dtype=complex)
-    for coupling, away in zip(model.couplings, model.displacements, strict=True):
-        part = parts[names.index(coupling.name)]
-        phases = np.exp(2j * np.pi * (q @ away.T))
+    vectors, place = _distinct(model.displacements)
+    size = 2 * len(model.sites)
+    shape = (len(names), len(vectors), size, size)
+    forward, backward = np.zeros(shape, complex), np.zeros(shape, complex)
+    constant = np.zeros((len(names), size, size), complex)
+    for c, coupling in enumerate(model.couplings):
+        p = names.index(coupling.name)
         for b, (bond, matrix) in enumerate(zip(coupling.bonds, coupling.matrices, strict=True)):
-            _add_bond(part, frames, bond.i, bond.j, matrix, phases[:, b])
+            d, reversed_ = place[c][b]
+            ways = (forward[p, d], backward[p, d])
+            with_phase, without = ways[::-1] if reversed_ else ways
+            _add_bond(with_phase, without, constant[p], frames, bond, matrix)
     for term in model.onsite:
-        part = parts[names.index(term.name)]
         for i in term.sites:
-            _add_onsite(part, frames, i, term.matrix)
-    real = np.abs(parts.imag).max(initial=0.0) < 1e-12
-    return QuadraticForm(names, np.ascontiguousarray(parts.real) if real else parts)
+            _add_onsite(constant[names.index(term.name)], frames, i, term.matrix)
+    cosine, sine = forward + backward, 1j * (forward - backward)
+    if max(np.abs(v.imag).max(initial=0.0) for v in (cosine, sine, constant)) < 1e-12:
+        cosine, sine, constant = cosine.real.copy(), sine.real.copy(), constant.real.copy()
+    gone = np.abs(sine).max(initial=0.0) < 1e-12
+    return QuadraticForm(names, vectors, constant, cosine, None if gone else sine)
 
 
-def _add_bond(h: ComplexArray, f: Frames, i: int, j: int, matrix: Array, phase: ComplexArray) -> None:
-    """Add one bond: hopping, pair creation, and the mean field on both ends."""
-    n, root = len(f.spin), np.sqrt(f.spin[i] * f.spin[j])
+def _distinct(displacements: Sequence[Array]) -> tuple[Array, list[list[tuple[int, bool]]]]:
+    """Number bond vectors, d and -d as one; say for each bond which it is and whether it is the reverse."""
+    numbers: dict[tuple[float, ...], int] = {}
+    vectors: list[Array] = []
+    place: list[list[tuple[int, bool]]] = []
+    for rows in displacements:
+        of_coupling = []
+        for d in rows:
+            key = tuple(np.round(d, 9) + 0.0)
+            back = tuple(np.round(-d, 9) + 0.0)
+            if key not in numbers and back not in numbers:
+                numbers[key] = len(vectors)
+                vectors.append(d)
+            of_coupling.append((numbers[key], False) if key in numbers else (numbers[back], True))
+        place.append(of_coupling)
+    return np.asarray(vectors, dtype=float).reshape(-1, 3), place
+
+
+def _add_bond(
+    phase: ComplexArray, conjugate: ComplexArray, constant: ComplexArray, f: Frames, bond: Bond, matrix: Array
+) -> None:
+    """Add one bond: hopping and pair creation with exp(2 pi i q.d) or its conjugate, the mean field on both ends."""
+    n, i, j = len(f.spin), bond.i, bond.j
+    root = np.sqrt(f.spin[i] * f.spin[j])
     hop = root / 2 * (f.u[i] @ matrix @ f.u[j].conj())
     pair = root / 2 * (f.u[i] @ matrix @ f.u[j])
-    field_ij = f.v[i] @ matrix @ f.v[j]
     # b_i^+ b_j of h(q) and, at -q and conjugated, b_i b_j^+ of the lower right block
-    h[:, i, j] += hop * phase
-    h[:, j, i] += np.conj(hop * phase)
-    h[:, n + i, n + j] += np.conj(hop) * phase
-    h[:, n + j, n + i] += hop * phase.conj()
-    h[:, i, n + j] += pair * phase
-    h[:, j, n + i] += pair * phase.conj()
-    h[:, n + j, i] += np.conj(pair * phase)
-    h[:, n + i, j] += np.conj(pair) * phase
+    phase[i, j] += hop
+    conjugate[j, i] += np.conj(hop)
+    phase[n + i, n + j] += np.conj(hop)
+    conjugate[n + j, n + i] += hop
+    phase[i, n + j] += pair
+    conjugate[j, n + i] += pair
+    conjugate[n + j, i] += np.conj(pair)
+    phase[n + i, j] += np.conj(pair)
+    field_ij = f.v[i] @ matrix @ f.v[j]
     for a, other in ((i, j), (j, i)):
-        h[:, a, a] -= f.spin[other] * field_ij
-        h[:, n + a, n + a] -= f.spin[other] * field_ij
+        constant[a, a] -= f.spin[other] * field_ij
+        constant[n + a, n + a] -= f.spin[other] * field_ij
 
 
 def _add_onsite(h: ComplexArray, f: Frames, i: int, matrix: Array) -> None:
     n, spin = len(f.spin), f.spin[i]
     diagonal = spin * (f.u[i].conj() @ matrix @ f.u[i]) - 2 * spin * (f.v[i] @ matrix @ f.v[i])
     pair = spin * (f.u[i] @ matrix @ f.u[i])
-    h[:, i, i] += diagonal
-    h[:, n + i, n + i] += diagonal
-    h[:, i, n + i] += pair
-    h[:, n + i, i] += np.conj(pair)
+    h[i, i] += diagonal
+    h[n + i, n + i] += diagonal
+    h[i, n + i] += pair
+    h[n + i, i] += np.conj(pair)
 
 
 def check_stationary(model: SpinModel, values: Mapping[str, float]) -> None:

@@ -30,7 +30,8 @@ class SpinWaves:
     def __init__(self, model: SpinModel, q_rlu: Array) -> None:
         self.q_rlu = np.atleast_2d(np.asarray(q_rlu, dtype=float))
         self._model = model
-        self._form = quadratic_form(model, self.q_rlu)
+        self._form = quadratic_form(model)
+        self._phases = self._form.phases(self.q_rlu)
         self._observer: Observer = observer(model, self.q_rlu)
 
     @property
@@ -51,7 +52,7 @@ class SpinWaves:
 
     def magnons(self, values: Mapping[str, float]) -> Magnons:
         """Return energies and amplitudes for parameter values (meV)."""
-        return diagonalise(self._form.at(values), self.q_rlu)
+        return diagonalise(self._form.at(values, self._phases), self.q_rlu)
 
     def energies(self, values: Mapping[str, float]) -> Array:
         """Return the dispersion (meV), shape (m, n), rising."""
