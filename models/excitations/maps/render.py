@@ -6,16 +6,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri
 from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.maps.widths import FWHM_TO_SIGMA, Widths, kernel, sub_points
+from streamproc.models.excitations.maps.widths import Widths, kernel, sub_points
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 __all__ = ["Renderer", "deposit", "powder_directions"]
 
 Array = npt.NDArray[np.float64]
 
-_PER_SIGMA = 4.0
+_PER_SIGMA = 3.0
 """Points of the energy grid of the lines per smallest standard deviation."""
 
 _FEWEST, _MOST = 200, 3000
@@ -80,7 +79,9 @@ class Renderer:
         if self._spread is None or self._spread[0] != widths:
             stop = self.energy_meV[-1]
             broad = 3 * widths.energy_fwhm + 12 * widths.damping_fwhm
-            narrow = float(np.min(widths.sigma(np.array([0.0, stop])))) + widths.damping_fwhm / 2
+            channel = float(np.median(np.diff(self.energy_meV))) / np.sqrt(12)
+            sigma = float(np.min(widths.sigma(np.array([0.0, stop]))))
+            narrow = np.hypot(sigma, channel) + widths.damping_fwhm / 2
             count = int(np.clip((stop + broad) / max(narrow, 1e-9) * _PER_SIGMA, _FEWEST, _MOST))
             lines = np.linspace(0.0, stop + broad, count)
             self._spread = (widths, lines, kernel(lines, self.energy_meV, widths))
@@ -123,7 +124,7 @@ def powder_directions(case: SpinCase, q_invA: Array, q_fwhm: float) -> Array:
     ring = np.sqrt(1 - z**2)
     directions = np.stack([ring * np.cos(phi), ring * np.sin(phi), z], 1)
     order = (np.arange(_POWDER_DIRECTIONS) * 55) % _POWDER_DIRECTIONS
-    offset = ndtri((order + 0.5) / _POWDER_DIRECTIONS) * q_fwhm * FWHM_TO_SIGMA
+    offset = ((order + 0.5) / _POWDER_DIRECTIONS - 0.5) * q_fwhm
     radius = np.maximum(q_invA[:, None] + offset[None], 1e-6)
     q = radius[..., None] * directions
     return np.asarray(q @ np.linalg.inv(case.model.lattice.reciprocal()))

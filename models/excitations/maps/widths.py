@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import ndtri, voigt_profile
+from scipy.special import voigt_profile
 
 __all__ = ["FWHM_TO_SIGMA", "Widths", "bose", "direct_geometry", "kernel", "sub_points"]
 
@@ -32,7 +32,7 @@ class Widths:
     damping_fwhm : float
         FWHM Gamma of the damped harmonic oscillators (meV).
     q_fwhm : float
-        Along each of the model's q axes (r.l.u., or 1/angstrom for a powder).
+        Full width of the box of Q along each of the model's q axes (r.l.u., or 1/angstrom for a powder).
     kT : float
         Temperature in energy (meV); 0: no Bose factor.
     """
@@ -75,7 +75,7 @@ def kernel(line_meV: Array, energy_meV: Array, widths: Widths) -> Array:
     A damped harmonic oscillator is exactly the difference of two Lorentzians, at W' and -W' with
     W'^2 = W^2 - Gamma^2 / 4; convolved with the resolution each is a Voigt profile. The Bose factor, slow within a
     resolution width but at E = 0, is multiplied afterwards. Overdamped lines (Gamma > 2 W) are drawn critically
-    damped.
+    damped. A channel counts what falls into its width: that widens lines as a box does, in quadrature.
 
     Parameters
     ----------
@@ -93,17 +93,26 @@ def kernel(line_meV: Array, energy_meV: Array, widths: Widths) -> Array:
     """
     half = widths.damping_fwhm / 2
     centre = np.sqrt(np.maximum(line_meV**2 - half**2, 0.0))[:, None]
-    sigma = np.maximum(widths.sigma(line_meV), 1e-9)[:, None]
-    shape = voigt_profile(energy_meV - centre, sigma, half) - voigt_profile(energy_meV + centre, sigma, half)
+    channel = float(np.median(np.diff(energy_meV))) / np.sqrt(12)
+    sigma = np.hypot(np.maximum(widths.sigma(line_meV), 1e-9), channel)[:, None]
+    shape = _profile(energy_meV - centre, sigma, half) - _profile(energy_meV + centre, sigma, half)
     return np.asarray(shape * bose(energy_meV, widths.kT))
 
 
-def sub_points(columns: int, axes: Array, q_fwhm: float, points: int) -> Array:
-    """Return offsets of wave vectors that stand for the resolution in Q, other ones in every column.
+def _profile(x: Array, sigma: Array, half: float) -> Array:
+    """Voigt profile; a Gaussian where the Lorentzian's share cannot be seen."""
+    if half > 1e-3 * float(sigma.min()):
+        return np.asarray(voigt_profile(x, sigma, half))
+    return np.asarray(np.exp(-0.5 * (x / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma))
 
-    A quasi-random sequence (Roberts' R_d, of the root of x^(d+1) = x + 1) carried to a normal distribution, in
-    pairs +-x so that the mean is right: neighbouring columns complete each other, which a fixed quadrature does not
-    where a band is steep. They scale with the width, so that a fit sees no noise.
+
+def sub_points(columns: int, axes: Array, q_fwhm: float, points: int) -> Array:
+    """Return offsets of wave vectors that stand for the width in Q, other ones in every column.
+
+    A box: a cut through a volume of data averages over a box of Q, which is as a rule wider than the resolution.
+    Offsets are a quasi-random sequence (Roberts' R_d, of the root of x^(d+1) = x + 1), in pairs +-x so that the mean
+    is right: neighbouring columns complete each other, which a fixed quadrature does not where a band is steep. They
+    scale with the width, so that a fit sees no noise.
 
     Parameters
     ----------
@@ -112,7 +121,7 @@ def sub_points(columns: int, axes: Array, q_fwhm: float, points: int) -> Array:
     axes : ndarray, shape (a, 3)
         Directions; the width is in units of their length.
     q_fwhm : float
-        Full width at half maximum.
+        Full width.
     points : int
         Points k of each column, even.
 
@@ -128,6 +137,5 @@ def sub_points(columns: int, axes: Array, q_fwhm: float, points: int) -> Array:
         root = (1 + root) ** (1 / (len(axes) + 1))
     number = np.arange(columns * points // 2) + 0.5
     unit = np.mod(number[:, None] * root ** -np.arange(1, len(axes) + 1), 1.0)
-    half = ndtri(np.clip(unit, 1e-4, 1 - 1e-4)).reshape(columns, points // 2, len(axes))
-    normal = np.concatenate([half, -half], 1)
-    return np.asarray(normal * (q_fwhm * FWHM_TO_SIGMA) @ axes)
+    half = (unit - 0.5).reshape(columns, points // 2, len(axes))
+    return np.asarray(np.concatenate([half, -half], 1) * q_fwhm @ axes)

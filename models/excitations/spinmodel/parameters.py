@@ -48,13 +48,13 @@ class Parameters:
                 found[name] = table.factor * found[table.of]
         return found
 
-    def draw(self, rng: np.random.Generator, n: int) -> Array:
-        """Draw from the prior, shape (n, free)."""
+    def values_at(self, unit: Array) -> Array:
+        """Return free values for places in the prior, 0 to 1 each, which are uniform under it; (n, free)."""
         found: dict[str, Array] = {}
-        for name in self.free:
+        for k, name in enumerate(self.free):
             table = self.tables[name]
             low, high = table.range or (0.0, 0.0)
-            u = rng.random(n)
+            u = np.asarray(unit)[:, k]
             if table.prior == "log":
                 value = low * (high / low) ** u
             elif table.prior == "origin":
@@ -64,6 +64,10 @@ class Parameters:
                 value = low + (high - low) * u
             found[name] = value * (found[table.relative_to] if table.relative_to else 1.0)
         return np.stack([found[n] for n in self.free], 1)
+
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
+        """Draw from the prior, shape (n, free)."""
+        return self.values_at(rng.random((n, len(self.free))))
 
     def bounds(self) -> tuple[Array, Array]:
         """Return the lowest and highest value of each free parameter, whatever the others are."""

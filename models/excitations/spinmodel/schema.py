@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamproc.errors import ConfigurationError
@@ -131,7 +132,7 @@ class QTable(_Table):
     """Any columns and paths in this box of h, k, l."""
     powder: Range | None = None
     """|Q| of a powder, 1/angstrom."""
-    columns: int = Field(48, ge=8, le=128)
+    columns: int = Field(32, ge=8, le=128)
     """Columns that the network reads at a time; a measured map is averaged into as many."""
 
     @model_validator(mode="after")
@@ -170,6 +171,8 @@ class MeasurementTable(_Table):
 
     energy_fwhm: Range | float
     """Gaussian resolution at zero energy transfer."""
+    end_fwhm: Range | float | None = None
+    """The same at the end of the window; linear between. Unset: from ei, or the same everywhere."""
     ei: float | None = Field(None, gt=0)
     """Incident energy of a direct-geometry spectrometer: the width falls as (1 - E/Ei)^1.5."""
     q_fwhm: Range | float = 0.0
@@ -183,6 +186,24 @@ class MeasurementTable(_Table):
     """Counts of the magnons in the channels where they are strongest."""
     background: Range = (0.05, 3.0)
     """Background over magnon counts in the middle of the window."""
+
+    @model_validator(mode="after")
+    def _checked(self) -> Self:
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            ends = value if isinstance(value, tuple) and len(value) == 2 and name != "q_axes" else None
+            if ends is not None and not (0 <= ends[0] <= ends[1] and np.isfinite(ends).all()):
+                raise ValueError(f"{name} = {list(ends)}: expected 0 <= low <= high")
+            if isinstance(value, float) and value < 0:
+                raise ValueError(f"{name} = {value}: expected no negative number")
+        return self
+
+    def ends(self, name: str) -> Range:
+        """Return the range of a quantity; one value is a range of no width."""
+        value = getattr(self, name)
+        if value is None:
+            return self.ends("energy_fwhm")
+        return value if isinstance(value, tuple) else (float(value), float(value))
 
 
 class ModelFile(_Table):

@@ -1,0 +1,155 @@
+"""A library of rendered maps without noise: costly physics once, cheap nuisances at every training step."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.lswt.errors import NotAMinimum
+from streamproc.models.excitations.lswt.waves import SpinWaves
+from streamproc.models.excitations.maps.places import phases_of, random_columns
+from streamproc.models.excitations.maps.render import Renderer
+from streamproc.models.excitations.maps.widths import Widths, direct_geometry
+from streamproc.models.excitations.spinmodel.case import SpinCase
+
+from streamproc.errors import ConfigurationError
+
+__all__ = ["Library", "build_library", "channels_of", "draw_widths"]
+
+Array = npt.NDArray[np.float64]
+
+_POINTS = 10
+"""Points for the resolution in Q of a training map's column."""
+
+_TRIES = 200
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Library:
+    """Rendered maps of r draws, n columns, m channels, f phases, p free parameters.
+
+    Attributes
+    ----------
+    signal : ndarray of float32, shape (r, n, m)
+        Magnons, 1 where they are strong (their 99 % quantile).
+    phases : ndarray of float32, shape (r, n, f)
+        Where columns lie.
+    q_rlu : ndarray of float32, shape (r, n, 3)
+        The same as wave vectors.
+    unit : ndarray of float32, shape (r, p)
+        Parameters as places in the prior, 0 to 1.
+    fwhm : ndarray of float32, shape (r,)
+        Resolution at zero energy transfer.
+    """
+
+    signal: npt.NDArray[np.float32] = field(repr=False)
+    phases: npt.NDArray[np.float32] = field(repr=False)
+    q_rlu: npt.NDArray[np.float32] = field(repr=False)
+    unit: npt.NDArray[np.float32] = field(repr=False)
+    fwhm: npt.NDArray[np.float32] = field(repr=False)
+
+    def __len__(self) -> int:
+        return len(self.unit)
+
+    def sha256(self) -> str:
+        """Return the hash of everything in it (hexadecimal)."""
+        digest = hashlib.sha256()
+        for values in (self.signal, self.phases, self.q_rlu, self.unit, self.fwhm):
+            digest.update(np.ascontiguousarray(values).tobytes())
+        return digest.hexdigest()
+
+
+def channels_of(case: SpinCase) -> Array:
+    """Return the middles of the model's energy channels, from zero or its start to its end."""
+    table = case.file.energy
+    step = (table.stop - table.start) / table.channels
+    return np.asarray(table.start + step * (np.arange(table.channels) + 0.5))
+
+
+def draw_widths(case: SpinCase, rng: np.random.Generator) -> Widths:
+    """Draw resolution, damping and temperature of a measurement."""
+    table = case.file.measurement
+    stop = case.file.energy.stop
+    elastic = _between(table.ends("energy_fwhm"), rng)
+    if table.end_fwhm is not None:
+        end = _between(table.ends("end_fwhm"), rng)
+    else:
+        end = direct_geometry(elastic, stop, table.ei) if table.ei else elastic
+    cold = rng.random() < 0.5 and table.ends("temperature")[0] == 0
+    return Widths(
+        elastic, end, stop, _between(table.ends("damping"), rng), _between(table.ends("q_fwhm"), rng),
+        0.0 if cold else _between(table.ends("temperature"), rng),
+    )  # fmt: skip
+
+
+def _between(ends: tuple[float, float], rng: np.random.Generator) -> float:
+    return float(rng.uniform(*ends))
+
+
+def build_library(
+    case: SpinCase, draws: int, seed: int, progress: Callable[[int], None] = lambda done: None
+) -> Library:
+    """Render maps at random parameters, columns and widths; states that are no minimum are drawn again.
+
+    Parameters
+    ----------
+    case : SpinCase
+        Model.
+    draws : int
+        Number of maps.
+    seed : int
+        Seed; the same seed gives the same library.
+    progress : callable, optional
+        Called with the number of maps done.
+
+    Raises
+    ------
+    ConfigurationError
+        Hardly any parameters in the ranges make the stated order a minimum.
+    """
+    rng = np.random.default_rng(seed)
+    energy = channels_of(case)
+    probe = _probe(case, rng)
+    n, m = case.file.q.columns, len(energy)
+    f = phases_of(case, np.zeros((1, 3))).shape[1]
+    signal, phases = np.zeros((draws, n, m), np.float32), np.zeros((draws, n, f), np.float32)
+    places, units = np.zeros((draws, n, 3), np.float32), np.zeros((draws, len(case.parameters.free)), np.float32)
+    fwhm = np.zeros(draws, np.float32)
+    for k in range(draws):
+        drawn, q, widths, found = _one(case, probe, energy, rng)
+        signal[k], phases[k], places[k], units[k] = found, phases_of(case, q), q, drawn
+        fwhm[k] = widths.energy_fwhm
+        progress(k + 1)
+    return Library(signal, phases, places, units, fwhm)
+
+
+def _probe(case: SpinCase, rng: np.random.Generator) -> SpinWaves:
+    """Wave vectors at which a state must be a minimum: a coarse grid of the zone and random points."""
+    line = np.arange(4) / 4
+    grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
+    thirds = np.array([[1 / 3, 1 / 3, 0.0], [0, 0, 1 / 3], [1 / 3, 1 / 3, 0.5]])
+    return SpinWaves(case.model, np.concatenate([grid, thirds, rng.random((120, 3))]))
+
+
+def _one(
+    case: SpinCase, probe: SpinWaves, energy: Array, rng: np.random.Generator
+) -> tuple[Array, Array, Widths, Array]:
+    for _ in range(_TRIES):
+        unit = rng.random(len(case.parameters.free))
+        values = case.parameters.values(case.parameters.values_at(unit[None])[0])
+        try:
+            probe.check(values)
+            q, widths = random_columns(case, rng), draw_widths(case, rng)
+            found = Renderer(case, q, energy, _POINTS).map(values, widths)
+        except NotAMinimum:
+            continue
+        strong = float(np.quantile(found, 0.99))
+        if strong > 0:
+            return unit, q, widths, np.minimum(found / strong, 30.0)
+    raise ConfigurationError(
+        f"{case.name}: in {_TRIES} draws from the ranges of the parameters no state with the stated order is a "
+        "minimum of the energy and lies in the energy window; check signs, order and ranges"
+    )
