@@ -22,8 +22,8 @@ class _Frozen(BaseModel):
 class Axis(_Frozen):
     """The abscissa a model reads: ``n`` points from ``start`` to ``stop``, both ends included."""
 
-    kind: Literal["two_theta_deg", "q_invA", "energy_meV", "sqe_columns"]
-    """``sqe_columns``: columns of S(Q,E) one after the other; the card's reference says what is where."""
+    kind: Literal["two_theta_deg", "q_invA", "energy_meV", "sqe_trials"]
+    """``sqe_trials``: how well trial couplings explain a map S(Q,E); the card's reference says what is where."""
     start: float
     stop: float
     n: Annotated[int, Field(gt=1)]

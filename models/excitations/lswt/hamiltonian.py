@@ -78,13 +78,17 @@ class QuadraticForm:
         missing = [n for n in self.names if n not in values]
         if missing:
             raise ConfigurationError(f"no value for {', '.join(missing)} of the spin model")
-        x = np.array([values[n] for n in self.names])
-        size = self.constant.shape[1]
+        return self.at_many(np.array([[values[n] for n in self.names]]), phases)[0]
+
+    def at_many(self, values: Array, phases: tuple[Array, Array | None]) -> npt.NDArray[np.inexact]:
+        """Return h for several sets of values (s, p) in the order of ``names``, shape (s, m, 2 n, 2 n)."""
+        size, bonds = self.constant.shape[1], len(self.displacements)
         cosine, sine = phases
-        h = cosine @ np.tensordot(x, self.cosine, 1).reshape(len(self.displacements), -1)
+        h = cosine @ np.tensordot(values, self.cosine, 1).reshape(len(values), bonds, -1)
         if self.sine is not None and sine is not None:
-            h = h + sine @ np.tensordot(x, self.sine, 1).reshape(len(self.displacements), -1)
-        return h.reshape(-1, size, size) + np.tensordot(x, self.constant, 1)
+            h = h + sine @ np.tensordot(values, self.sine, 1).reshape(len(values), bonds, -1)
+        h = h.reshape(len(values), len(cosine), size, size)
+        return h + np.tensordot(values, self.constant, 1)[:, None]
 
 
 def local_frames(model: SpinModel) -> Frames:

@@ -36,14 +36,14 @@ class Observer:
 
     def correlations(self, magnons: Magnons) -> npt.NDArray[np.complex128]:
         """Return S^ab(Q) of each mode (a delta function at its energy), shape (m, n, 3, 3)."""
-        moment = self.moments(magnons).transpose(0, 2, 1)
+        moment = self.moments(magnons).swapaxes(-1, -2)
         return np.asarray(moment[..., :, None] * moment[..., None, :].conj())
 
     def neutron(self, magnons: Magnons) -> Array:
         """Return sum_ab (delta_ab - Q_a Q_b / Q^2) S^ab of each mode, shape (m, n)."""
         moment = self.moments(magnons)
-        along = (self.direction[:, None, :] @ moment)[:, 0, :]
-        return np.asarray((np.abs(moment) ** 2).sum(1) - np.abs(along) ** 2)
+        along = (self.direction[:, None, :] @ moment)[..., 0, :]
+        return np.asarray((np.abs(moment) ** 2).sum(-2) - np.abs(along) ** 2)
 
 
 def observer(model: SpinModel, q_rlu: Array) -> Observer:

@@ -15,7 +15,8 @@ from streamproc.models.excitations.map_training.mixer import Mixed
 from streamproc.models.excitations.map_training.train import mixer_of
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker, signals_of
 from streamproc.models.excitations.maps.container import SqeMap
-from streamproc.models.excitations.maps.inputs import Prepared, channels_of
+from streamproc.models.excitations.maps.bank import channels_of
+from streamproc.models.excitations.maps.inputs import Prepared
 from streamproc.models.excitations.maps.library import Library
 from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of, widths_of
 from streamproc.models.excitations.spinmodel.case import SpinCase

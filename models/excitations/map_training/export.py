@@ -6,7 +6,7 @@ import io
 import warnings
 
 import torch
-from streamproc.models.excitations.map_training.network import ColumnEnsemble, Posterior
+from streamproc.models.excitations.map_training.network import Ensemble, Posterior
 
 from streamproc.inference.card import OutputHead
 
@@ -33,13 +33,13 @@ def output_heads(p: int) -> tuple[OutputHead, ...]:
     )  # fmt: skip
 
 
-def to_onnx(ensemble: ColumnEnsemble, centre: torch.Tensor, whiten: torch.Tensor) -> bytes:
+def to_onnx(ensemble: Ensemble, centre: torch.Tensor, whiten: torch.Tensor) -> bytes:
     """Build the model file, without its card."""
     posterior = Posterior(ensemble, centre, whiten).eval()
     names = [h.name for h in output_heads(ensemble.parameters_)]
     stream = io.BytesIO()
     # Exported with another batch than 1, so that no shape of the batch is taken for a constant.
-    example = torch.zeros(3, ensemble.layout.width)
+    example = torch.zeros(3, ensemble.weights[0].shape[1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(

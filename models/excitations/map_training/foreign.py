@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.maps.bank import Bank
 from streamproc.models.excitations.maps.library import Library, build_library
-from streamproc.models.excitations.maps.places import phases_of
 from streamproc.models.excitations.spinmodel.case import SpinCase, case_of
 
 __all__ = ["FOREIGN", "foreign_library"]
@@ -19,7 +19,7 @@ FOREIGN = ("other order", "columns elsewhere", "energies upside down")
 
 
 def foreign_library(case: SpinCase, draws: int, seed: int) -> tuple[Library, npt.NDArray[np.str_]]:
-    """Return a library of foreign maps with the phases of this model's columns, and the kind of each.
+    """Return a library of foreign maps as this model sees them, and the kind of each.
 
     "other order": the same lattice with spins all parallel and couplings of the opposite sign. "columns elsewhere":
     the magnons of this model with columns in another order, as when axes are mistaken. "energies upside down": bands
@@ -34,8 +34,9 @@ def foreign_library(case: SpinCase, draws: int, seed: int) -> tuple[Library, npt
         found = build_library(other, int(chosen.sum()), seed + 1)
         signal[chosen], kinds[chosen] = found.signal, FOREIGN[0]
         own.q_rlu[chosen] = found.q_rlu
+        bank = Bank(case)
         for row, q in zip(np.flatnonzero(chosen), found.q_rlu, strict=True):
-            own.phases[row] = phases_of(case, q)
+            own.bins[row], own.weights[row] = bank.look(q)
     for row in range(draws):
         if kinds[row] == FOREIGN[1]:
             signal[row] = signal[row][rng.permutation(signal.shape[1])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from streamproc.models.excitations.maps.bank import BINS, SMOOTHING, smoothing_matrix
 from streamproc.models.excitations.maps.inputs import FEWEST_COLUMNS
 from streamproc.models.excitations.maps.library import Library
 from streamproc.models.excitations.spinmodel.schema import MeasurementTable
@@ -56,12 +57,13 @@ class Mixer:
 
     def __init__(self, library: Library, table: MeasurementTable, seed: int, first: float = 0.0) -> None:
         self.signal = torch.from_numpy(library.signal)
-        self.phases = torch.from_numpy(library.phases)
+        self.bins, self.weights = torch.from_numpy(library.bins), torch.from_numpy(library.weights)
         self.unit = torch.from_numpy(library.unit)
         self.fwhm = torch.from_numpy(library.fwhm)
         self.counts, self.background = table.counts, table.background
         self.generator = torch.Generator().manual_seed(seed)
         m = self.signal.shape[2]
+        self.smooth = [torch.tensor(smoothing_matrix(m, s)).float() for s in SMOOTHING]
         self.energy = first + (1 - first) * (torch.arange(m) + 0.5) / m
 
     def batch(self, rows: torch.Tensor) -> Mixed:
@@ -76,7 +78,7 @@ class Mixer:
         subtracted = counts - (self._uniform(len(rows), 1, 1) < 0.15) * strength * bare.mean(1, keepdim=True)
         measured = self._measured(signal.shape)
         y, sigma = subtracted * gain, sigma * gain
-        x = self._input(y, sigma, measured, self.phases[rows])
+        x = self._input(y, sigma, measured, rows)
         return Mixed(x, self.unit[rows], y, sigma, measured, rows)
 
     def state(self) -> torch.Tensor:
@@ -153,25 +155,28 @@ class Mixer:
         some = rank < most
         return torch.where(kind < _WHOLE, True, torch.where(kind < _WHOLE + _PREFIX, prefix, some))
 
-    # -- the input, as inputs.to_input makes it ---------------------------------------------------------------
+    # -- the input, as inputs.Preparer makes it ---------------------------------------------------------------
 
     def _input(
-        self, y: torch.Tensor, sigma: torch.Tensor, measured: torch.Tensor, phases: torch.Tensor
+        self, y: torch.Tensor, sigma: torch.Tensor, measured: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
-        there = measured.any(2)
-        level, noise = _common_level(y, sigma, measured)
+        b, n, _ = y.shape
         mask = measured.float()
-        columns = torch.cat(
-            [
-                torch.asinh((y - level[:, None]) / (2.0 * sigma)) * mask,
-                mask,
-                phases * there[..., None],
-                there[..., None].float(),
-            ],
-            2,
-        )
+        level, noise = _common_level(y, sigma, measured)
+        found = 2 * torch.asinh((y - level[:, None]) / (2 * sigma)) * mask
+        ratio = (_middle(sigma, measured)[:, None, None] / sigma).clamp(0.05, 20.0) * mask
+        bins, weights = self.bins[rows].long(), self.weights[rows].float()
+        column = torch.arange(n).repeat_interleave(bins.shape[2] // n)
+        flat = (column * (BINS + 1) + bins).flatten(1)
+        parts = []
+        for smooth in self.smooth:
+            near = ((found * ratio) @ smooth).flatten(1).gather(1, flat).reshape(weights.shape)
+            amount = (ratio.square() @ smooth.square()).flatten(1).gather(1, flat).reshape(weights.shape)
+            total, square = (weights * near).sum(2), (weights.square() * amount).sum(2)
+            parts += [torch.asinh(total / torch.sqrt(square + 1e-3)), torch.log1p(square)]
+        columns = torch.log1p(measured.any(2).sum(1, keepdim=True).float())
         seen = measured.any(1).float()
-        return torch.cat([columns.flatten(1), torch.asinh(level / (2.0 * noise)) * seen, seen], 1)
+        return torch.cat([*parts, columns, torch.asinh(level / (2 * noise)) * seen, seen], 1)
 
     # -- random numbers ---------------------------------------------------------------------------------------
 
@@ -203,3 +208,11 @@ def _common_level(
     level = torch.where(count > 0, level, 0.0)
     noise = torch.sort(torch.where(measured, sigma, infinite), 1).values.gather(1, at)[:, 0]
     return level, torch.where(count > 0, noise, 1.0)
+
+
+def _middle(values: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
+    """Median of what is measured of each map; the lower of two middles."""
+    flat = torch.where(measured, values, torch.tensor(float("inf"))).flatten(1)
+    ordered = torch.sort(flat, 1).values
+    at = (measured.flatten(1).sum(1, keepdim=True) - 1).clamp(min=0) // 2
+    return ordered.gather(1, at)[:, 0]

@@ -1,26 +1,23 @@
-"""The network: columns through one shared encoder, sums over columns, a Gaussian with full covariance."""
+"""The network: an ensemble of dense members with a Gaussian of full covariance for a head."""
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
-from streamproc.models.excitations.maps.inputs import Layout
 from torch import nn
 
-__all__ = ["ColumnEnsemble", "Posterior", "nll"]
+__all__ = ["Ensemble", "Posterior", "nll"]
 
 _LOG_LOW, _LOG_HIGH = -6.0, 0.5
-_ABSENT = 1e4
 
 
-class ColumnEnsemble(nn.Module):  # type: ignore[misc]  # torch has no types here
-    """``members`` networks side by side as batched products.
-
-    Each encodes every column with the same weights, pools (a softmax over columns for each feature, and the mean),
-    tells all columns what was pooled, and pools again: deep sets (Zaheer 2017) with one exchange.
+class Ensemble(nn.Module):  # type: ignore[misc]  # torch has no types here
+    """``members`` networks side by side, as batched products.
 
     Parameters
     ----------
-    layout : Layout
+    width : int
         Of the input.
     parameters : int
         Free parameters p.
@@ -28,56 +25,22 @@ class ColumnEnsemble(nn.Module):  # type: ignore[misc]  # torch has no types her
         Number of members, width of the layers, width of the last one.
     """
 
-    def __init__(self, layout: Layout, parameters: int, members: int, hidden: int, features: int) -> None:
+    def __init__(self, width: int, parameters: int, members: int, hidden: int, features: int) -> None:
         super().__init__()
-        self.layout, self.parameters_, self.members = layout, parameters, members
-        p, h = parameters, hidden
-        self.outputs = p + p * (p + 1) // 2
-        self.first, self.first_bias = self._layer(layout.per_column, h)
-        self.second, self.second_bias = self._layer(h, h)
-        self.gate, self.gate_bias = self._layer(h, h)
-        self.common, self.common_bias = self._layer(2 * layout.channels, h)
-        self.told, self.told_bias = self._layer(3 * h + 1, h)
-        self.third, self.third_bias = self._layer(h, h)
-        self.fourth, self.fourth_bias = self._layer(h, h)
-        self.gate2, self.gate2_bias = self._layer(h, h)
-        self.last, self.last_bias = self._layer(3 * h, features)
-        self.head, self.head_bias = self._layer(features, self.outputs)
-
-    def _layer(self, width: int, to: int) -> tuple[nn.Parameter, nn.Parameter]:
-        weight = torch.randn(self.members, width, to) * (1.6 / width) ** 0.5
-        return nn.Parameter(weight), nn.Parameter(torch.zeros(self.members, 1, to))
+        self.parameters_, self.members = parameters, members
+        outputs = parameters + parameters * (parameters + 1) // 2
+        widths = (width, hidden, hidden, features, outputs)
+        self.weights = nn.ParameterList(
+            nn.Parameter(torch.randn(members, a, b) * (1.6 / a) ** 0.5) for a, b in pairwise(widths)
+        )
+        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, b)) for b in widths[1:])
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return heads (members, b, outputs) and features (members, b, features)."""
-        layout, k = self.layout, self.members
-        cut = layout.columns * layout.per_column
-        columns = x[:, :cut].reshape(1, -1, layout.per_column)
-        there = x[:, :cut].reshape(-1, layout.columns, layout.per_column)[..., -1:]
-        y = nn.functional.silu(torch.matmul(columns, self.first) + self.first_bias)
-        y = nn.functional.silu(torch.matmul(y, self.second) + self.second_bias)
-        weighed, mean = self._pool(y, there, self.gate, self.gate_bias)
-        common = torch.matmul(x[None, :, cut:], self.common) + self.common_bias
-        number = (there.sum(1) + 1).log()[None].expand(k, -1, -1)
-        told = torch.cat([weighed, mean, nn.functional.silu(common), number], -1)
-        told = torch.matmul(told, self.told) + self.told_bias
-        z = torch.matmul(y, self.third) + self.third_bias
-        z = z.reshape(k, -1, layout.columns, z.shape[-1]) + told[:, :, None, :]
-        z = nn.functional.silu(z).reshape(k, -1, z.shape[-1])
-        z = y + nn.functional.silu(torch.matmul(z, self.fourth) + self.fourth_bias)
-        pooled = torch.cat([*self._pool(z, there, self.gate2, self.gate2_bias), nn.functional.silu(told)], -1)
-        features = nn.functional.silu(torch.matmul(pooled, self.last) + self.last_bias)
-        return torch.matmul(features, self.head) + self.head_bias, features
-
-    def _pool(
-        self, y: torch.Tensor, there: torch.Tensor, gate: torch.Tensor, bias: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        k, h = self.members, y.shape[-1]
-        logits = (torch.matmul(y, gate) + bias).reshape(k, -1, self.layout.columns, h)
-        y = y.reshape(k, -1, self.layout.columns, h)
-        weights = torch.softmax(logits - _ABSENT * (1 - there)[None], 2)
-        mean = (y * there[None]).sum(2) / there.sum(1).clamp(min=1)[None]
-        return (weights * y).sum(2), mean
+        y = x[None]
+        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
+            y = nn.functional.silu(torch.matmul(y, weight) + bias)
+        return torch.matmul(y, self.weights[-1]) + self.biases[-1], y
 
 
 class Posterior(nn.Module):  # type: ignore[misc]
@@ -85,13 +48,13 @@ class Posterior(nn.Module):  # type: ignore[misc]
 
     Parameters
     ----------
-    ensemble : ColumnEnsemble
+    ensemble : Ensemble
         Trained.
     centre, whiten : Tensor
         Mean of all members' features, and the matrix that gives them unit covariance.
     """
 
-    def __init__(self, ensemble: ColumnEnsemble, centre: torch.Tensor, whiten: torch.Tensor) -> None:
+    def __init__(self, ensemble: Ensemble, centre: torch.Tensor, whiten: torch.Tensor) -> None:
         super().__init__()
         self.ensemble = ensemble
         self.register_buffer("centre", centre)

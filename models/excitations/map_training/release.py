@@ -22,12 +22,11 @@ from streamproc.models.excitations.map_training.calibrate import (
 from streamproc.models.excitations.map_training.evidence import Scored, evidence_of
 from streamproc.models.excitations.map_training.export import output_heads, to_onnx
 from streamproc.models.excitations.map_training.foreign import FOREIGN, foreign_library
-from streamproc.models.excitations.map_training.network import ColumnEnsemble
+from streamproc.models.excitations.map_training.network import Ensemble
 from streamproc.models.excitations.map_training.train import Course, TrainSettings
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker
-from streamproc.models.excitations.maps.inputs import layout_of
+from streamproc.models.excitations.maps.inputs import Preparer
 from streamproc.models.excitations.maps.library import Library, build_library
-from streamproc.models.excitations.maps.places import phase_names
 from streamproc.models.excitations.maps.posterior import widths_of
 from streamproc.models.excitations.spinmodel.case import CONVENTION, SpinCase
 from streamproc.models.phase_map.calibrate import OnnxRunner
@@ -50,7 +49,7 @@ Progress = Callable[[str, int, int, float, str], None]
 
 
 def release(
-    case: SpinCase, toml: str, out: Path, settings: TrainSettings, ensemble: ColumnEnsemble,
+    case: SpinCase, toml: str, out: Path, settings: TrainSettings, ensemble: Ensemble,
     statistics: tuple[torch.Tensor, torch.Tensor], course: Course, library: Library, began_s: float,
     command: str, progress: Progress,
 ) -> ModelCard:  # fmt: skip
@@ -121,7 +120,7 @@ def _card(
     version_name: str, data: bytes, case: SpinCase, toml: str, settings: TrainSettings,
     calibration: Calibration, library: Library, command: str,
 ) -> ModelCard:  # fmt: skip
-    info, layout = inspect_onnx(data), layout_of(case)
+    info, layout = inspect_onnx(data), Preparer(case).layout
     file = case.file
     low, high = case.parameters.bounds()
     unit = "window" if file.energy.scale_free else "meV"
@@ -135,8 +134,8 @@ def _card(
         version=version_name,
         task=TASK,
         input_name="x",
-        axis=Axis(kind="sqe_columns", start=0.0, stop=float(layout.width - 1), n=layout.width, min_coverage=0.0),
-        normalisation="signal_over_noise_columns",
+        axis=Axis(kind="sqe_trials", start=0.0, stop=float(layout.width - 1), n=layout.width, min_coverage=0.0),
+        normalisation="matched_filter_of_trials",
         outputs=output_heads(len(case.parameters.free)),
         labels=case.parameters.free,
         valid_domain=domain,
@@ -144,7 +143,7 @@ def _card(
         reference={
             "model_toml": toml,
             "convention": CONVENTION,
-            "layout": asdict(layout) | {"phase_names": list(phase_names(case))},
+            "layout": asdict(layout),
             "energy_unit": "end of the measured window" if file.energy.scale_free else "meV",
         },
         opset=info.opset,

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from streamproc.models.excitations.map_training.mixer import Mixer
-from streamproc.models.excitations.map_training.network import ColumnEnsemble, nll
-from streamproc.models.excitations.maps.inputs import layout_of
+from streamproc.models.excitations.map_training.network import Ensemble, nll
 from streamproc.models.excitations.maps.library import Library, build_library
 from streamproc.models.excitations.spinmodel.case import SpinCase
 from threadpoolctl import threadpool_limits
@@ -49,11 +48,11 @@ class TrainSettings:
     """
 
     seed: int = 1
-    library: int = 10000
-    steps: int = 4000
+    library: int = 6000
+    steps: int = 5000
     batch: int = 128
-    members: int = 3
-    hidden: int = 80
+    members: int = 4
+    hidden: int = 192
     features: int = 48
     hold_out: int = 2000
     fits: int = 150
@@ -62,7 +61,7 @@ class TrainSettings:
     def quick(self) -> TrainSettings:
         """A tiny model, for tests of the whole way."""
         return replace(
-            self, library=150, steps=60, batch=32, members=2, hidden=24, features=12, hold_out=200, fits=12
+            self, library=150, steps=60, batch=32, members=2, hidden=32, features=12, hold_out=200, fits=12
         )
 
 
@@ -118,15 +117,16 @@ def train(
 def fit(
     case: SpinCase, library: Library, settings: TrainSettings, work: Path, *, resume: bool = False,
     progress: Progress,
-) -> tuple[ColumnEnsemble, Course]:  # fmt: skip
+) -> tuple[Ensemble, Course]:  # fmt: skip
     """Optimise with AdamW and one cycle of the learning rate; a checkpoint at every point of the curve."""
     torch.manual_seed(settings.seed)
-    p = library.unit.shape[1]
-    net = ColumnEnsemble(layout_of(case), p, settings.members, settings.hidden, settings.features)
+    mixer, p = mixer_of(case, library, settings.seed), library.unit.shape[1]
+    width = mixer.batch(torch.arange(2)).x.shape[1]
+    net = Ensemble(width, p, settings.members, settings.hidden, settings.features)
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2.5e-3, total_steps=settings.steps, pct_start=0.1)
     state: dict[str, Any] = {"net": net, "optimiser": optimiser, "schedule": schedule}
-    state |= {"mixer": mixer_of(case, library, settings.seed), "course": Course()}
+    state |= {"mixer": mixer, "course": Course()}
     first = _restore(work, settings, library, state) if resume else 0
     every, began = -(-settings.steps // _POINTS), time.monotonic()
     for point in range(first, -(-settings.steps // every)):
@@ -164,7 +164,7 @@ def _some_steps(state: dict[str, Any], settings: TrainSettings, steps: int, rows
     return total / steps
 
 
-def _error(net: ColumnEnsemble, case: SpinCase, library: Library, seed: int) -> float:
+def _error(net: Ensemble, case: SpinCase, library: Library, seed: int) -> float:
     """Mean absolute error of the places on maps spoiled afresh."""
     batch = mixer_of(case, library, seed + 50).batch(torch.arange(512) % len(library))
     with torch.no_grad():
@@ -173,7 +173,7 @@ def _error(net: ColumnEnsemble, case: SpinCase, library: Library, seed: int) -> 
 
 
 def _statistics(
-    case: SpinCase, net: ColumnEnsemble, library: Library, seed: int
+    case: SpinCase, net: Ensemble, library: Library, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean of the features, and the matrix that gives them unit covariance."""
     mixer = mixer_of(case, library, seed + 100)

@@ -90,18 +90,13 @@ class MapChecker:
 
 def disagreement(answer: MapAnswer, fit: MapFit, names: Sequence[str]) -> dict[str, float]:
     """Return by how many standard deviations network and fit differ, for each free coupling."""
-    p = len(names)
-    own = np.sqrt(np.diag(answer.covariance))
-    unit = own / np.maximum(np.array([answer.numbers[n].sigma for n in names]), 1e-300)
-    ratio = np.array([answer.numbers[n].value for n in names]) - fit.best[:p] * _unit_of(answer)
-    sigma = np.hypot(own / unit, np.sqrt(np.diag(fit.covariance)[:p]) * _unit_of(answer))
-    return {n: float(abs(d) / max(s, 1e-300)) for n, d, s in zip(names, ratio, sigma, strict=True)}
-
-
-def _unit_of(answer: MapAnswer) -> float:
-    """One unit of the model's energy (meV), from a coupling that has both."""
-    at = int(np.argmax(np.abs(answer.free)))
-    return list(answer.numbers.values())[at].value / float(answer.free[at])
+    sigma = answer.unit_meV * np.sqrt(np.diag(fit.covariance))
+    found = {}
+    for k, n in enumerate(names):
+        own = answer.numbers[n]
+        apart = abs(own.value - answer.unit_meV * float(fit.best[k]))
+        found[n] = apart / max(float(np.hypot(own.sigma, sigma[k])), 1e-300)
+    return found
 
 
 def signals_of(answer: MapAnswer, fit: MapFit | None, names: Sequence[str]) -> dict[str, float]:

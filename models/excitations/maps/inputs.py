@@ -1,49 +1,40 @@
-"""What the network reads: columns in units of their noise, where they lie, and the background of all of them."""
+"""What the network reads of a map: how well each trial of the bank explains it, and the background."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.maps.bank import BINS, SMOOTHING, Bank, channels_of, smoothing_matrix
 from streamproc.models.excitations.maps.container import SqeMap, averaged
-from streamproc.models.excitations.maps.library import channels_of
-from streamproc.models.excitations.maps.places import phases_of
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["FEWEST_COLUMNS", "Layout", "Prepared", "layout_of", "prepare", "rebinned", "to_input"]
+__all__ = ["FEWEST_COLUMNS", "Layout", "Preparer", "Prepared", "common_level", "rebinned"]
 
 Array = npt.NDArray[np.float64]
 
 FEWEST_COLUMNS = 4
 """Background common to all columns is told from magnons only with so many of them in a channel."""
 
-_SOFT = 2.0
-"""asinh(x / 2) of signal over noise: linear in the noise, logarithmic above."""
-
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where things lie in the flat input of n columns, m channels, f phases.
+    """Where things lie in the flat input of t trials, m channels.
 
-    For each column m values, m flags (measured), f phases and a flag (there); then m background values and m flags.
+    For each smoothing t significances, t amounts of what was measured there; the logarithm of the number of columns;
+    m background values and m flags (measured).
     """
 
-    columns: int
+    trials: int
     channels: int
-    phases: int
-
-    @property
-    def per_column(self) -> int:
-        """Numbers of one column."""
-        return 2 * self.channels + self.phases + 1
 
     @property
     def width(self) -> int:
         """Numbers of the whole input."""
-        return self.columns * self.per_column + 2 * self.channels
+        return 2 * len(SMOOTHING) * self.trials + 1 + 2 * self.channels
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,53 +53,77 @@ class Prepared:
         Measured cells over all cells of the columns that are there.
     """
 
-    x: npt.NDArray[np.float32]
-    coarse: SqeMap
+    x: npt.NDArray[np.float32] = field(repr=False)
+    coarse: SqeMap = field(repr=False)
     unit_meV: float
     coverage: float
 
 
-def layout_of(case: SpinCase) -> Layout:
-    """Return the layout of a model's input."""
-    return Layout(case.file.q.columns, case.file.energy.channels, phases_of(case, np.zeros((1, 3))).shape[1])
+class Preparer:
+    """Makes inputs for one model.
 
-
-def prepare(case: SpinCase, measured: SqeMap) -> Prepared:
-    """Bring a map to the model's unit of energy, channels and number of columns.
-
-    Raises
-    ------
-    FrameFailed
-        Nothing of it lies in the model's energy window.
+    Parameters
+    ----------
+    case : SpinCase
+        Model.
     """
-    table = case.file.energy
-    unit = _window_end(measured) / table.stop if table.scale_free else 1.0
-    scaled = averaged(measured.scaled(1 / unit), table_columns(case))
-    coarse = rebinned(scaled, channels_of(case))
-    if not coarse.measured.any():
-        raise FrameFailed(
-            f"nothing of the map lies between {table.start:g} and {table.stop:g} meV, the model's window; "
-            f"its energies go from {measured.energy_meV[0]:g} to {measured.energy_meV[-1]:g} meV"
-        )
-    there = coarse.measured.any(1)
-    coarse = coarse.columns(there)
-    x = to_input(case, coarse)
-    return Prepared(x, coarse, unit, float(coarse.measured.mean()))
+
+    def __init__(self, case: SpinCase) -> None:
+        self.case, self.bank = case, Bank(case)
+        self.layout = Layout(self.bank.size, case.file.energy.channels)
+        self._smooth = [smoothing_matrix(self.layout.channels, s) for s in SMOOTHING]
+
+    def prepare(self, measured: SqeMap) -> Prepared:
+        """Bring a map to the model's unit of energy, channels and number of columns, and look at it.
+
+        Raises
+        ------
+        FrameFailed
+            Nothing of it lies in the model's energy window.
+        """
+        table = self.case.file.energy
+        unit = window_end(measured) / table.stop if table.scale_free else 1.0
+        scaled = averaged(measured.scaled(1 / unit), self.case.file.q.columns)
+        coarse = rebinned(scaled, channels_of(self.case))
+        if not coarse.measured.any():
+            raise FrameFailed(
+                f"nothing of the map lies between {table.start:g} and {table.stop:g} meV, the model's window; "
+                f"its energies go from {measured.energy_meV[0]:g} to {measured.energy_meV[-1]:g} meV"
+            )
+        coarse = coarse.columns(coarse.measured.any(1))
+        return Prepared(self.input_of(coarse), coarse, unit, float(coarse.measured.mean()))
+
+    def input_of(self, coarse: SqeMap) -> npt.NDArray[np.float32]:
+        """Return the flat input of a map on the model's channels."""
+        bins, weights = self.bank.look(coarse.q_rlu)
+        n = len(coarse.q_rlu)
+        mask = coarse.measured.astype(float)
+        level, noise = common_level(coarse.intensity, coarse.sigma, coarse.measured)
+        found = 2 * np.arcsinh((coarse.intensity - level) / (2 * coarse.sigma)) * mask
+        usual = np.sort(coarse.sigma[coarse.measured])
+        ratio = np.clip(usual[(len(usual) - 1) // 2] / coarse.sigma, 0.05, 20.0) * mask
+        rows = np.repeat(np.arange(n), bins.shape[1] // n)
+        flat = (rows * (BINS + 1) + bins).astype(np.int64)
+        w = weights.astype(float)
+        parts = []
+        for smooth in self._smooth:
+            near = ((found * ratio) @ smooth).ravel()[flat]
+            amount = (ratio**2 @ smooth**2).ravel()[flat]
+            total, square = (w * near).sum(1), (w**2 * amount).sum(1)
+            parts += [np.arcsinh(total / np.sqrt(square + 1e-3)), np.log1p(square)]
+        any_seen = coarse.measured.any(0)
+        background = np.arcsinh(level / (2 * noise)) * any_seen
+        return np.concatenate([*parts, [np.log1p(n)], background, any_seen]).astype(np.float32)
 
 
-def table_columns(case: SpinCase) -> int:
-    """Return how many columns the model takes."""
-    return case.file.q.columns
-
-
-def _window_end(measured: SqeMap) -> float:
-    """Highest energy that was measured anywhere, to the end of its channel."""
+def window_end(measured: SqeMap) -> float:
+    """Return the highest energy that was measured anywhere, to the end of its channel."""
     at = int(np.flatnonzero(measured.measured.any(0))[-1])
     return float(measured.energy_meV[at] + np.median(np.diff(measured.energy_meV)) / 2)
 
 
 def rebinned(measured: SqeMap, channels: Array) -> SqeMap:
-    """Average a map into equidistant channels; where they are finer than the map's, interpolate.
+    """Average a map into equidistant channels; where they are finer than the map's, each takes its neighbour's.
 
     A channel counts as measured where half of it is.
     """
@@ -123,26 +138,11 @@ def rebinned(measured: SqeMap, channels: Array) -> SqeMap:
     share = seen @ overlap
     safe = np.maximum(share, 1e-12)
     y = (measured.intensity * seen) @ overlap / safe
-    sigma = np.sqrt((measured.sigma**2 * seen) @ (overlap * np.minimum(overlap, 1.0)) / safe**2)
+    # a cell that is wider than a channel gives its whole noise to each of the channels it covers
+    wide = np.minimum((own[1:] - own[:-1]) / step, 1.0)[:, None]
+    sigma = np.sqrt((measured.sigma**2 * seen) @ (overlap * wide) / safe)
     good = share > 0.5
     return SqeMap(measured.q_rlu, channels, np.where(good, y, 0.0), np.where(good, sigma, 1.0), good)
-
-
-def to_input(case: SpinCase, coarse: SqeMap) -> npt.NDArray[np.float32]:
-    """Return the flat input of a map on the model's channels."""
-    layout = layout_of(case)
-    n = len(coarse.q_rlu)
-    columns = np.zeros((layout.columns, layout.per_column), np.float32)
-    mask = coarse.measured.astype(np.float32)
-    level, noise = common_level(coarse.intensity, coarse.sigma, coarse.measured)
-    m = layout.channels
-    columns[:n, :m] = np.arcsinh((coarse.intensity - level) / (_SOFT * coarse.sigma)) * mask
-    columns[:n, m : 2 * m] = mask
-    columns[:n, 2 * m : -1] = phases_of(case, coarse.q_rlu)
-    columns[:n, -1] = 1.0
-    any_seen = coarse.measured.any(0)
-    background = np.arcsinh(level / (_SOFT * noise)) * any_seen
-    return np.concatenate([columns.ravel(), background, any_seen]).astype(np.float32)
 
 
 def common_level(y: Array, sigma: Array, measured: npt.NDArray[np.bool_]) -> tuple[Array, Array]:

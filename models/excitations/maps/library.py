@@ -10,14 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lswt.errors import NotAMinimum
 from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.maps.places import phases_of, random_columns
+from streamproc.models.excitations.maps.bank import Bank, channels_of, probe_of
+from streamproc.models.excitations.maps.places import random_columns
 from streamproc.models.excitations.maps.render import Renderer
 from streamproc.models.excitations.maps.widths import Widths, direct_geometry
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["Library", "build_library", "channels_of", "draw_widths"]
+__all__ = ["Library", "build_library", "draw_widths"]
 
 Array = npt.NDArray[np.float64]
 
@@ -29,27 +30,28 @@ _TRIES = 200
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Library:
-    """Rendered maps of r draws, n columns, m channels, f phases, p free parameters.
+    """Rendered maps of r draws, n columns, m channels, p free parameters, t trial couplings of the bank.
 
     Attributes
     ----------
     signal : ndarray of float32, shape (r, n, m)
         Magnons, 1 where they are strong (their 99 % quantile).
-    phases : ndarray of float32, shape (r, n, f)
-        Where columns lie.
     q_rlu : ndarray of float32, shape (r, n, 3)
-        The same as wave vectors.
+        Columns.
     unit : ndarray of float32, shape (r, p)
         Parameters as places in the prior, 0 to 1.
     fwhm : ndarray of float32, shape (r,)
         Resolution at zero energy transfer.
+    bins, weights : ndarray of uint8 and float16, shape (r, t, n * modes)
+        Where the bank looks in each column, and how strong it expects each mode (:class:`Bank`).
     """
 
     signal: npt.NDArray[np.float32] = field(repr=False)
-    phases: npt.NDArray[np.float32] = field(repr=False)
     q_rlu: npt.NDArray[np.float32] = field(repr=False)
     unit: npt.NDArray[np.float32] = field(repr=False)
     fwhm: npt.NDArray[np.float32] = field(repr=False)
+    bins: npt.NDArray[np.uint8] = field(repr=False)
+    weights: npt.NDArray[np.float16] = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -57,16 +59,9 @@ class Library:
     def sha256(self) -> str:
         """Return the hash of everything in it (hexadecimal)."""
         digest = hashlib.sha256()
-        for values in (self.signal, self.phases, self.q_rlu, self.unit, self.fwhm):
+        for values in (self.signal, self.q_rlu, self.unit, self.fwhm):
             digest.update(np.ascontiguousarray(values).tobytes())
         return digest.hexdigest()
-
-
-def channels_of(case: SpinCase) -> Array:
-    """Return the middles of the model's energy channels, from zero or its start to its end."""
-    table = case.file.energy
-    step = (table.stop - table.start) / table.channels
-    return np.asarray(table.start + step * (np.arange(table.channels) + 0.5))
 
 
 def draw_widths(case: SpinCase, rng: np.random.Generator) -> Widths:
@@ -112,26 +107,19 @@ def build_library(
     """
     rng = np.random.default_rng(seed)
     energy = channels_of(case)
-    probe = _probe(case, rng)
+    probe = probe_of(case, rng)
     n, m = case.file.q.columns, len(energy)
-    f = phases_of(case, np.zeros((1, 3))).shape[1]
-    signal, phases = np.zeros((draws, n, m), np.float32), np.zeros((draws, n, f), np.float32)
-    places, units = np.zeros((draws, n, 3), np.float32), np.zeros((draws, len(case.parameters.free)), np.float32)
-    fwhm = np.zeros(draws, np.float32)
+    bank = Bank(case)
+    signal, places = np.zeros((draws, n, m), np.float32), np.zeros((draws, n, 3), np.float32)
+    units, fwhm = np.zeros((draws, len(case.parameters.free)), np.float32), np.zeros(draws, np.float32)
+    bins = np.zeros((draws, bank.size, n * bank.modes), np.uint8)
+    weights = np.zeros(bins.shape, np.float16)
     for k in range(draws):
-        drawn, q, widths, found = _one(case, probe, energy, rng)
-        signal[k], phases[k], places[k], units[k] = found, phases_of(case, q), q, drawn
+        units[k], places[k], widths, signal[k] = _one(case, probe, energy, rng)
         fwhm[k] = widths.energy_fwhm
+        bins[k], weights[k] = bank.look(places[k])
         progress(k + 1)
-    return Library(signal, phases, places, units, fwhm)
-
-
-def _probe(case: SpinCase, rng: np.random.Generator) -> SpinWaves:
-    """Wave vectors at which a state must be a minimum: a coarse grid of the zone and random points."""
-    line = np.arange(4) / 4
-    grid = np.stack(np.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
-    thirds = np.array([[1 / 3, 1 / 3, 0.0], [0, 0, 1 / 3], [1 / 3, 1 / 3, 0.5]])
-    return SpinWaves(case.model, np.concatenate([grid, thirds, rng.random((120, 3))]))
+    return Library(signal, places, units, fwhm, bins, weights)
 
 
 def _one(

@@ -1,4 +1,4 @@
-"""Where columns lie: random paths and points for training, and what tells a network where a column is."""
+"""Where columns lie: random paths and points for training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
-__all__ = ["phase_names", "phases_of", "random_columns"]
+__all__ = ["random_columns"]
 
 Array = npt.NDArray[np.float64]
 
@@ -15,41 +15,6 @@ _SCATTERED = 0.25
 
 _STEP = 1 / 8
 """Corners of random paths lie on multiples of this, as those of real paths do."""
-
-
-def phase_names(case: SpinCase) -> tuple[str, ...]:
-    """Return the names of what :func:`phases_of` gives."""
-    if case.powder:
-        return tuple(f"sin({k} pi x)" for k in range(1, 7))
-    names = [c.name for c in case.model.couplings]
-    return (*(f"cos {n}" for n in names), *(f"sin {n}" for n in names), *(f"cos 2 {n}" for n in names))
-
-
-def phases_of(case: SpinCase, q_rlu: Array) -> Array:
-    """Return what the dispersion of this model depends on at columns, shape (n, f), within -1 and 1.
-
-    For each coupling the mean over its bonds of cos(2 pi q.d), the root mean square of their sines, and the mean
-    cosine of the doubled angle; for a powder sines of |Q| over the range trained for.
-
-    Parameters
-    ----------
-    case : SpinCase
-        Model.
-    q_rlu : ndarray, shape (n, 3)
-        Columns (a powder's |Q| in the first component).
-    """
-    q = np.atleast_2d(np.asarray(q_rlu, dtype=float))
-    if case.file.q.powder is not None:
-        low, high = case.file.q.powder
-        x = (q[:, :1] - low) / (high - low)
-        return np.asarray(np.sin(np.arange(1, 7) * np.pi * x / 2))
-    found: list[list[Array]] = [[], [], []]
-    for away in case.model.displacements:
-        angle = 2 * np.pi * (q @ away.T)
-        found[0].append(np.cos(angle).mean(1))
-        found[1].append(np.sqrt((np.sin(angle) ** 2).mean(1)))
-        found[2].append(np.cos(2 * angle).mean(1))
-    return np.stack([v for group in found for v in group], 1)
 
 
 def random_columns(case: SpinCase, rng: np.random.Generator) -> Array:

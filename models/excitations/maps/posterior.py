@@ -54,6 +54,8 @@ class MapAnswer:
         Calibrated covariance of the places.
     distance : float
         How unusual the map looks to the network.
+    unit_meV : float
+        One unit of the model's energy.
     """
 
     numbers: dict[str, Number]
@@ -63,6 +65,7 @@ class MapAnswer:
     unit: Array = field(repr=False)
     unit_covariance: Array = field(repr=False)
     distance: float
+    unit_meV: float
 
 
 class Derived:
@@ -138,7 +141,7 @@ def answer_of(
     full = slope @ covariance @ slope.T * unit_meV**2
     spread = np.array([numbers[n].sigma for n in names]) / np.sqrt(np.maximum(np.diag(full), 1e-300))
     full = full * np.outer(spread, spread)
-    return MapAnswer(numbers, said, full, free, at, covariance, float(outputs["distance"][row]))
+    return MapAnswer(numbers, said, full, free, at, covariance, float(outputs["distance"][row]), unit_meV)
 
 
 def derived_of(derived: Derived, free: Array, covariance: Array, unit_meV: float) -> dict[str, Number]:
