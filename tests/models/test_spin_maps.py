@@ -16,6 +16,7 @@ from streamproc.models.excitations.maps.fit import FitSettings, MapFitter
 from streamproc.models.excitations.maps.inputs import Preparer, rebinned
 from streamproc.models.excitations.maps.plan import candidates_of, factor_to_target, where_next
 from streamproc.models.excitations.maps.render import Renderer, deposit
+from streamproc.models.excitations.maps.ridge import fit_ridge, ridge_of
 from streamproc.models.excitations.maps.widths import Widths, bose, kernel, sub_points
 from streamproc.models.excitations.spinmodel.case import case_of, read_case
 
@@ -283,3 +284,17 @@ def test_the_column_said_to_tell_most_lowers_sigma_more_than_the_one_said_to_tel
 
     least = found.candidates[int(np.argmin(found.gains))]
     assert volume(found.q_rlu) < volume(least)
+
+
+def test_the_ridge_and_the_dispersion_through_it_agree_with_the_truth() -> None:
+    case = example_case()
+    whole = measured(counts=200.0, q=path((0.75, 0.25, 0), (0.5, 0.5, 0), (0.5, 0, 0), (0.75, 0.25, 0), n=160))
+    found = whole.scaled(1 / 140)
+    truth = np.array([TRUTH[n] for n in ("J", "J2", "D")]) / 140
+    ridge = ridge_of(case, found, case.parameters.values(truth), 0.05)
+    fit = fit_ridge(case, ridge, truth * [1.03, 0.7, 1.0], [True, True, False])
+    assert len(ridge.energy) > 80
+    # the box of Q lowers a ridge a little: no closer than a hundredth is to be had from it
+    assert fit.values["J"] == pytest.approx(truth[0], rel=0.015)
+    assert fit.values["J2"] == pytest.approx(truth[1], abs=0.4 / 140)
+    assert fit.values["D"] == truth[2]

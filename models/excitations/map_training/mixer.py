@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 from streamproc.models.excitations.maps.bank import BINS, SMOOTHING, smoothing_matrix
-from streamproc.models.excitations.maps.inputs import FEWEST_COLUMNS
+from streamproc.models.excitations.maps.inputs import FEWEST_COLUMNS, SHARPNESS
 from streamproc.models.excitations.maps.library import Library
 from streamproc.models.excitations.spinmodel.schema import MeasurementTable
 
@@ -56,6 +56,7 @@ class Mixer:
     """
 
     def __init__(self, library: Library, table: MeasurementTable, seed: int, first: float = 0.0) -> None:
+        self.units = torch.tensor(library.units).float()
         self.signal = torch.from_numpy(library.signal)
         self.bins, self.weights = torch.from_numpy(library.bins), torch.from_numpy(library.weights)
         self.unit = torch.from_numpy(library.unit)
@@ -164,19 +165,32 @@ class Mixer:
         mask = measured.float()
         level, noise = _common_level(y, sigma, measured)
         found = 2 * torch.asinh((y - level[:, None]) / (2 * sigma)) * mask
-        ratio = (_middle(sigma, measured)[:, None, None] / sigma).clamp(0.05, 20.0) * mask
+        any_seen = measured.any(1)
+        ratio = (_middle(noise, any_seen)[:, None, None] / sigma).clamp(0.05, 20.0) * mask
         bins, weights = self.bins[rows].long(), self.weights[rows].float()
         column = torch.arange(n).repeat_interleave(bins.shape[2] // n)
         flat = (column * (BINS + 1) + bins).flatten(1)
-        parts = []
+        parts: list[torch.Tensor] = []
+        guesses: list[torch.Tensor] = []
         for smooth in self.smooth:
             near = ((found * ratio) @ smooth).flatten(1).gather(1, flat).reshape(weights.shape)
             amount = (ratio.square() @ smooth.square()).flatten(1).gather(1, flat).reshape(weights.shape)
             total, square = (weights * near).sum(2), (weights.square() * amount).sum(2)
-            parts += [torch.asinh(total / torch.sqrt(square + 1e-3)), torch.log1p(square)]
+            significance = total / torch.sqrt(square + 1e-3)
+            parts += [torch.asinh(significance), torch.log1p(square)]
+            guesses += self._guesses(significance)
         columns = torch.log1p(measured.any(2).sum(1, keepdim=True).float())
-        seen = measured.any(1).float()
-        return torch.cat([*parts, columns, torch.asinh(level / (2 * noise)) * seen, seen], 1)
+        seen = any_seen.float()
+        return torch.cat([*parts, columns, torch.asinh(level / (2 * noise)) * seen, seen, *guesses], 1)
+
+    def _guesses(self, significance: torch.Tensor) -> list[torch.Tensor]:
+        best = significance.max(1, keepdim=True).values.clamp(min=1e-3)
+        found = []
+        for sharpness in SHARPNESS:
+            weight = torch.softmax(sharpness * (significance / best - 1), 1)
+            mean = weight @ self.units
+            found += [mean, (weight @ self.units.square() - mean.square()).clamp(min=0).sqrt()]
+        return found
 
     # -- random numbers ---------------------------------------------------------------------------------------
 
@@ -206,13 +220,12 @@ def _common_level(
     lowest = torch.minimum(ordered[:, 0], usual)
     level = torch.where(count >= FEWEST_COLUMNS, median, lowest)
     level = torch.where(count > 0, level, 0.0)
-    noise = torch.sort(torch.where(measured, sigma, infinite), 1).values.gather(1, at)[:, 0]
+    noise = (sigma * measured).sum(1) / count.clamp(min=1)
     return level, torch.where(count > 0, noise, 1.0)
 
 
-def _middle(values: torch.Tensor, measured: torch.Tensor) -> torch.Tensor:
-    """Median of what is measured of each map; the lower of two middles."""
-    flat = torch.where(measured, values, torch.tensor(float("inf"))).flatten(1)
-    ordered = torch.sort(flat, 1).values
-    at = (measured.flatten(1).sum(1, keepdim=True) - 1).clamp(min=0) // 2
+def _middle(values: torch.Tensor, kept: torch.Tensor) -> torch.Tensor:
+    """Median of what is kept in each row; the lower of two middles."""
+    ordered = torch.sort(torch.where(kept, values, torch.tensor(float("inf"))), 1).values
+    at = (kept.sum(1, keepdim=True) - 1).clamp(min=0) // 2
     return ordered.gather(1, at)[:, 0]

@@ -17,22 +17,26 @@ class Ensemble(nn.Module):  # type: ignore[misc]  # torch has no types here
 
     Parameters
     ----------
-    width : int
-        Of the input.
+    width, guess : int
+        Of the input, and where in it the p numbers begin to which the network adds its corrections.
     parameters : int
         Free parameters p.
     members, hidden, features : int
         Number of members, width of the layers, width of the last one.
     """
 
-    def __init__(self, width: int, parameters: int, members: int, hidden: int, features: int) -> None:
+    def __init__(
+        self, width: int, guess: int, parameters: int, members: int, hidden: int, features: int
+    ) -> None:
         super().__init__()
-        self.parameters_, self.members = parameters, members
+        self.parameters_, self.members, self.guess = parameters, members, guess
         outputs = parameters + parameters * (parameters + 1) // 2
         widths = (width, hidden, hidden, features, outputs)
         self.weights = nn.ParameterList(
             nn.Parameter(torch.randn(members, a, b) * (1.6 / a) ** 0.5) for a, b in pairwise(widths)
         )
+        with torch.no_grad():
+            self.weights[-1] *= 0.1
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, b)) for b in widths[1:])
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -40,7 +44,10 @@ class Ensemble(nn.Module):  # type: ignore[misc]  # torch has no types here
         y = x[None]
         for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
             y = nn.functional.silu(torch.matmul(y, weight) + bias)
-        return torch.matmul(y, self.weights[-1]) + self.biases[-1], y
+        heads = torch.matmul(y, self.weights[-1]) + self.biases[-1]
+        guess = x[None, :, self.guess : self.guess + self.parameters_]
+        rest = heads[..., self.parameters_ :]
+        return torch.cat([heads[..., : self.parameters_] + guess, rest], -1), y
 
 
 class Posterior(nn.Module):  # type: ignore[misc]

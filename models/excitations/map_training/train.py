@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from streamproc.models.excitations.map_training.mixer import Mixer
 from streamproc.models.excitations.map_training.network import Ensemble, nll
+from streamproc.models.excitations.maps.inputs import Preparer
 from streamproc.models.excitations.maps.library import Library, build_library
 from streamproc.models.excitations.spinmodel.case import SpinCase
 from threadpoolctl import threadpool_limits
@@ -23,6 +25,9 @@ Progress = Callable[[str, int, int, float, str], None]
 
 _POINTS = 20
 """Points of the learning curve, and checkpoints."""
+
+_REUSE, _RECENT = 3, 12
+"""Spoiling costs more than learning: a batch serves three steps, mixed with the twelve before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class TrainSettings:
 
     seed: int = 1
     library: int = 6000
-    steps: int = 5000
+    steps: int = 6000
     batch: int = 128
     members: int = 4
     hidden: int = 192
@@ -121,8 +126,8 @@ def fit(
     """Optimise with AdamW and one cycle of the learning rate; a checkpoint at every point of the curve."""
     torch.manual_seed(settings.seed)
     mixer, p = mixer_of(case, library, settings.seed), library.unit.shape[1]
-    width = mixer.batch(torch.arange(2)).x.shape[1]
-    net = Ensemble(width, p, settings.members, settings.hidden, settings.features)
+    layout = Preparer(case).layout
+    net = Ensemble(layout.width, layout.guess, p, settings.members, settings.hidden, settings.features)
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2.5e-3, total_steps=settings.steps, pct_start=0.1)
     state: dict[str, Any] = {"net": net, "optimiser": optimiser, "schedule": schedule}
@@ -151,10 +156,19 @@ def mixer_of(case: SpinCase, library: Library, seed: int) -> Mixer:
 
 
 def _some_steps(state: dict[str, Any], settings: TrainSettings, steps: int, rows: int) -> float:
+    """Every third step spoils maps anew; the two after it take maps of the newest batches, mixed up."""
     net, mixer, total = state["net"], state["mixer"], 0.0
-    for _ in range(steps):
-        batch = mixer.batch(torch.randint(rows, (settings.batch,), generator=mixer.generator))
-        loss = nll(net(batch.x)[0], batch.unit, net.parameters_)
+    recent: deque[tuple[torch.Tensor, torch.Tensor]] = deque(maxlen=_RECENT)
+    for step in range(steps):
+        if step % _REUSE == 0:
+            batch = mixer.batch(torch.randint(rows, (settings.batch,), generator=mixer.generator))
+            recent.append((batch.x, batch.unit))
+            x, unit = batch.x, batch.unit
+        else:
+            whole = [torch.cat(v) for v in zip(*recent, strict=True)]
+            chosen = torch.randint(len(whole[0]), (settings.batch,), generator=mixer.generator)
+            x, unit = whole[0][chosen], whole[1][chosen]
+        loss = nll(net(x)[0], unit, net.parameters_)
         state["optimiser"].zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(net.parameters(), 20.0)

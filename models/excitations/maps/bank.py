@@ -64,6 +64,8 @@ class Bank:
     ----------
     size : int
         Number of trials t.
+    units : ndarray, shape (t, p)
+        Their places in the prior.
     modes : int
         Bands looked for in each column.
     """
@@ -76,7 +78,7 @@ class Bank:
         values = [case.parameters.values(x) for x in case.parameters.values_at(units)]
         self._form = quadratic_form(case.model)
         self._values = np.array([[v[n] for n in self._form.names] for v in values])
-        self.size = len(units)
+        self.size, self.units = len(units), units
         self._merged = self._always_degenerate()
         sites = len(case.model.sites)
         self._usual = sum(s.spin for s in case.model.sites) / case.model.cells

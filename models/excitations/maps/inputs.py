@@ -12,9 +12,12 @@ from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["FEWEST_COLUMNS", "Layout", "Preparer", "Prepared", "common_level", "rebinned"]
+__all__ = ["FEWEST_COLUMNS", "SHARPNESS", "Layout", "Preparer", "Prepared", "common_level", "rebinned"]
 
 Array = npt.NDArray[np.float64]
+
+SHARPNESS = (6.0, 25.0, 100.0)
+"""Weights of trials are exp(sharpness (significance / best - 1))."""
 
 FEWEST_COLUMNS = 4
 """Background common to all columns is told from magnons only with so many of them in a channel."""
@@ -24,17 +27,29 @@ FEWEST_COLUMNS = 4
 class Layout:
     """Where things lie in the flat input of t trials, m channels.
 
-    For each smoothing t significances, t amounts of what was measured there; the logarithm of the number of columns;
-    m background values and m flags (measured).
+    For each smoothing t significances and t amounts of what was measured there; the logarithm of the number of
+    columns; m background values and m flags (measured); then for each smoothing and each sharpness mean and standard
+    deviation of the p places in the prior, over trials weighted by how near their significance is to the best one.
     """
 
     trials: int
     channels: int
+    parameters: int
 
     @property
     def width(self) -> int:
         """Numbers of the whole input."""
+        return self.estimates + 2 * len(SMOOTHING) * len(SHARPNESS) * self.parameters
+
+    @property
+    def estimates(self) -> int:
+        """Where the means begin."""
         return 2 * len(SMOOTHING) * self.trials + 1 + 2 * self.channels
+
+    @property
+    def guess(self) -> int:
+        """Where the p means begin that are nearest to the answer: fine smoothing, middle sharpness."""
+        return self.estimates + 2 * self.parameters
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,7 +85,7 @@ class Preparer:
 
     def __init__(self, case: SpinCase) -> None:
         self.case, self.bank = case, Bank(case)
-        self.layout = Layout(self.bank.size, case.file.energy.channels)
+        self.layout = Layout(self.bank.size, case.file.energy.channels, len(case.parameters.free))
         self._smooth = [smoothing_matrix(self.layout.channels, s) for s in SMOOTHING]
 
     def prepare(self, measured: SqeMap) -> Prepared:
@@ -100,20 +115,35 @@ class Preparer:
         mask = coarse.measured.astype(float)
         level, noise = common_level(coarse.intensity, coarse.sigma, coarse.measured)
         found = 2 * np.arcsinh((coarse.intensity - level) / (2 * coarse.sigma)) * mask
-        usual = np.sort(coarse.sigma[coarse.measured])
-        ratio = np.clip(usual[(len(usual) - 1) // 2] / coarse.sigma, 0.05, 20.0) * mask
+        any_seen = coarse.measured.any(0)
+        ordered = np.sort(np.where(any_seen, noise, np.inf))
+        usual = ordered[max(int(any_seen.sum()) - 1, 0) // 2]
+        ratio = np.clip(usual / coarse.sigma, 0.05, 20.0) * mask
         rows = np.repeat(np.arange(n), bins.shape[1] // n)
         flat = (rows * (BINS + 1) + bins).astype(np.int64)
         w = weights.astype(float)
-        parts = []
+        parts, guesses = [], []
         for smooth in self._smooth:
             near = ((found * ratio) @ smooth).ravel()[flat]
             amount = (ratio**2 @ smooth**2).ravel()[flat]
             total, square = (w * near).sum(1), (w**2 * amount).sum(1)
-            parts += [np.arcsinh(total / np.sqrt(square + 1e-3)), np.log1p(square)]
-        any_seen = coarse.measured.any(0)
+            significance = total / np.sqrt(square + 1e-3)
+            parts += [np.arcsinh(significance), np.log1p(square)]
+            guesses += self._guesses(significance)
         background = np.arcsinh(level / (2 * noise)) * any_seen
-        return np.concatenate([*parts, [np.log1p(n)], background, any_seen]).astype(np.float32)
+        return np.concatenate([*parts, [np.log1p(n)], background, any_seen, *guesses]).astype(np.float32)
+
+    def _guesses(self, significance: Array) -> list[Array]:
+        """Mean and standard deviation of the trials' places, for each sharpness."""
+        best = max(float(significance.max()), 1e-3)
+        found = []
+        for sharpness in SHARPNESS:
+            power = sharpness * (significance / best - 1)
+            weight = np.exp(power - power.max())
+            weight /= weight.sum()
+            mean = weight @ self.bank.units
+            found += [mean, np.sqrt(np.maximum(weight @ self.bank.units**2 - mean**2, 0.0))]
+        return found
 
 
 def window_end(measured: SqeMap) -> float:
@@ -146,7 +176,7 @@ def rebinned(measured: SqeMap, channels: Array) -> SqeMap:
 
 
 def common_level(y: Array, sigma: Array, measured: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Return the median over columns in every channel, and the median noise; the lower of two middles.
+    """Return the median over columns in every channel (the lower of two middles), and the mean noise.
 
     With fewer than four columns in a channel its level is the least of them, but at most the median over channels of
     such least values: so a single spectrum keeps its peaks.
@@ -159,5 +189,5 @@ def common_level(y: Array, sigma: Array, measured: npt.NDArray[np.bool_]) -> tup
     least = np.sort(np.where(count > 0, ordered[0], np.inf))
     usual = float(least[max(int((count > 0).sum()) - 1, 0) // 2])
     level = np.where(count >= FEWEST_COLUMNS, median, np.where(count > 0, np.minimum(ordered[0], usual), 0.0))
-    noise = np.where(count > 0, np.sort(np.where(measured, sigma, np.inf), 0)[at, rows], 1.0)
-    return level, noise
+    mean = np.where(measured, sigma, 0.0).sum(0) / np.maximum(count, 1)
+    return level, np.where(count > 0, mean, 1.0)

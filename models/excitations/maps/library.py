@@ -44,6 +44,8 @@ class Library:
         Resolution at zero energy transfer.
     bins, weights : ndarray of uint8 and float16, shape (r, t, n * modes)
         Where the bank looks in each column, and how strong it expects each mode (:class:`Bank`).
+    units : ndarray, shape (t, p)
+        Places of the bank's trials in the prior.
     """
 
     signal: npt.NDArray[np.float32] = field(repr=False)
@@ -52,6 +54,7 @@ class Library:
     fwhm: npt.NDArray[np.float32] = field(repr=False)
     bins: npt.NDArray[np.uint8] = field(repr=False)
     weights: npt.NDArray[np.float16] = field(repr=False)
+    units: Array = field(repr=False)
 
     def __len__(self) -> int:
         return len(self.unit)
@@ -119,7 +122,7 @@ def build_library(
         fwhm[k] = widths.energy_fwhm
         bins[k], weights[k] = bank.look(places[k])
         progress(k + 1)
-    return Library(signal, places, units, fwhm, bins, weights)
+    return Library(signal, places, units, fwhm, bins, weights, bank.units)
 
 
 def _one(
