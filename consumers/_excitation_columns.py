@@ -1,4 +1,4 @@
-"""Events become pieces of S(Q,E): a point, a spectrum at one Q, or a whole map; and pieces become the map so far."""
+"""Events become pieces of S(Q,E) (a point, a spectrum, a map), and pieces become the map so far."""
 
 from __future__ import annotations
 
@@ -29,12 +29,13 @@ class MapKeys(BaseModel):
 
     q_keys: tuple[str, ...] = Field(
         ("h", "k", "l"),
-        description="Readings with h, k, l (r.l.u.); of a powder one with |Q| (1/angstrom). One number each, or one per "
-        "column of a map; or one reading of shape (n, 3).",
+        description="Readings with h, k, l (r.l.u.); of a powder one with |Q| (1/angstrom). One number each, "
+        "or one per column of a map; or one reading of shape (n, 3).",
     )
     energy_key: str = Field("energy", description="Reading with the energy transfers (meV): one, or an axis.")
     error_key: str | None = Field(
-        None, description="Reading with standard deviations; unset: counts give their root, else it is estimated."
+        None,
+        description="Reading with standard deviations; unset: counts give their root, else it is estimated.",
     )
     mask_key: str | None = Field(None, description="Reading that is true where cells are measured.")
 
@@ -95,6 +96,11 @@ def piece_of(frame: Frame, keys: MapKeys) -> Piece:
     bad = ~np.isfinite(y) | (np.abs(y) > 1e19)
     if bad.all():
         raise FrameFailed("nothing of this reading is measured: every value is masked or not finite")
+    seen = y[~bad]
+    if seen.size > 3 and np.ptp(seen) == 0:
+        raise FrameFailed(
+            f"every value of this reading is {seen[0]:g}: nothing was counted, or the detector is full"
+        )
     if len(energy) > 1 and not (np.diff(energy) > 0).all():
         raise FrameFailed("the energies of the reading are not all different")
     return Piece(frame.seq_num, q, energy, np.where(bad, np.nan, y), sigma)
@@ -148,7 +154,7 @@ def _counting(y: Array) -> Array:
 
 
 class MapSoFar:
-    """All pieces of a run as one map: equal Q and energies are averaged, a whole map replaces what was before."""
+    """All pieces of a run as one map: equal Q and energies are averaged, a whole map replaces all before."""
 
     def __init__(self) -> None:
         self._rows = np.zeros((0, 6))

@@ -29,7 +29,9 @@ class MapSettings(BaseModel):
 
     keys: MapKeys = Field(default_factory=MapKeys, description="Where an event says what was measured.")
     refine_every: int = Field(
-        1, ge=0, description="Least squares over the map so far at every n-th event, beside the hot path; 0: none."
+        1,
+        ge=0,
+        description="Least squares over the map so far at every n-th event, beside the hot path; 0: none.",
     )
     fit_every: int = Field(1, ge=1, description="The network reads the map so far at every n-th event.")
     temperature_K: float = Field(0.0, ge=0, description="Sample temperature, for the Bose factor; 0: none.")
@@ -107,14 +109,16 @@ class ExcitationMap:
         )
 
     def frame_key(self, run: Run) -> str | None:
-        """Choose the data key: the configured one, or the only one that is no reading of Q, energy or error."""
+        """Choose the data key: the configured one, or the only one beside Q, energy and error."""
         descriptors = run.stream_descriptors(self.settings.stream)
         data_keys = descriptors[-1].get("data_keys", {}) if descriptors else {}
         if self.settings.key is not None:
             return self.settings.key if self.settings.key in data_keys else None
         keys = self.settings.map.keys
         taken = {*keys.q_keys, keys.energy_key, keys.error_key, keys.mask_key}
-        arrays = [k for k, e in data_keys.items() if k not in taken and isinstance(e, Mapping) and e.get("shape")]
+        arrays = [
+            k for k, e in data_keys.items() if k not in taken and isinstance(e, Mapping) and e.get("shape")
+        ]
         if len(arrays) > 1:
             raise RunRefused(
                 f"stream {self.settings.stream!r} has {len(arrays)} keys that could be the intensities "

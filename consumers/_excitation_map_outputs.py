@@ -73,9 +73,13 @@ def run_outputs(case: SpinCase) -> Mapping[str, tuple[Output, ...]]:
             Output("reasons", "text", "", "why not"),
             Output("differs", "flag", "", "a coupling differs from the network's by more than 3 sigma"),
             Output("said", "text", "", "which, and by how much; or why there is no fit"),
-            Output("time_factor", "number", "1", "count so many times as long as so far to reach the targets"),
+            Output(
+                "time_factor", "number", "1", "count so many times as long as so far to reach the targets"
+            ),
             Output("events_to_target", "number", "", "further events like those so far until the targets"),
-            Output("counts_to_target", "number", "", "further counts until the targets, where data are counts"),
+            Output(
+                "counts_to_target", "number", "", "further counts until the targets, where data are counts"
+            ),
             Output("next_q", "curve", "r.l.u.", "wave vector that would tell most if measured next", (3,)),
             Output("next_energy", "number", "meV", "the energy there that would tell most"),
             Output("next_gain", "number", "nat", "information about the couplings expected of it"),

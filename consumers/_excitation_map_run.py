@@ -145,7 +145,9 @@ class ExcitationMapRun:
         asked, read, refined = found
         values = self._counts(asked.seq_num, asked.measured)
         if refined is None:
-            return [RunResult("fit", values | self._no_fit("too little of the magnons is measured for a fit"))]
+            return [
+                RunResult("fit", values | self._no_fit("too little of the magnons is measured for a fit"))
+            ]
         in_domain = not refined.reasons
         p = len(self._reader.names)
         differs = {n: d for n, d in refined.differs.items() if d > _DIFFERS}
@@ -158,15 +160,17 @@ class ExcitationMapRun:
             "in_domain": in_domain,
             "reasons": "; ".join(refined.reasons),
             "differs": bool(differs),
-            "said": "; ".join(f"{key_of(n)} differs from the network's by {d:.1f} sigma" for n, d in differs.items()),
+            "said": "; ".join(
+                f"{key_of(n)} differs from the network's by {d:.1f} sigma" for n, d in differs.items()
+            ),
         }
         return [RunResult("fit", values | self._ahead(asked, read, refined, in_domain))]
 
     def _no_fit(self, why: str) -> dict[str, Any]:
         p = len(self._reader.names)
         numbers = dict.fromkeys(
-            ("chi2_reduced", "explained", "significance", "time_factor", "events_to_target", "counts_to_target",
-             "next_energy", "next_gain"), _NAN,
+            ("chi2_reduced", "explained", "significance", "time_factor", "events_to_target",
+             "counts_to_target", "next_energy", "next_gain"), _NAN,
         )  # fmt: skip
         return (
             self._values({}, {}, False)
@@ -181,7 +185,8 @@ class ExcitationMapRun:
         factor = factor_to_target(sigma, self._settings.targets) if in_domain else _NAN
         more = max(factor - 1, 0.0) if np.isfinite(factor) else _NAN
         said: dict[str, Any] = {
-            "time_factor": factor, "events_to_target": more * asked.events, "counts_to_target": more * asked.counts,
+            "time_factor": factor, "events_to_target": more * asked.events,
+            "counts_to_target": more * asked.counts,
             "next_q": np.full(3, _NAN), "next_energy": _NAN, "next_gain": _NAN,
         }  # fmt: skip
         if self._settings.plan_next and in_domain:

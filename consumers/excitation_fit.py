@@ -28,7 +28,9 @@ class ExcitationFitSettings(BaseModel):
         description="NAME, NAME:VERSION or an .onnx file; its card says what is fitted.",
     )
     stream: str = Field("primary", description="Stream whose events are analysed.")
-    key: str | None = Field(None, description="Data key of the intensities; needed where there is more than one.")
+    key: str | None = Field(
+        None, description="Data key of the intensities; needed where there is more than one."
+    )
     map: MapSettings = Field(default_factory=MapSettings, description="S(Q,E) maps and spin models.")
 
 

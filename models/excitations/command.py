@@ -19,9 +19,10 @@ KINDS = {"spin-model": "streamproc.models.excitations.map_training.command"}
 _DESCRIPTION = """\
 Train the model of an excitation fit.
 
-A spin model (kind = "spin-model"): maps S(Q,E) are simulated by linear spin-wave theory for thousands of couplings,
-paths, resolutions and counts, and an ensemble of networks learns to read the couplings from the columns that are
-there. It is then calibrated on maps it has not seen, scored, and written with card and report.
+A spin model (kind = "spin-model"): maps S(Q,E) are simulated by linear spin-wave theory for thousands of
+couplings, paths, resolutions and counts, and an ensemble of networks learns to read the couplings from the
+columns that are there. It is then calibrated on maps it has not seen, scored, and written with card and
+report.
 """
 _EXAMPLES = """\
 examples:

@@ -23,7 +23,7 @@ class Axis(_Frozen):
     """The abscissa a model reads: ``n`` points from ``start`` to ``stop``, both ends included."""
 
     kind: Literal["two_theta_deg", "q_invA", "energy_meV", "sqe_trials"]
-    """``sqe_trials``: how well trial couplings explain a map S(Q,E); the card's reference says what is where."""
+    """``sqe_trials``: how well trial couplings explain a map S(Q,E); see the card's reference."""
     start: float
     stop: float
     n: Annotated[int, Field(gt=1)]

@@ -63,7 +63,10 @@ def test_every_shipped_file_is_read_and_its_order_is_a_minimum_in_the_middle_of_
     [
         (lambda c: c["site"][0].pop("spin"), r"site\[1\]\.spin"),
         (lambda c: c["site"][0].update(spin=-1), r"site\[1\]\.spin"),
-        (lambda c: c["exchange"][1].update(bonds=[["M", "X", [1, 1, 0]]]), r"exchange\[2\]\.bonds\[1\].*no site 'X'"),
+        (
+            lambda c: c["exchange"][1].update(bonds=[["M", "X", [1, 1, 0]]]),
+            r"exchange\[2\]\.bonds\[1\].*no site 'X'",
+        ),
         (lambda c: c["exchange"][0]["bonds"].append(["M", "M", [-1, 0, 0]]), r"is bonds\[1\] again"),
         (lambda c: c["exchange"][0].update(colour=1), r"exchange\[1\]\.colour: is not known"),
         (lambda c: c["parameters"].pop("J2"), r"parameters\.J2 is missing"),
@@ -288,7 +291,9 @@ def test_the_column_said_to_tell_most_lowers_sigma_more_than_the_one_said_to_tel
 
 def test_the_ridge_and_the_dispersion_through_it_agree_with_the_truth() -> None:
     case = example_case()
-    whole = measured(counts=200.0, q=path((0.75, 0.25, 0), (0.5, 0.5, 0), (0.5, 0, 0), (0.75, 0.25, 0), n=160))
+    whole = measured(
+        counts=200.0, q=path((0.75, 0.25, 0), (0.5, 0.5, 0), (0.5, 0, 0), (0.75, 0.25, 0), n=160)
+    )
     found = whole.scaled(1 / 140)
     truth = np.array([TRUTH[n] for n in ("J", "J2", "D")]) / 140
     ridge = ridge_of(case, found, case.parameters.values(truth), 0.05)

@@ -118,4 +118,3 @@ def test_a_wrong_kind_is_refused_by_the_command(tmp_path: Path) -> None:
 
 def test_train_lists_the_analysis() -> None:
     assert "excitation-fit" in CliRunner().invoke(_group, ["train"]).output
-

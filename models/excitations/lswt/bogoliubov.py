@@ -1,7 +1,8 @@
 """Diagonalise bosons: energies and the transformation to magnons, for many wave vectors at once.
 
-Colpa, Physica A 93, 327 (1978): h = K^+ K, then K g K^+ is an ordinary Hermitian problem. Where h is real with
-equal diagonal blocks (collinear structures with inversion) the same is done at half the size, with A - B and A + B.
+Colpa, Physica A 93, 327 (1978): h = K^+ K, then K g K^+ is an ordinary Hermitian problem. Where h is real
+with equal diagonal blocks (collinear structures with inversion) the same is done at half the size, with A -
+B and A + B.
 """
 
 from __future__ import annotations
@@ -122,5 +123,6 @@ def _where_unstable(h: npt.NDArray[np.inexact], scale: float, q_rlu: Array | Non
     place = f"q = ({', '.join(f'{v:.4g}' for v in q_rlu[at])}) r.l.u." if q_rlu is not None else f"point {at}"
     return (
         f"this state is not a minimum at {place}: the Hamiltonian's lowest eigenvalue there is "
-        f"{lowest[at]:.3g} meV (expected >= 0, largest element {scale:.3g} meV); these couplings favour another order"
+        f"{lowest[at]:.3g} meV (expected >= 0, largest element {scale:.3g} meV); these couplings favour "
+        "another order"
     )

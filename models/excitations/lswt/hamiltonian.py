@@ -71,9 +71,7 @@ class QuadraticForm:
         angle = 2 * np.pi * (q_rlu @ self.displacements.T)
         return np.cos(angle), None if self.sine is None else np.sin(angle)
 
-    def at(
-        self, values: Mapping[str, float], phases: tuple[Array, Array | None]
-    ) -> npt.NDArray[np.inexact]:
+    def at(self, values: Mapping[str, float], phases: tuple[Array, Array | None]) -> npt.NDArray[np.inexact]:
         """Return h for parameter values (meV), shape (m, 2 n, 2 n)."""
         missing = [n for n in self.names if n not in values]
         if missing:
@@ -158,7 +156,7 @@ def _distinct(displacements: Sequence[Array]) -> tuple[Array, list[list[tuple[in
 def _add_bond(
     phase: ComplexArray, conjugate: ComplexArray, constant: ComplexArray, f: Frames, bond: Bond, matrix: Array
 ) -> None:
-    """Add one bond: hopping and pair creation with exp(2 pi i q.d) or its conjugate, the mean field on both ends."""
+    """Add a bond: hopping and pair creation with exp(2 pi i q.d) or its conjugate, mean fields."""
     n, i, j = len(f.spin), bond.i, bond.j
     root = np.sqrt(f.spin[i] * f.spin[j])
     hop = root / 2 * (f.u[i] @ matrix @ f.u[j].conj())

@@ -13,9 +13,9 @@ from scipy.special import ndtr
 from scipy.stats import chisquare
 from streamproc.models.excitations.map_training.mixer import Mixed
 from streamproc.models.excitations.map_training.train import mixer_of
+from streamproc.models.excitations.maps.bank import channels_of
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker, signals_of
 from streamproc.models.excitations.maps.container import SqeMap
-from streamproc.models.excitations.maps.bank import channels_of
 from streamproc.models.excitations.maps.inputs import Prepared
 from streamproc.models.excitations.maps.library import Library
 from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of, widths_of
@@ -125,9 +125,7 @@ def calibrate(held: Held, case: SpinCase, fits: int, progress: Progress) -> Cali
     spread = 1 / np.sqrt(12)
     draft = Calibration(floor=FLOOR, q68=q68, q90=q90, limits={}, prior_sigma=dict.fromkeys(names, spread))
     signals = signals_of_rows(held, case, draft, MapChecker(case), list(range(fits)), progress)
-    limits = {
-        s: round(max(_finite_quantile(signals[:, k]), _LEAST[s]), 4) for k, s in enumerate(SIGNALS)
-    }
+    limits = {s: round(max(_finite_quantile(signals[:, k]), _LEAST[s]), 4) for k, s in enumerate(SIGNALS)}
     limits["distance"] = round(max(_finite_quantile(held.outputs["distance"]), _LEAST["distance"]), 4)
     return draft.model_copy(update={"limits": limits})
 
@@ -135,8 +133,9 @@ def calibrate(held: Held, case: SpinCase, fits: int, progress: Progress) -> Cali
 def ranks(held: Held, calibration: Calibration, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Simulation-based calibration: are the truth's ranks in the posterior uniform (Talts 2018)?
 
-    For a Gaussian posterior the rank among many draws is its distribution function at the truth. Returns for each
-    parameter the p-value of a chi-square test over ten bins and the largest excess of a bin over its share.
+    For a Gaussian posterior the rank among many draws is its distribution function at the truth. Returns for
+    each parameter the p-value of a chi-square test over ten bins and the largest excess of a bin over its
+    share.
     """
     found = {}
     for k, name in enumerate(names):

@@ -33,4 +33,3 @@ def train_kind(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     print(f"{arguments.out / 'report.html'}: what the model may be used for", file=sys.stderr)
     return 0
-

@@ -24,10 +24,12 @@ __all__ = ["Scored", "evidence_of"]
 Array = npt.NDArray[Any]
 
 _SHOWN = 500
-_WORDS = Words("coupling", "couplings", "map", "maps", "another magnet, wrong axes, or bands no spin wave has")
+_WORDS = Words(
+    "coupling", "couplings", "map", "maps", "another magnet, wrong axes, or bands no spin wave has"
+)
 _CANNOT = (
-    "Zc and the spin cannot be told from a dispersion: what is given is Zc times the coupling, for the spin stated.",
-    "Couplings that a scan's columns do not depend on stay as uncertain as the prior; their intervals say so.",
+    "Zc and the spin cannot be told from a dispersion: given is Zc times the coupling, for the spin stated.",
+    "Couplings that a scan's columns do not depend on stay as uncertain as the prior; intervals say so.",
     "Two-magnon scattering, phonons that cross the band and several domains are not in the simulation.",
 )
 
@@ -90,8 +92,8 @@ def _facts(card: ModelCard, case: SpinCase, command: str) -> Facts:
     return Facts(
         name=card.name,
         version=card.version,
-        purpose=f"{case.file.description}: couplings with full covariance from S(Q,E), columns as they come, or "
-        "an abstention with its reason.",
+        purpose=f"{case.file.description}: couplings with full covariance from S(Q,E), columns as they "
+        "come, or an abstention with its reason.",
         valid_for={k: str(v) for k, v in card.valid_domain.items()},
         cannot=_CANNOT,
         settings={k: str(v) for k, v in card.training.items() if k not in skip},

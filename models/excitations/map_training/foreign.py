@@ -1,4 +1,4 @@
-"""Maps of something else, to see whether the model notices: another magnet, the wrong axes, no magnet at all."""
+"""Maps of something else, to see whether the model notices: another magnet, wrong axes, no magnet."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ FOREIGN = ("other order", "columns elsewhere", "energies upside down")
 def foreign_library(case: SpinCase, draws: int, seed: int) -> tuple[Library, npt.NDArray[np.str_]]:
     """Return a library of foreign maps as this model sees them, and the kind of each.
 
-    "other order": the same lattice with spins all parallel and couplings of the opposite sign. "columns elsewhere":
-    the magnons of this model with columns in another order, as when axes are mistaken. "energies upside down": bands
-    no spin wave has.
+    "other order": the same lattice with spins all parallel and couplings of the opposite sign. "columns
+    elsewhere": the magnons of this model with columns in another order, as when axes are mistaken. "energies
+    upside down": bands no spin wave has.
     """
     own = build_library(case, draws, seed)
     signal, kinds = own.signal.copy(), np.array([FOREIGN[1 + k % 2] for k in range(draws)])

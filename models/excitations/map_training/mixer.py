@@ -1,4 +1,4 @@
-"""Spoil rendered maps as an instrument would: counts, background, spurious scattering, what is not measured."""
+"""Spoil rendered maps as an instrument would: counts, background, spurious scattering, gaps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from streamproc.models.excitations.spinmodel.schema import MeasurementTable
 __all__ = ["Mixed", "Mixer"]
 
 _WHOLE, _PREFIX = 0.5, 0.3
-"""Shares of maps with all columns, and with the first ones only (a scan under way); the rest has some columns."""
+"""Shares of maps with all columns, and with the first ones (a scan under way); the rest has some columns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +106,18 @@ class Mixer:
         flat = self._uniform(b, 1, 1)
         falling = torch.exp(-(self.energy - 0.5) / decay).clamp(max=60.0)
         walk = torch.cumsum(0.06 * self._normal(b, n, 1), 1)
-        common = level * (flat + (1 - flat) * falling) * torch.exp((walk - walk.mean(1, keepdim=True)).clamp(-1, 1))
+        common = (
+            level
+            * (flat + (1 - flat) * falling)
+            * torch.exp((walk - walk.mean(1, keepdim=True)).clamp(-1, 1))
+        )
         width = (self.fwhm[rows, None, None] / 2.3548).clamp(min=0.5 / m)
         elastic = self._log(b, 0.3, 300.0)[:, None, None] * torch.exp(-0.5 * (self.energy / width) ** 2)
         return common + elastic
 
     def _spurious(self, shape: torch.Size) -> torch.Tensor:
-        """Flat lines (an optic phonon, the sample holder), a band that is no magnon, a line across, a spot."""
-        b, n, m = shape
+        """Flat lines (an optic phonon, the sample holder), a band of no magnon, a line across, a spot."""
+        b, n, _m = shape
         place, energy = (torch.arange(n) / n)[None, :, None], self.energy
         total = torch.zeros(shape)
         width = self._log(b, 0.012, 0.05)[:, None, None]
@@ -127,7 +131,9 @@ class Mixer:
         for share, away in zip((0.35, 0.25, 0.15), shapes, strict=True):
             amount = self._log(b, 0.05, 1.0)[:, None, None] * (self._uniform(b, 1, 1) < share)
             total = total + amount * torch.exp(-0.5 * (away / width) ** 2)
-        spot = ((place - self._uniform(b, 1, 1)) / 0.04) ** 2 + ((energy - self._uniform(b, 1, 1)) / 0.03) ** 2
+        spot = ((place - self._uniform(b, 1, 1)) / 0.04) ** 2 + (
+            (energy - self._uniform(b, 1, 1)) / 0.03
+        ) ** 2
         amount = self._log(b, 0.3, 30.0)[:, None, None] * (self._uniform(b, 1, 1) < 0.2)
         return total + amount * torch.exp(-0.5 * spot)
 
@@ -135,10 +141,10 @@ class Mixer:
         return torch.poisson(expected, generator=self.generator)
 
     def _measured(self, shape: torch.Size) -> torch.Tensor:
-        """What is measured: columns that came, energies above a start and below an end that may change with Q."""
-        b, n, m = shape
+        """What is measured: columns that came, energies above a start, below an end that changes with Q."""
+        b, n, _m = shape
         place, energy = (torch.arange(n) / n)[None, :, None], self.energy
-        start = 0.28 * self._uniform(b, 1, 1) * (self._uniform(b, 1, 1) < 0.8)
+        start = 0.45 * self._uniform(b, 1, 1) ** 1.5 * (self._uniform(b, 1, 1) < 0.8)
         wedge = self._uniform(b, 1, 1) < 0.3
         bend = 1 + torch.where(wedge, 1.6 * self._centred(b, 1, 1) * (place - 0.5) - 0.3, 0.0)
         keep = (energy >= start) & (energy <= bend)
@@ -156,12 +162,13 @@ class Mixer:
         some = rank < most
         return torch.where(kind < _WHOLE, True, torch.where(kind < _WHOLE + _PREFIX, prefix, some))
 
-    # -- the input, as inputs.Preparer makes it ---------------------------------------------------------------
+    # -- the input, as inputs.Preparer makes it
+    # ---------------------------------------------------------------
 
     def _input(
         self, y: torch.Tensor, sigma: torch.Tensor, measured: torch.Tensor, rows: torch.Tensor
     ) -> torch.Tensor:
-        b, n, _ = y.shape
+        _b, n, _ = y.shape
         mask = measured.float()
         level, noise = _common_level(y, sigma, measured)
         found = 2 * torch.asinh((y - level[:, None]) / (2 * sigma)) * mask
@@ -192,7 +199,8 @@ class Mixer:
             found += [mean, (weight @ self.units.square() - mean.square()).clamp(min=0).sqrt()]
         return found
 
-    # -- random numbers ---------------------------------------------------------------------------------------
+    # -- random numbers
+    # ---------------------------------------------------------------------------------------
 
     def _uniform(self, *shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=self.generator)

@@ -104,7 +104,9 @@ def _scored(
     figures: dict[str, Any] = {
         "simulated": {
             "coverage90": {n: round(float((ratio[:, k] <= q90[k]).mean()), 3) for k, n in enumerate(names)},
-            "median_error_of_prior_range": {n: round(float(np.median(error[:, k])), 4) for k, n in enumerate(names)},
+            "median_error_of_prior_range": {
+                n: round(float(np.median(error[:, k])), 4) for k, n in enumerate(names)
+            },
             "told_share": {n: round(float(told[:, k].mean()), 3) for k, n in enumerate(names)},
         },
         "ranks": ranks(held, calibration, names),
@@ -125,8 +127,7 @@ def _card(
     low, high = case.parameters.bounds()
     unit = "window" if file.energy.scale_free else "meV"
     domain: dict[str, str | float | tuple[float, float]] = {
-        f"{n}_{unit}": (float(a), float(b))
-        for n, a, b in zip(case.parameters.free, low, high, strict=True)
+        f"{n}_{unit}": (float(a), float(b)) for n, a, b in zip(case.parameters.free, low, high, strict=True)
     }
     domain |= {f"energy_{unit}": (file.energy.start, file.energy.stop), "spins": case.spins}
     return ModelCard(
@@ -134,7 +135,9 @@ def _card(
         version=version_name,
         task=TASK,
         input_name="x",
-        axis=Axis(kind="sqe_trials", start=0.0, stop=float(layout.width - 1), n=layout.width, min_coverage=0.0),
+        axis=Axis(
+            kind="sqe_trials", start=0.0, stop=float(layout.width - 1), n=layout.width, min_coverage=0.0
+        ),
         normalisation="matched_filter_of_trials",
         outputs=output_heads(len(case.parameters.free)),
         labels=case.parameters.free,
@@ -154,8 +157,8 @@ def _card(
             "physics_version": PHYSICS_VERSION,
             "code_version": _code_version(),
             "command": command,
-            "limits": "99 % quantile on held-out simulations, but at least distance 1.6, residual 2.5, unexplained "
-            "0.45, disagreement 6 sigma (measured maps hold more than is simulated)",
+            "limits": "99 % quantile on held-out simulations, but at least distance 1.6, residual 2.5, "
+            "unexplained 0.45, disagreement 6 sigma (measured maps hold more than is simulated)",
         },
         scores={},
         licence="BSD-3-Clause",

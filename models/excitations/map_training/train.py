@@ -1,4 +1,4 @@
-"""Train a network for one spin model and write a version folder: model, golden vectors, evidence and report."""
+"""Train a network for one spin model and write a version folder: model, golden vectors, report."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ class TrainSettings:
     fits : int
         Least-squares fits that set the limits on residuals, and again as many for the scores.
     threads : int
-        Threads torch may use.
+        Threads torch may use; the layers are small, and more hardly help.
     """
 
     seed: int = 1
-    library: int = 6000
-    steps: int = 6000
+    library: int = 5000
+    steps: int = 8000
     batch: int = 128
     members: int = 4
     hidden: int = 192
     features: int = 48
     hold_out: int = 2000
     fits: int = 150
-    threads: int = 2
+    threads: int = 1
 
     def quick(self) -> TrainSettings:
         """A tiny model, for tests of the whole way."""
@@ -129,7 +129,9 @@ def fit(
     layout = Preparer(case).layout
     net = Ensemble(layout.width, layout.guess, p, settings.members, settings.hidden, settings.features)
     optimiser = torch.optim.AdamW(net.parameters(), lr=1e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2.5e-3, total_steps=settings.steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 2.5e-3, total_steps=settings.steps, pct_start=0.1
+    )
     state: dict[str, Any] = {"net": net, "optimiser": optimiser, "schedule": schedule}
     state |= {"mixer": mixer, "course": Course()}
     first = _restore(work, settings, library, state) if resume else 0

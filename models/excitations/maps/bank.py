@@ -1,8 +1,9 @@
 """A bank of trial couplings: how well each would explain a map, which is what the network reads.
 
-For every trial the dispersion at the columns that were measured says in which channels to look; the weighted sum of
-what is found there over its noise is the trial's matched-filter significance (Turin 1960): a likelihood surface over
-couplings, whatever the path, the coverage and the masks. It costs the trials' dispersions and a lookup.
+For every trial the dispersion at the columns that were measured says in which channels to look; the weighted
+sum of what is found there over its noise is the trial's matched-filter significance (Turin 1960): a
+likelihood surface over couplings, whatever the path, the coverage and the masks. It costs the trials'
+dispersions and a lookup.
 """
 
 from __future__ import annotations
@@ -168,7 +169,7 @@ def _stable(case: SpinCase, wanted: int) -> Array:
             break
     if len(kept) < wanted // 4:
         raise ConfigurationError(
-            f"{case.name}: of {len(unit)} couplings in the ranges only {len(kept)} make the stated order a minimum "
-            "of the energy; check signs, order and ranges"
+            f"{case.name}: of {len(unit)} couplings in the ranges only {len(kept)} make the stated order "
+            "a minimum of the energy; check signs, order and ranges"
         )
     return np.array(kept)

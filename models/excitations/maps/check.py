@@ -80,10 +80,12 @@ class MapChecker:
         return MapFitter(self.case, fine, FitSettings()).fit(np.stack(list(starts)), widths)
 
     def search(self, prepared: Prepared, keep: int = 2) -> list[Array]:
-        """Return the couplings among draws from the prior that fit the coarse map best: starts without a network."""
+        """Return the draws from the prior that fit the coarse map best: starts without a network."""
         half = averaged(prepared.coarse, 16, 24)
         fitter = MapFitter(self.case, half, replace(COARSE, widths=()))
-        wide = replace(self.widths, energy_fwhm=1.5 * self.widths.energy_fwhm, end_fwhm=1.5 * self.widths.end_fwhm)
+        wide = replace(
+            self.widths, energy_fwhm=1.5 * self.widths.energy_fwhm, end_fwhm=1.5 * self.widths.end_fwhm
+        )
         chi2 = fitter.chi2(self._screen, wide)
         return [self._screen[k] for k in np.argsort(chi2)[:keep] if np.isfinite(chi2[k])]
 
@@ -128,10 +130,12 @@ class Judge:
         """Return the reasons; none: the map is in domain."""
         words = {
             "distance": "unusual-map: unlike any map of this model (distance {v:.2g}, limit {m:.2g})",
-            "residual": "residual: the fitted map misses the measured one (reduced chi-square {v:.3g}, limit {m:.3g})",
+            "residual": "residual: the fitted map misses the measured one (reduced chi-square {v:.3g}, "
+            "limit {m:.3g})",
             "unexplained": "unknown-structure: {p:.0f} % of the structure is not this model's magnons "
             "(limit {q:.0f} %)",
-            "disagreement": "disagrees-with-fit: network and least squares differ by {v:.1f} sigma (limit {m:.1f})",
+            "disagreement": "disagrees-with-fit: network and least squares differ by {v:.1f} sigma "
+            "(limit {m:.1f})",
         }
         found = []
         for name, text in words.items():

@@ -103,7 +103,8 @@ class SqeMap:
 def estimated_sigma(y: Array, measured: npt.NDArray[np.bool_]) -> Array:
     """Estimate the noise of every cell from how much neighbours in energy differ.
 
-    A median of |y_i - (y_i-1 + y_i+1) / 2| over nearby cells; peaks that are wider than a channel hardly count.
+    A median of |y_i - (y_i-1 + y_i+1) / 2| over nearby cells; peaks that are wider than a channel hardly
+    count.
 
     Parameters
     ----------
@@ -181,7 +182,7 @@ def _groups(q: Array, most: int) -> npt.NDArray[np.int64]:
 
 
 def _joined(whole: SqeMap, groups: npt.NDArray[np.int64], axis: int) -> SqeMap:
-    """Mean over groups along an axis, of what is measured, weighted by inverse variance of the group's mean noise."""
+    """Mean over groups along an axis of what is measured; measured where half of the group is."""
     count = int(groups.max()) + 1
 
     def summed(values: Array) -> Array:

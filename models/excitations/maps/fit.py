@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -74,7 +74,8 @@ class MapFit:
     chi2_reduced : float
         Over the cells fitted.
     explained : float
-        Share of the structure (what a smooth background leaves beyond noise) that the magnons explain, 0 to 1.
+        Share of the structure (what a smooth background leaves beyond noise) that the magnons explain, 0 to
+        1.
     significance : float
         Magnon intensity over its standard deviation.
     model : ndarray, shape (n, m)
@@ -126,7 +127,9 @@ class MapFitter:
         seen = measured.measured
         self._cells = seen
         if int(seen.sum()) < 30:
-            raise FrameFailed(f"a map with {int(seen.sum())} measured cells; at least 30 are needed for a fit")
+            raise FrameFailed(
+                f"a map with {int(seen.sum())} measured cells; at least 30 are needed for a fit"
+            )
         length = np.linalg.norm(measured.q_rlu @ case.model.lattice.reciprocal(), axis=1)
         basis = background_basis(
             measured.energy_meV, length, self.settings.background, self.settings.background_q
@@ -270,9 +273,7 @@ class MapFitter:
                     break
         return columns
 
-    def _step(
-        self, jacobian: Array, residual: Array, damp: float, moving: npt.NDArray[np.bool_]
-    ) -> Array:
+    def _step(self, jacobian: Array, residual: Array, damp: float, moving: npt.NDArray[np.bool_]) -> Array:
         normal, slope = jacobian @ jacobian.T, jacobian @ residual
         scale = np.sqrt(np.diag(normal))
         live = moving & (scale > 0)

@@ -12,7 +12,7 @@ from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["FEWEST_COLUMNS", "SHARPNESS", "Layout", "Preparer", "Prepared", "common_level", "rebinned"]
+__all__ = ["FEWEST_COLUMNS", "SHARPNESS", "Layout", "Prepared", "Preparer", "common_level", "rebinned"]
 
 Array = npt.NDArray[np.float64]
 
@@ -27,9 +27,10 @@ FEWEST_COLUMNS = 4
 class Layout:
     """Where things lie in the flat input of t trials, m channels.
 
-    For each smoothing t significances and t amounts of what was measured there; the logarithm of the number of
-    columns; m background values and m flags (measured); then for each smoothing and each sharpness mean and standard
-    deviation of the p places in the prior, over trials weighted by how near their significance is to the best one.
+    For each smoothing t significances and t amounts of what was measured there; the logarithm of the number
+    of columns; m background values and m flags (measured); then for each smoothing and each sharpness mean
+    and standard deviation of the p places in the prior, over trials weighted by how near their significance
+    is to the best one.
     """
 
     trials: int
@@ -102,8 +103,8 @@ class Preparer:
         coarse = rebinned(scaled, channels_of(self.case))
         if not coarse.measured.any():
             raise FrameFailed(
-                f"nothing of the map lies between {table.start:g} and {table.stop:g} meV, the model's window; "
-                f"its energies go from {measured.energy_meV[0]:g} to {measured.energy_meV[-1]:g} meV"
+                f"nothing of the map lies between {table.start:g} and {table.stop:g} meV, the model's "
+                f"window; its energies go from {measured.energy_meV[0]:g} to {measured.energy_meV[-1]:g} meV"
             )
         coarse = coarse.columns(coarse.measured.any(1))
         return Prepared(self.input_of(coarse), coarse, unit, float(coarse.measured.mean()))
@@ -153,7 +154,7 @@ def window_end(measured: SqeMap) -> float:
 
 
 def rebinned(measured: SqeMap, channels: Array) -> SqeMap:
-    """Average a map into equidistant channels; where they are finer than the map's, each takes its neighbour's.
+    """Average a map into equidistant channels; finer ones take what covers them.
 
     A channel counts as measured where half of it is.
     """
@@ -178,8 +179,8 @@ def rebinned(measured: SqeMap, channels: Array) -> SqeMap:
 def common_level(y: Array, sigma: Array, measured: npt.NDArray[np.bool_]) -> tuple[Array, Array]:
     """Return the median over columns in every channel (the lower of two middles), and the mean noise.
 
-    With fewer than four columns in a channel its level is the least of them, but at most the median over channels of
-    such least values: so a single spectrum keeps its peaks.
+    With fewer than four columns in a channel its level is the least of them, but at most the median over
+    channels of such least values: so a single spectrum keeps its peaks.
     """
     count = measured.sum(0)
     at = np.maximum(count - 1, 0) // 2

@@ -141,6 +141,6 @@ def _one(
         if strong > 0:
             return unit, q, widths, np.minimum(found / strong, 30.0)
     raise ConfigurationError(
-        f"{case.name}: in {_TRIES} draws from the ranges of the parameters no state with the stated order is a "
-        "minimum of the energy and lies in the energy window; check signs, order and ranges"
+        f"{case.name}: in {_TRIES} draws from the ranges of the parameters no state with the stated order "
+        "is a minimum of the energy and lies in the energy window; check signs, order and ranges"
     )

@@ -49,7 +49,7 @@ class Next:
 
 
 def factor_to_target(sigma: Mapping[str, float], target: Mapping[str, float]) -> float:
-    """Return by what factor to count longer until every sigma is at its target; counting errors fall as its root.
+    """Return by what factor to count longer until every sigma is at its target; sigmas fall as its root.
 
     At most 1 where the targets are reached; NaN without targets.
     """
@@ -71,7 +71,9 @@ def candidates_of(case: SpinCase, measured: SqeMap, most: int = _CANDIDATES) -> 
     if table.powder is not None:
         q = np.linspace(*table.powder, most)
         return np.stack([q, 0 * q, 0 * q], 1)
-    own = measured.q_rlu[np.linspace(0, len(measured.q_rlu) - 1, min(most // 2, len(measured.q_rlu))).astype(int)]
+    own = measured.q_rlu[
+        np.linspace(0, len(measured.q_rlu) - 1, min(most // 2, len(measured.q_rlu))).astype(int)
+    ]
     low, high = np.asarray(table.box, dtype=float).T
     unit = np.mod(np.arange(1, most - len(own) + 1)[:, None] * [0.8191725, 0.6710436, 0.5497005], 1.0)
     return np.concatenate([own, low + (high - low) * unit])
@@ -80,8 +82,9 @@ def candidates_of(case: SpinCase, measured: SqeMap, most: int = _CANDIDATES) -> 
 def where_next(case: SpinCase, measured: SqeMap, fit: MapFit, candidates: Array) -> Next | None:
     """Return the column that would narrow the couplings most (D-optimal design, a Laplace approximation).
 
-    The gain of a column is half the logarithm of det(1 + C F): C the present covariance of the couplings, F the Fisher
-    information of the column, with the noise that the measured columns have on average at each energy.
+    The gain of a column is half the logarithm of det(1 + C F): C the present covariance of the couplings, F
+    the Fisher information of the column, with the noise that the measured columns have on average at each
+    energy.
 
     Parameters
     ----------
@@ -143,7 +146,7 @@ def _scale(fit: MapFit, case: SpinCase, measured: SqeMap) -> float:
 
 
 def _noise(measured: SqeMap, energy: Array) -> Array:
-    """Root mean square noise of the measured columns at some energies; the largest where nothing is measured."""
+    """Root mean square noise of the measured columns at some energies; the largest elsewhere."""
     seen = measured.measured.sum(0)
     square = (measured.sigma**2 * measured.measured).sum(0) / np.maximum(seen, 1)
     level = np.where(seen > 0, square, square.max())

@@ -85,7 +85,7 @@ class Derived:
         self._waves = SpinWaves(case.model, places) if len(places) else None
 
     def __call__(self, free: Array) -> Array:
-        """Return the energies for values of the free couplings, in their unit; NaN where there is no order."""
+        """Return the energies for values of the free couplings, in their unit; NaN without order."""
         if self._waves is None:
             return np.zeros(0)
         try:
@@ -135,7 +135,8 @@ def answer_of(
     free = _values(case, at)
     slope = np.stack([_slope(lambda u: _values(case, u), at, k) for k in range(len(at))], 1)
     numbers = {
-        n: _number(case, at, k, width[k] * q90[k], slope[k], covariance, unit_meV) for k, n in enumerate(names)
+        n: _number(case, at, k, width[k] * q90[k], slope[k], covariance, unit_meV)
+        for k, n in enumerate(names)
     }
     said = _derived_numbers(derived, case, at, covariance, q90 / q68, unit_meV)
     full = slope @ covariance @ slope.T * unit_meV**2
@@ -182,7 +183,7 @@ def _slope(function: Any, at: Array, k: int) -> Array:
 def _number(
     case: SpinCase, at: Array, k: int, half: float, slope: Array, covariance: Array, unit_meV: float
 ) -> Number:
-    """Own axis by its ends (a prior may be crooked, as that of D is near zero), the others by their slopes."""
+    """Own axis by its ends (a prior may be crooked, as that of D near zero), others by their slopes."""
     value = _values(case, at)[k]
     ends = []
     for way in (-half, half):

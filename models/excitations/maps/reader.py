@@ -107,12 +107,14 @@ class MapReader:
         if card.task != TASK:
             raise ConfigurationError(f"{card.name}: its task is {card.task!r}, expected {TASK!r}")
         self.network, self.card = network, card
-        self.case = case_of(tomllib.loads(str(card.reference["model_toml"])), Path(f"{card.name} (model_toml)"))
+        self.case = case_of(
+            tomllib.loads(str(card.reference["model_toml"])), Path(f"{card.name} (model_toml)")
+        )
         self.preparer, self.checker = Preparer(self.case), MapChecker(self.case)
         if self.preparer.layout.width != card.axis.n:
             raise ConfigurationError(
                 f"{card.name}:{card.version}: takes {card.axis.n} numbers, its model.toml makes "
-                f"{self.preparer.layout.width}; it was trained with another version of the code: train it again"
+                f"{self.preparer.layout.width}; it was trained with other code: train it again"
             )
         self.derived = Derived(self.case)
         self.judge = Judge(card.calibration.limits)
@@ -132,15 +134,14 @@ class MapReader:
         """
         prepared = self.preparer.prepare(measured)
         outputs: dict[str, Any] = self.network.run(prepared.x[None])
-        answer = answer_of(
-            self.case, self.derived, outputs, 0, self.card.calibration, prepared.unit_meV
-        )
+        answer = answer_of(self.case, self.derived, outputs, 0, self.card.calibration, prepared.unit_meV)
         return Read(answer, prepared, self.judge.reasons({"distance": answer.distance}))
 
     def refine(self, measured: SqeMap, read: Read, temperature_K: float = 0.0) -> Refined | None:
         """Fit the whole map from the network's answer; None where that cannot be done.
 
-        Where the fit then misses the map, the couplings that fit it best among draws from the prior are tried too.
+        Where the fit then misses the map, the couplings that fit it best among draws from the prior are
+        tried too.
         """
         unit, kT = read.prepared.unit_meV, _K_TO_MEV * temperature_K
         inside = np.clip(read.answer.unit, 0.02, 0.98)

@@ -24,8 +24,9 @@ _POWDER_DIRECTIONS = 144
 class Renderer:
     """Draws maps at fixed columns and channels; couplings and widths may vary.
 
-    Lines are laid on a fine grid of energies (split between two neighbours) and spread from there by one matrix,
-    which is computed when the widths change: so an evaluation is a dispersion, a histogram and a product.
+    Lines are laid on a fine grid of energies (split between two neighbours) and spread from there by one
+    matrix, which is computed when the widths change: so an evaluation is a dispersion, a histogram and a
+    product.
 
     Parameters
     ----------

@@ -20,7 +20,7 @@ __all__ = ["Ridge", "RidgeFit", "fit_ridge", "ridge_of"]
 Array = npt.NDArray[np.float64]
 
 _STEEP = 1.0
-"""A peak is taken at constant Q where the band moves by less than so many widths per column, else at constant E."""
+"""At constant Q where the band moves by less than so many widths per column, else at constant E."""
 
 _LEAST_SNR, _REACH = 3.5, 3.0
 
@@ -70,8 +70,8 @@ class RidgeFit:
 def ridge_of(case: SpinCase, measured: SqeMap, values: Mapping[str, float], width: float) -> Ridge:
     """Find peaks near a band: at constant Q where it is flat, at constant E where it is steep.
 
-    A Gaussian of the given width with a straight background is solved linearly at every place within three widths of
-    the band; the best place, refined by a parabola of its chi-square, is the peak.
+    A Gaussian of the given width with a straight background is solved linearly at every place within three
+    widths of the band; the best place, refined by a parabola of its chi-square, is the peak.
 
     Parameters
     ----------
@@ -88,7 +88,14 @@ def ridge_of(case: SpinCase, measured: SqeMap, values: Mapping[str, float], widt
     slope = np.abs(np.gradient(band))
     places, energies, sigmas = [], [], []
     for n in np.flatnonzero(slope < _STEEP * width):
-        found = _peak(measured.energy_meV, measured.intensity[n], measured.sigma[n], measured.measured[n], band[n], width)
+        found = _peak(
+            measured.energy_meV,
+            measured.intensity[n],
+            measured.sigma[n],
+            measured.measured[n],
+            band[n],
+            width,
+        )
         if found is not None:
             places.append(measured.q_rlu[n])
             energies.append(found[0])
@@ -103,7 +110,7 @@ def ridge_of(case: SpinCase, measured: SqeMap, values: Mapping[str, float], widt
                 at = np.clip(found[0], 0, len(band) - 1)
                 places.append([np.interp(at, number, measured.q_rlu[:, k]) for k in range(3)])
                 energies.append(float(energy))
-                sigmas.append(float(found[1] * slope[int(round(at))] + 0.02 * width))
+                sigmas.append(float(found[1] * slope[round(float(at))] + 0.02 * width))
     if len(energies) < 3:
         raise FrameFailed(f"the map has {len(energies)} peaks near the band; at least 3 are needed")
     return Ridge(np.array(places), np.array(energies), np.array(sigmas))
@@ -148,9 +155,7 @@ def _peak(
     return float(tries[best] + shift * (tries[1] - tries[0])), float(np.sqrt(2 / curve))
 
 
-def fit_ridge(
-    case: SpinCase, ridge: Ridge, start: Array, moving: Sequence[bool] | None = None
-) -> RidgeFit:
+def fit_ridge(case: SpinCase, ridge: Ridge, start: Array, moving: Sequence[bool] | None = None) -> RidgeFit:
     """Fit the dispersion to a ridge by bounded least squares; peaks far off count less.
 
     Parameters
@@ -196,4 +201,6 @@ def fit_ridge(
     spread = np.outer(scale[move], scale[move]) * max(1.0, reduced)
     covariance[np.ix_(move, move)] = np.linalg.pinv(found.jac.T @ found.jac) * spread
     values = dict(zip(case.parameters.free, map(float, whole(found.x)), strict=True))
-    return RidgeFit(values, covariance, reduced, float(np.median(np.abs(residual * ridge.sigma))), len(residual))
+    return RidgeFit(
+        values, covariance, reduced, float(np.median(np.abs(residual * ridge.sigma))), len(residual)
+    )

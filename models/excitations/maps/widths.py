@@ -73,9 +73,10 @@ def kernel(line_meV: Array, energy_meV: Array, widths: Widths) -> Array:
     """Return what a magnon of unit intensity adds to every channel.
 
     A damped harmonic oscillator is exactly the difference of two Lorentzians, at W' and -W' with
-    W'^2 = W^2 - Gamma^2 / 4; convolved with the resolution each is a Voigt profile. The Bose factor, slow within a
-    resolution width but at E = 0, is multiplied afterwards. Overdamped lines (Gamma > 2 W) are drawn critically
-    damped. A channel counts what falls into its width: that widens lines as a box does, in quadrature.
+    W'^2 = W^2 - Gamma^2 / 4; convolved with the resolution each is a Voigt profile. The Bose factor, slow
+    within a resolution width but at E = 0, is multiplied afterwards. Overdamped lines (Gamma > 2 W) are
+    drawn critically damped. A channel counts what falls into its width: that widens lines as a box does, in
+    quadrature.
 
     Parameters
     ----------
@@ -109,10 +110,10 @@ def _profile(x: Array, sigma: Array, half: float) -> Array:
 def sub_points(columns: int, axes: Array, q_fwhm: float, points: int) -> Array:
     """Return offsets of wave vectors that stand for the width in Q, other ones in every column.
 
-    A box: a cut through a volume of data averages over a box of Q, which is as a rule wider than the resolution.
-    Offsets are a quasi-random sequence (Roberts' R_d, of the root of x^(d+1) = x + 1), in pairs +-x so that the mean
-    is right: neighbouring columns complete each other, which a fixed quadrature does not where a band is steep. They
-    scale with the width, so that a fit sees no noise.
+    A box: a cut through a volume of data averages over a box of Q, which is as a rule wider than the
+    resolution. Offsets are a quasi-random sequence (Roberts' R_d, of the root of x^(d+1) = x + 1), in pairs
+    +-x so that the mean is right: neighbouring columns complete each other, which a fixed quadrature does
+    not where a band is steep. They scale with the width, so that a fit sees no noise.
 
     Parameters
     ----------

@@ -35,9 +35,10 @@ __all__ = ["CONVENTION", "SpinCase", "case_of", "read_case"]
 Array = npt.NDArray[np.float64]
 
 CONVENTION = (
-    "H = sum over bonds S_i.J.S_j + sum over sites D (n.S_i)^2, every bond counted once, S the quantum number "
-    "(not sqrt(S(S+1))), J > 0 antiferromagnetic; a measured dispersion gives Zc*J (Zc: quantum renormalisation "
-    "of the spin-wave energies), which is what is reported; only S*J is measured: for another spin J scales as 1/S"
+    "H = sum over bonds S_i.J.S_j + sum over sites D (n.S_i)^2, every bond counted once, S the quantum "
+    "number (not sqrt(S(S+1))), J > 0 antiferromagnetic; a measured dispersion gives Zc*J (Zc: quantum "
+    "renormalisation of the spin-wave energies), which is what is reported; only S*J is measured: for "
+    "another spin J scales as 1/S"
 )
 
 
@@ -100,9 +101,7 @@ def read_case(path: Path) -> SpinCase:
 def case_of(content: Mapping[str, Any], path: Path) -> SpinCase:
     """Build from the content of a file; ``path`` is for messages (see :func:`read_case`)."""
     file = parsed(dict(content), path)
-    sites = tuple(
-        Site(s.name, s.position, s.spin, s.direction, s.g, s.form_factor) for s in file.site
-    )
+    sites = tuple(Site(s.name, s.position, s.spin, s.direction, s.g, s.form_factor) for s in file.site)
     index = _index([s.name for s in sites], "site", path)
     couplings = [
         Coupling.exchange(e.name, _bonds(e.bonds, index, f"exchange[{n}]", path), e.diagonal)

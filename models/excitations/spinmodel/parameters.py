@@ -102,7 +102,7 @@ def parameters_of(tables: Mapping[str, ParameterTable], names: Sequence[str], pa
     for name in related:
         if tables[name].relative_to not in free:
             raise ConfigurationError(
-                f"{path}: parameters.{name}.relative_to: expected a free parameter that is itself not relative"
+                f"{path}: parameters.{name}.relative_to: expected a free parameter that is not relative"
             )
     if not free:
         raise ConfigurationError(f"{path}: parameters: none is free (has a range): there is nothing to fit")

@@ -241,7 +241,7 @@ def parsed(content: dict[str, Any], path: Path) -> ModelFile:
 
 
 def _key(loc: tuple[int | str, ...]) -> str:
-    """Write ``exchange[1].bonds`` for ('exchange', 0, 'bonds'): tables are counted from one, as a reader does."""
+    """Write ``exchange[1].bonds`` for ('exchange', 0, 'bonds'): a reader counts tables from one."""
     text = ""
     for part in loc:
         text += f"[{part + 1}]" if isinstance(part, int) else (f".{part}" if text else str(part))

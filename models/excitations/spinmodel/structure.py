@@ -89,7 +89,7 @@ class Site:
 
 @dataclass(frozen=True, slots=True)
 class Bond:
-    """From site ``i`` to site ``j`` of the cell that lies ``offset`` cells away; never the reverse as well."""
+    """From site ``i`` to site ``j`` of the cell ``offset`` cells away; never the reverse as well."""
 
     i: int
     j: int
@@ -122,7 +122,7 @@ class Coupling:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OnSite:
-    """A named parameter times S_i^T M S_i on some sites: ``diag(0, 0, 1)`` is D (S^z)^2, easy axis for D < 0."""
+    """A named parameter times S_i^T M S_i on some sites: ``diag(0, 0, 1)`` is D (S^z)^2, easy for D < 0."""
 
     name: str
     sites: tuple[int, ...]
@@ -181,8 +181,8 @@ def _displacements(sites: Sequence[Site], bonds: Sequence[Bond]) -> Array:
 def in_magnetic_cell(model: SpinModel, propagation: Vector, axis: Vector | None = None) -> SpinModel:
     """Return the model with the sites of one magnetic cell, for one propagation vector.
 
-    The spin of a site in cell R is the one given, turned by 2 pi k.R about ``axis``. Cells fall into N classes
-    by N k.R mod N, N being the common denominator of k; no choice of a supercell is needed, because
+    The spin of a site in cell R is the one given, turned by 2 pi k.R about ``axis``. Cells fall into N
+    classes by N k.R mod N, N being the common denominator of k; no choice of a supercell is needed, because
     displacements stay in units of the chemical cell.
 
     Parameters
