@@ -35,6 +35,12 @@ class MapSettings(BaseModel):
     )
     fit_every: int = Field(1, ge=1, description="The network reads the map so far at every n-th event.")
     temperature_K: float = Field(0.0, ge=0, description="Sample temperature, for the Bose factor; 0: none.")
+    q_across: float = Field(
+        0.0,
+        ge=0,
+        description="Full width of the cut across the path of the columns (r.l.u.); it trades against the "
+        "couplings, so it is not fitted.",
+    )
     targets: dict[str, float] = Field(
         default_factory=dict,
         description="Standard uncertainties (meV) to reach, by coupling: how much longer to count is said.",

@@ -47,7 +47,7 @@ class ExcitationMapRun:
         self._reader, self._settings = reader, settings
         self._model_id = str(provenance.details["model"])
         self._so_far = MapSoFar()
-        self._refining = MapRefining(reader, settings.temperature_K)
+        self._refining = MapRefining(reader, settings.temperature_K, settings.q_across)
         self._seen = 0
 
     # -- per frame ----------------------------------------------------------------------------------------

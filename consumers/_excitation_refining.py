@@ -72,10 +72,12 @@ class MapRefining:
         Does the work.
     temperature_K : float
         Of the sample.
+    q_across : float
+        Full width of the cut across the path (r.l.u.).
     """
 
-    def __init__(self, reader: MapReader, temperature_K: float) -> None:
-        self._reader, self._temperature = reader, temperature_K
+    def __init__(self, reader: MapReader, temperature_K: float, q_across: float = 0.0) -> None:
+        self._reader, self._temperature, self._across = reader, temperature_K, q_across
         self._pool: ThreadPoolExecutor | None = None
         self._pending: tuple[Asked, Future[tuple[Read, Refined | None]]] | None = None
 
@@ -102,7 +104,7 @@ class MapRefining:
     def _fit(self, measured: SqeMap) -> tuple[Read, Refined | None]:
         with threadpool_limits(1, "blas"):  # many small matrices: threads gain nothing
             read = self._reader.read(measured)
-            return read, self._reader.refine(measured, read, self._temperature)
+            return read, self._reader.refine(measured, read, self._temperature, self._across)
 
     def snapshot(self) -> dict[str, Any]:
         """Return the map under way."""

@@ -17,7 +17,7 @@ from streamproc.models.excitations.maps.inputs import Preparer, rebinned
 from streamproc.models.excitations.maps.plan import candidates_of, factor_to_target, where_next
 from streamproc.models.excitations.maps.render import Renderer, deposit
 from streamproc.models.excitations.maps.ridge import fit_ridge, ridge_of
-from streamproc.models.excitations.maps.widths import Widths, bose, kernel, sub_points
+from streamproc.models.excitations.maps.widths import Widths, bose, directions_of, kernel, sub_points
 from streamproc.models.excitations.spinmodel.case import case_of, read_case
 
 from streamproc.errors import ConfigurationError, FrameFailed
@@ -154,11 +154,24 @@ def test_lines_laid_on_a_grid_keep_intensity_and_centre() -> None:
     assert deposit(np.array([[10.5]]), np.ones((1, 1)), lines).sum() == 0
 
 
-def test_q_offsets_have_the_variance_of_a_box_and_no_mean() -> None:
-    offsets = sub_points(400, np.eye(3)[:2], 0.12, 24).reshape(-1, 3)
+def test_q_offsets_have_the_variance_of_their_boxes_and_no_mean() -> None:
+    directions = np.repeat(np.eye(3)[None, :2], 400, 0)
+    offsets = sub_points(directions, np.array([0.12, 0.03]), 24).reshape(-1, 3)
     assert np.abs(offsets.mean(0)).max() < 1e-12
-    assert np.allclose(offsets.std(0), [0.12 / np.sqrt(12), 0.12 / np.sqrt(12), 0], rtol=5e-3)
-    assert np.abs(offsets).max() <= 0.06
+    assert np.allclose(offsets.std(0), [0.12 / np.sqrt(12), 0.03 / np.sqrt(12), 0], rtol=5e-3)
+    assert (np.abs(offsets).max(0) <= [0.06, 0.015, 0.0]).all()
+
+
+def test_along_and_across_follow_the_path_and_are_at_right_angles_in_space() -> None:
+    case = read_case(MODELS / "magnon-honeycomb" / "model.toml")
+    reciprocal = case.model.lattice.reciprocal()
+    q = np.concatenate([path((0, 0, 0), (0.5, 0, 0), n=6), path((3, 1, 0), (3, 1.5, 0), n=6)])
+    found = directions_of(q, np.eye(3)[:2], reciprocal)
+    assert np.allclose(found[:6, 0], [1, 0, 0]) and np.allclose(found[6:, 0], [0, 1, 0])
+    space = found @ reciprocal
+    assert np.abs((space[:, 0] * space[:, 1]).sum(1)).max() < 1e-12
+    assert np.allclose(directions_of(q[:1], np.eye(3)[:2], reciprocal)[0, 0], [1, 0, 0])
+    assert directions_of(q, np.eye(3)[2:], reciprocal).shape == (12, 1, 3)
 
 
 def test_a_drawn_map_has_the_intensity_of_its_spin_waves_at_their_energies() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import time
 from collections import deque
@@ -53,14 +54,14 @@ class TrainSettings:
     """
 
     seed: int = 1
-    library: int = 5000
-    steps: int = 8000
+    library: int = 3000
+    steps: int = 3000
     batch: int = 128
     members: int = 4
     hidden: int = 192
     features: int = 48
     hold_out: int = 2000
-    fits: int = 150
+    fits: int = 100
     threads: int = 1
 
     def quick(self) -> TrainSettings:
@@ -109,14 +110,29 @@ def train(
     threadpool_limits(1, "blas")  # the many small matrices of spin waves gain nothing from threads
     work = out / "training"
     work.mkdir(parents=True, exist_ok=True)
-    library = build_library(
-        case, settings.library, settings.seed,
-        lambda done: progress("library", done, settings.library, time.monotonic() - began, ""),
-    )  # fmt: skip
+    library = _library(case, toml, settings, work, resume, progress)
     ensemble, course = fit(case, library, settings, work, resume=resume, progress=progress)
     centre, whiten = _statistics(case, ensemble, library, settings.seed)
     release(case, toml, out, settings, ensemble, (centre, whiten), course, library, began, command, progress)
     shutil.rmtree(work)
+
+
+def _library(
+    case: SpinCase, toml: str, settings: TrainSettings, work: Path, resume: bool, progress: Progress
+) -> Library:
+    """Render the library, or take up the one that an interrupted training left."""
+    name = hashlib.sha256(f"{settings.seed} {settings.library} {toml}".encode()).hexdigest()[:12]
+    file, began = work / f"library-{name}.npz", time.monotonic()
+    if resume and file.is_file():
+        return Library.load(file)
+    library = build_library(
+        case,
+        settings.library,
+        settings.seed,
+        lambda done: progress("library", done, settings.library, time.monotonic() - began, ""),
+    )
+    library.save(file)
+    return library
 
 
 def fit(

@@ -29,7 +29,7 @@ SIGNALS = ("distance", "residual", "unexplained", "disagreement")
 _SURE = 12.0
 """Magnons so many standard deviations strong must be explained; weaker ones may be too weak to judge."""
 
-_SCREENED, _FINE_COLUMNS = 48, 110
+_SCREENED, _FINE_COLUMNS, _POINTS = 48, 220, 16
 
 
 class MapChecker:
@@ -56,7 +56,14 @@ class MapChecker:
         except FrameFailed:
             return None
 
-    def refine(self, measured: SqeMap, unit_meV: float, starts: Sequence[Array], kT: float = 0.0) -> MapFit:
+    def refine(
+        self,
+        measured: SqeMap,
+        unit_meV: float,
+        starts: Sequence[Array],
+        kT: float = 0.0,
+        q_across: float = 0.0,
+    ) -> MapFit:
         """Fit a map at its own resolution, energies in the model's unit in the answer.
 
         Parameters
@@ -69,6 +76,8 @@ class MapChecker:
             Free couplings to begin with, in the model's unit.
         kT : float
             Temperature in energy (meV).
+        q_across : float
+            Full width of the cut across the path of the columns (r.l.u.).
 
         Raises
         ------
@@ -76,8 +85,10 @@ class MapChecker:
             Too little is measured, or the order is unstable at every start.
         """
         fine = averaged(measured.scaled(1 / unit_meV), _FINE_COLUMNS)
-        widths = replace(self.widths, kT=kT / unit_meV)
-        return MapFitter(self.case, fine, FitSettings()).fit(np.stack(list(starts)), widths)
+        widths = replace(self.widths, kT=kT / unit_meV, q_across=q_across)
+        return MapFitter(self.case, fine, FitSettings(tolerance=1e-4), _POINTS).fit(
+            np.stack(list(starts)), widths
+        )
 
     def search(self, prepared: Prepared, keep: int = 2) -> list[Array]:
         """Return the draws from the prior that fit the coarse map best: starts without a network."""

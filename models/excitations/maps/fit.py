@@ -118,12 +118,16 @@ class MapFitter:
         The map, energies in the case's unit.
     settings : FitSettings
         How.
+    points : int
+        Points per column for the width in Q.
     """
 
-    def __init__(self, case: SpinCase, measured: SqeMap, settings: FitSettings | None = None) -> None:
+    def __init__(
+        self, case: SpinCase, measured: SqeMap, settings: FitSettings | None = None, points: int = 24
+    ) -> None:
         self.case, self.measured = case, measured
         self.settings = settings or FitSettings()
-        self._renderer = Renderer(case, measured.q_rlu, measured.energy_meV)
+        self._renderer = Renderer(case, measured.q_rlu, measured.energy_meV, points)
         seen = measured.measured
         self._cells = seen
         if int(seen.sum()) < 30:
@@ -185,8 +189,10 @@ class MapFitter:
 
     def _bounds(self) -> tuple[Array, Array]:
         low, high = self.case.parameters.bounds()
-        span = high - low  # a prior's range is where training drew; the data may say a little more
-        low, high = low - 0.25 * span, high + 0.25 * span
+        # A prior's range is where training drew, and data may say a little more; but an end at zero is a
+        # sign that the order needs.
+        margin = 0.25 * (high - low)
+        low, high = np.where(low == 0, low, low - margin), np.where(high == 0, high, high + margin)
         stop = self.measured.energy_meV[-1]
         ends = {"energy_fwhm": (0.004 * stop, 0.3 * stop), "end_fwhm": (0.004 * stop, 0.3 * stop)}
         ends |= {"damping_fwhm": (0.0, 0.4 * stop), "q_fwhm": (0.0, 0.2)}

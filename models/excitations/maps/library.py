@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -56,6 +57,18 @@ class Library:
     weights: npt.NDArray[np.float16] = field(repr=False)
     units: Array = field(repr=False)
 
+    def save(self, file: Path) -> None:
+        """Write it as one ``.npz`` file; :meth:`load` reads it."""
+        part = file.with_suffix(".part.npz")
+        np.savez(part, **{k: getattr(self, k) for k in self.__slots__})
+        part.replace(file)
+
+    @classmethod
+    def load(cls, file: Path) -> Library:
+        """Read what :meth:`save` wrote."""
+        with np.load(file, allow_pickle=False) as stored:
+            return cls(**{k: stored[k] for k in stored.files})
+
     def __len__(self) -> int:
         return len(self.unit)
 
@@ -77,10 +90,16 @@ def draw_widths(case: SpinCase, rng: np.random.Generator) -> Widths:
     else:
         end = direct_geometry(elastic, stop, table.ei) if table.ei else elastic
     cold = rng.random() < 0.5 and table.ends("temperature")[0] == 0
+    along = _between(table.ends("q_fwhm"), rng)
     return Widths(
-        elastic, end, stop, _between(table.ends("damping"), rng), _between(table.ends("q_fwhm"), rng),
+        elastic,
+        end,
+        stop,
+        _between(table.ends("damping"), rng),
+        along,
         0.0 if cold else _between(table.ends("temperature"), rng),
-    )  # fmt: skip
+        along * float(rng.random()),
+    )
 
 
 def _between(ends: tuple[float, float], rng: np.random.Generator) -> float:

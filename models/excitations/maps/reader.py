@@ -137,7 +137,9 @@ class MapReader:
         answer = answer_of(self.case, self.derived, outputs, 0, self.card.calibration, prepared.unit_meV)
         return Read(answer, prepared, self.judge.reasons({"distance": answer.distance}))
 
-    def refine(self, measured: SqeMap, read: Read, temperature_K: float = 0.0) -> Refined | None:
+    def refine(
+        self, measured: SqeMap, read: Read, temperature_K: float = 0.0, q_across: float = 0.0
+    ) -> Refined | None:
         """Fit the whole map from the network's answer; None where that cannot be done.
 
         Where the fit then misses the map, the couplings that fit it best among draws from the prior are
@@ -147,12 +149,12 @@ class MapReader:
         inside = np.clip(read.answer.unit, 0.02, 0.98)
         start = self.case.parameters.values_at(inside[None])[0]
         try:
-            fit = self.checker.refine(measured, unit, [start], kT)
+            fit = self.checker.refine(measured, unit, [start], kT, q_across)
         except FrameFailed:
             return None
         if 1 - fit.explained > 0.3:
             others = self.checker.search(read.prepared)
-            again = self.checker.refine(measured, unit, others, kT) if others else fit
+            again = self.checker.refine(measured, unit, others, kT, q_across) if others else fit
             fit = min(fit, again, key=lambda f: f.chi2_reduced)
         return self._refined(fit, read, unit)
 

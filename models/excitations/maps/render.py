@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.maps.widths import Widths, kernel, sub_points
+from streamproc.models.excitations.maps.widths import Widths, directions_of, kernel, sub_points
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 __all__ = ["Renderer", "deposit", "powder_directions"]
@@ -44,8 +44,9 @@ class Renderer:
         self.case, self._points = case, points
         self.q_rlu = np.atleast_2d(np.asarray(q_rlu, dtype=float))
         self.energy_meV = np.asarray(energy_meV, dtype=float)
-        self._axes = np.asarray(case.file.measurement.q_axes, dtype=float).reshape(-1, 3)
-        self._waves: tuple[float, SpinWaves, int] | None = None
+        axes = np.asarray(case.file.measurement.q_axes, dtype=float).reshape(-1, 3)
+        self._directions = directions_of(self.q_rlu, axes, case.model.lattice.reciprocal())
+        self._waves: tuple[tuple[float, float], SpinWaves, int] | None = None
         self._spread: tuple[Widths, Array, Array] | None = None
 
     def map(self, values: Mapping[str, float], widths: Widths) -> Array:
@@ -56,7 +57,7 @@ class Renderer:
         NotAMinimum
             The order is unstable for these couplings.
         """
-        waves, points = self._columns(widths.q_fwhm)
+        waves, points = self._columns(widths.q_fwhm, widths.q_across)
         energy, intensity = waves.neutron(values)
         n = len(self.q_rlu)
         lines, spread = self._kernel(widths)
@@ -66,14 +67,14 @@ class Renderer:
         """Return the energies of the modes at the columns themselves (meV), shape (n, modes)."""
         return SpinWaves(self.case.model, self.q_rlu).energies(values)
 
-    def _columns(self, q_fwhm: float) -> tuple[SpinWaves, int]:
-        if self._waves is None or self._waves[0] != q_fwhm:
+    def _columns(self, q_fwhm: float, q_across: float) -> tuple[SpinWaves, int]:
+        if self._waves is None or self._waves[0] != (q_fwhm, q_across):
             if self.case.powder:
                 q = powder_directions(self.case, self.q_rlu[:, 0], q_fwhm)
             else:
-                offsets = sub_points(len(self.q_rlu), self._axes, q_fwhm, self._points)
-                q = self.q_rlu[:, None, :] + offsets
-            self._waves = (q_fwhm, SpinWaves(self.case.model, q.reshape(-1, 3)), q.shape[1])
+                widths = np.array([q_fwhm, q_across])[: self._directions.shape[1]]
+                q = self.q_rlu[:, None, :] + sub_points(self._directions, widths, self._points)
+            self._waves = ((q_fwhm, q_across), SpinWaves(self.case.model, q.reshape(-1, 3)), q.shape[1])
         return self._waves[1], self._waves[2]
 
     def _kernel(self, widths: Widths) -> tuple[Array, Array]:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import voigt_profile
 
-__all__ = ["FWHM_TO_SIGMA", "Widths", "bose", "direct_geometry", "kernel", "sub_points"]
+__all__ = ["FWHM_TO_SIGMA", "Widths", "bose", "direct_geometry", "directions_of", "kernel", "sub_points"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,9 +32,13 @@ class Widths:
     damping_fwhm : float
         FWHM Gamma of the damped harmonic oscillators (meV).
     q_fwhm : float
-        Full width of the box of Q along each of the model's q axes (r.l.u., or 1/angstrom for a powder).
+        Full width of the box of Q along the path of the columns, or along the model's only q axis (r.l.u., or
+        1/angstrom for a powder).
     kT : float
         Temperature in energy (meV); 0: no Bose factor.
+    q_across : float
+        The same across the path. It trades against the couplings, so it is not fitted: whoever made the cut
+        knows it.
     """
 
     energy_fwhm: float
@@ -43,6 +47,7 @@ class Widths:
     damping_fwhm: float = 0.0
     q_fwhm: float = 0.0
     kT: float = 0.0
+    q_across: float = 0.0
 
     def sigma(self, energy_meV: Array) -> Array:
         """Return the Gaussian standard deviation at some energy transfers."""
@@ -107,7 +112,42 @@ def _profile(x: Array, sigma: Array, half: float) -> Array:
     return np.asarray(np.exp(-0.5 * (x / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma))
 
 
-def sub_points(columns: int, axes: Array, q_fwhm: float, points: int) -> Array:
+def directions_of(q_rlu: Array, axes: Array, reciprocal: Array) -> Array:
+    """Return along and across the path at every column, shape (n, d, 3), each of length 1 in r.l.u.
+
+    Along is towards the nearer neighbour in the order of the columns; across lies in the span of the axes,
+    at right angles to it. With one axis there is only that.
+
+    Parameters
+    ----------
+    q_rlu : ndarray, shape (n, 3)
+        Columns.
+    axes : ndarray, shape (a, 3)
+        Directions in which Q is smeared.
+    reciprocal : ndarray, shape (3, 3)
+        a*, b*, c* as rows: right angles are those of space.
+    """
+    n = len(q_rlu)
+    if len(axes) < 2:
+        return np.repeat(axes[None], n, 0)
+    step = np.diff(q_rlu, axis=0)
+    length = np.linalg.norm(step @ reciprocal, axis=1)
+    length = np.where(length > 1e-9, length, np.inf)
+    after, before = np.append(length, np.inf), np.insert(length, 0, np.inf)
+    steps = np.concatenate([step, np.zeros((1, 3))]), np.concatenate([np.zeros((1, 3)), step])
+    along = np.where((after <= before)[:, None], *steps)
+    lone = ~np.isfinite(np.minimum(after, before))
+    along[lone] = axes[0]
+    unit = along @ reciprocal
+    unit /= np.linalg.norm(unit, axis=1)[:, None]
+    rest = axes @ reciprocal - (unit @ (axes @ reciprocal).T)[:, :, None] * unit[:, None, :]
+    most = np.linalg.norm(rest, axis=2).argmax(1)
+    across = rest[np.arange(n), most] @ np.linalg.inv(reciprocal)
+    found = np.stack([along, across], 1)
+    return np.asarray(found / np.linalg.norm(found, axis=2)[:, :, None])
+
+
+def sub_points(directions: Array, full_widths: Array, points: int) -> Array:
     """Return offsets of wave vectors that stand for the width in Q, other ones in every column.
 
     A box: a cut through a volume of data averages over a box of Q, which is as a rule wider than the
@@ -117,12 +157,10 @@ def sub_points(columns: int, axes: Array, q_fwhm: float, points: int) -> Array:
 
     Parameters
     ----------
-    columns : int
-        Number n of columns.
-    axes : ndarray, shape (a, 3)
-        Directions; the width is in units of their length.
-    q_fwhm : float
-        Full width.
+    directions : ndarray, shape (n, d, 3)
+        Of each column.
+    full_widths : ndarray, shape (d,)
+        Along them.
     points : int
         Points k of each column, even.
 
@@ -131,12 +169,13 @@ def sub_points(columns: int, axes: Array, q_fwhm: float, points: int) -> Array:
     ndarray, shape (n, k, 3)
         One point for no width.
     """
-    if q_fwhm <= 0 or not len(axes):
+    columns, d, _ = directions.shape
+    if not (full_widths > 0).any():
         return np.zeros((columns, 1, 3))
     root = 2.0
     for _ in range(40):
-        root = (1 + root) ** (1 / (len(axes) + 1))
+        root = (1 + root) ** (1 / (d + 1))
     number = np.arange(columns * points // 2) + 0.5
-    unit = np.mod(number[:, None] * root ** -np.arange(1, len(axes) + 1), 1.0)
-    half = (unit - 0.5).reshape(columns, points // 2, len(axes))
-    return np.asarray(np.concatenate([half, -half], 1) * q_fwhm @ axes)
+    unit = np.mod(number[:, None] * root ** -np.arange(1, d + 1), 1.0)
+    half = (unit - 0.5).reshape(columns, points // 2, d)
+    return np.asarray((np.concatenate([half, -half], 1) * full_widths) @ directions)
