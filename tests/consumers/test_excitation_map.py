@@ -25,18 +25,20 @@ def load(**table):
 
 def columns(n: int = 24) -> np.ndarray:
     s = np.linspace(0, 1, n)[:, None]
-    return np.concatenate(
-        [[0.5, 0.5, 0] + s * [0.25, -0.25, 0], [0.5, 0.0, 0] + s * [0.0, 0.5, 0]]
-    )
+    return np.concatenate([[0.5, 0.5, 0] + s * [0.25, -0.25, 0], [0.5, 0.0, 0] + s * [0.0, 0.5, 0]])
 
 
 def counts(values=TRUTH, strength=40.0, seed=1, q=None) -> np.ndarray:
-    return simulated_counts(example_case(), columns() if q is None else q, ENERGY, values, strength, seed, 140.0)
+    return simulated_counts(
+        example_case(), columns() if q is None else q, ENERGY, values, strength, seed, 140.0
+    )
 
 
 def frame(number: int, y, q, **readings) -> Frame:
     places = dict(zip("hkl", np.asarray(q, float).T, strict=True))
-    return Frame("run", "primary", number, "counts", np.asarray(y), 1.7e9, places | {"energy": ENERGY} | readings)
+    return Frame(
+        "run", "primary", number, "counts", np.asarray(y), 1.7e9, places | {"energy": ENERGY} | readings
+    )
 
 
 def said(analysis, frames):
@@ -64,7 +66,9 @@ def test_a_whole_map_gives_the_couplings_within_three_sigma(whole_map) -> None:
     assert fit["chi2_reduced"] < 1.4 and fit["explained"] > 0.8
 
 
-def test_the_network_alone_holds_the_truth_in_its_interval_and_says_how_it_was_counted(whole_map, analysis) -> None:
+def test_the_network_alone_holds_the_truth_in_its_interval_and_says_how_it_was_counted(
+    whole_map, analysis
+) -> None:
     network = next(s.values for s in whole_map if s.stream == "map")
     low, high = network["Zc*J"].interval90
     assert low - 1 < 32.0 < high + 1
@@ -91,7 +95,9 @@ def test_how_much_longer_to_count_is_said_and_where_next(whole_map) -> None:
 def test_spectra_that_arrive_one_by_one_end_at_the_answer_of_the_whole_map() -> None:
     one_by_one = load(refine_every=12)
     q, y = columns(12), counts(q=columns(12))
-    found = [s for s in said(one_by_one, [frame(n + 1, y[n], q[n]) for n in range(len(q))]) if s.stream == "fit"]
+    found = [
+        s for s in said(one_by_one, [frame(n + 1, y[n], q[n]) for n in range(len(q))]) if s.stream == "fit"
+    ]
     assert len(found) == 2
     last = found[-1].values
     assert last["columns"] == 24
@@ -148,7 +154,9 @@ def test_masks_errors_and_falling_energies_are_taken_as_they_are() -> None:
     y, mask = counts()[0], np.ones(61)
     mask[5] = 0
     keys = MapKeys(error_key="error", mask_key="mask")
-    turned = frame(1, y[::-1].copy(), columns()[0], error=np.full(61, 2.0), mask=mask[::-1], energy=ENERGY[::-1])
+    turned = frame(
+        1, y[::-1].copy(), columns()[0], error=np.full(61, 2.0), mask=mask[::-1], energy=ENERGY[::-1]
+    )
     found = piece_of(turned, keys)
     assert np.isnan(found.intensity[0, 5]) and np.nansum(found.intensity) == y.sum() - y[5]
     assert (found.sigma == 2.0).all()

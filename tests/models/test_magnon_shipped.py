@@ -35,7 +35,9 @@ def test_the_file_is_small_and_its_card_says_what_a_reader_needs(reader: MapRead
     assert (folder / "model.onnx").stat().st_size <= 5_000_000
     assert card.reference["model_toml"] == (ROOT / card.name / "model.toml").read_text()
     convention = card.reference["convention"]
-    assert "every bond counted once" in convention and "Zc*J" in convention and "not sqrt(S(S+1))" in convention
+    assert (
+        "every bond counted once" in convention and "Zc*J" in convention and "not sqrt(S(S+1))" in convention
+    )
     assert {"data_sha256", "seed", "steps", "duration_s", "command"} <= set(card.training)
     assert card.licence == "BSD-3-Clause"
 

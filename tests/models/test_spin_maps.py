@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from streamproc.models.excitations.lswt.waves import SpinWaves
+from streamproc.models.excitations.maps.bank import Bank, channels_of
 from streamproc.models.excitations.maps.container import SqeMap, averaged, estimated_sigma
 from streamproc.models.excitations.maps.example import example_case, simulated_counts
 from streamproc.models.excitations.maps.fit import FitSettings, MapFitter
 from streamproc.models.excitations.maps.inputs import Preparer, rebinned
+from streamproc.models.excitations.maps.library import build_library
 from streamproc.models.excitations.maps.plan import candidates_of, factor_to_target, where_next
 from streamproc.models.excitations.maps.render import Renderer, deposit
 from streamproc.models.excitations.maps.ridge import fit_ridge, ridge_of
@@ -316,3 +318,70 @@ def test_the_ridge_and_the_dispersion_through_it_agree_with_the_truth() -> None:
     assert fit.values["J"] == pytest.approx(truth[0], rel=0.015)
     assert fit.values["J2"] == pytest.approx(truth[1], abs=0.4 / 140)
     assert fit.values["D"] == truth[2]
+
+
+# -- powders, paths, absolute energies ------------------------------------------------------------------------
+
+
+def powder_case():
+    changed = content("magnon-chain")
+    changed["q"] = {"powder": [0.3, 3.0], "columns": 16}
+    changed["measurement"]["q_axes"] = [[1, 0, 0]]
+    return case_of(changed, Path("powder.toml"))
+
+
+def test_a_powder_map_is_the_average_over_directions() -> None:
+    case, values = powder_case(), {"J": 0.25, "D": -0.02}
+    energy, widths = np.linspace(0.02, 1.0, 60), Widths(0.08, 0.08, 1.0)
+    q = np.array([[0.9, 0, 0], [2.1, 0, 0]])
+    drawn = Renderer(case, q, energy).map(values, widths)
+    directions = RNG.standard_normal((6000, 3))
+    directions /= np.linalg.norm(directions, axis=1)[:, None]
+    for k, length in enumerate(q[:, 0]):
+        rlu = length * directions @ np.linalg.inv(case.model.lattice.reciprocal())
+        found, intensity = SpinWaves(case.model, rlu).neutron(values)
+        lines = np.linspace(0, 1.3, 700)
+        expected = deposit(found.reshape(1, -1), intensity.reshape(1, -1) / 6000, lines)[0] @ kernel(
+            lines, energy, widths
+        )
+        assert np.abs(drawn[k] - expected).max() < 0.06 * expected.max()
+
+
+def test_a_powder_and_a_path_in_mev_can_be_prepared_and_simulated() -> None:
+    path_content = content()
+    path_content["energy"] = {"start": 10.0, "stop": 140.0, "channels": 32}
+    path_content["q"] = {"path": [[0.5, 0.5, 0], [1, 0, 0], [0.5, 0, 0]], "columns": 16}
+    path_content["parameters"]["J"]["range"] = [15.0, 40.0]
+    path_content["measurement"] |= {
+        "energy_fwhm": [3, 12],
+        "end_fwhm": [1, 6],
+        "damping": 1.0,
+        "temperature": 0.5,
+    }
+    for case in (powder_case(), case_of(path_content, Path("path.toml"))):
+        library = build_library(case, 4, 1)
+        assert np.isfinite(library.signal).all() and library.signal.max() > 0.5
+        columns = library.q_rlu[0].astype(float)
+        whole = SqeMap.of(
+            columns, channels_of(case), library.signal[0] + 0.1, np.full(library.signal[0].shape, 0.1)
+        )
+        prepared = Preparer(case).prepare(whole)
+        assert np.isfinite(prepared.x).all() and prepared.x.size == Preparer(case).layout.width
+        if case.file.energy.scale_free:
+            assert prepared.unit_meV == pytest.approx(1.0, abs=0.02)
+        else:
+            assert prepared.unit_meV == 1.0
+
+
+def test_trials_of_the_bank_see_a_map_of_their_own_couplings_best() -> None:
+    case = example_case()
+    bank, preparer = Bank(case), Preparer(case)
+    for trial in (10, 77, 150):
+        free = case.parameters.values_at(bank.units[trial][None])[0]
+        drawn = Renderer(case, PATH, channels_of(case)).map(
+            case.parameters.values(free), Widths(0.05, 0.04, 1.0)
+        )
+        whole = SqeMap.of(PATH, channels_of(case), np.minimum(drawn, 6.0), np.full(drawn.shape, 0.1))
+        x = preparer.prepare(whole).x
+        guess = x[preparer.layout.guess : preparer.layout.guess + 3]
+        assert abs(guess[0] - bank.units[trial][0]) < 0.08, trial

@@ -176,10 +176,12 @@ class MeasurementTable(_Table):
     ei: float | None = Field(None, gt=0)
     """Incident energy of a direct-geometry spectrometer: the width falls as (1 - E/Ei)^1.5."""
     q_fwhm: Range | float = 0.0
-    """Full width of the box of Q along the path of the columns, r.l.u. (1/angstrom for a powder); across it training
-    draws anything up to that."""
+    """Full width of the box of Q along the path of the columns, r.l.u. (1/angstrom for a powder).
+
+    Across the path training draws anything up to that.
+    """
     q_axes: tuple[Vector, ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-    """Directions in which Q is smeared: two or three span what across the path means; with one there is only that."""
+    """Directions in which Q is smeared: two or three span what across the path means; one is all there is."""
     damping: Range | float = 0.0
     """FWHM of the magnons themselves (damped harmonic oscillator)."""
     temperature: Range | float = 0.0
