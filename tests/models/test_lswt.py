@@ -213,6 +213,18 @@ def test_the_way_of_half_the_size_agrees_with_that_of_colpa() -> None:
     assert np.abs(sums[0] - sums[1]).max() < 1e-7
 
 
+def test_without_pairs_the_upper_block_alone_agrees_with_colpa() -> None:
+    q = RNG.uniform(-1, 1, (100, 3))
+    form = quadratic_form(honeycomb())
+    h = form.at({"J": -2.0, "DM": 0.15}, form.phases(q))
+    scaled = h + 1e-11 * np.abs(h).max() * np.eye(4)
+    fast, slow = diagonalise(h), _colpa(scaled)
+    assert np.abs(fast.energy_meV - slow.energy_meV).max() < 1e-8
+    assert np.abs(np.abs(fast.amplitudes) - np.abs(slow.amplitudes)).max() < 1e-6
+    with pytest.raises(NotAMinimum):
+        diagonalise(form.at({"J": 2.0, "DM": 0.0}, form.phases(q)))
+
+
 def test_an_unstable_state_is_refused_with_the_wave_vector() -> None:
     waves = SpinWaves(square(), np.array([[0.1, 0.1, 0.0], [0.5, 0.0, 0.0]]))
     with pytest.raises(NotAMinimum, match=r"not a minimum at q = \(0\.5, 0, 0\)"):

@@ -2,7 +2,7 @@
 
 Colpa, Physica A 93, 327 (1978): h = K^+ K, then K g K^+ is an ordinary Hermitian problem. Where h is real
 with equal diagonal blocks (collinear structures with inversion) the same is done at half the size, with A -
-B and A + B.
+B and A + B; where no pairs are created (ferromagnets) with A alone.
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def diagonalise(h: npt.NDArray[np.inexact], q_rlu: Array | None = None) -> Magno
     try:
         if not np.iscomplexobj(h) and np.allclose(h[:, :n, :n], h[:, n:, n:], rtol=0, atol=1e-12 * scale):
             return _halves(h[:, :n, :n] + eye[:n, :n], h[:, :n, n:])
+        if not (np.abs(h[:, :n, n:]) > 1e-12 * scale).any():
+            return _conserving(h + eye)
         return _colpa(h + eye)
     except np.linalg.LinAlgError as error:
         raise NotAMinimum(_where_unstable(h, scale, q_rlu)) from error
@@ -72,6 +74,16 @@ def _colpa(h: npt.NDArray[np.inexact]) -> Magnons:
     positive = energy[:, n:]
     columns = vectors[:, :, n:] * np.sqrt(np.maximum(positive, 0.0))[:, None, :]
     return Magnons(positive, np.linalg.solve(upper, columns))
+
+
+def _conserving(h: npt.NDArray[np.inexact]) -> Magnons:
+    """No pairs are created (ferromagnets): the upper block is all, if the lower one is positive too."""
+    n = h.shape[1] // 2
+    np.linalg.cholesky(h[:, n:, n:])
+    energy, vectors = np.linalg.eigh(h[:, :n, :n])
+    if (energy[:, 0] <= 0).any():
+        raise np.linalg.LinAlgError("not positive definite")
+    return Magnons(energy, np.concatenate([vectors, np.zeros_like(vectors)], 1))
 
 
 def _halves(a: Array, b: Array) -> Magnons:
