@@ -36,7 +36,9 @@ _REFUSED = 3
     "--analysis", default="phase-map", show_default=True, metavar="NAME", help="What to do with them."
 )
 @click.option(
-    "--model", metavar="NAME:VERSION", help="NAME, NAME:VERSION or an .onnx file; overrides the settings."
+    "--model",
+    metavar="VERSION",
+    help="Version of the model of the settings, NAME, NAME:VERSION or an .onnx file.",
 )
 @click.option(
     "--speed", default="max", show_default=True, metavar="real|10x|max",

@@ -259,6 +259,9 @@ def test_gone_on_with_into_a_target_that_takes_nothing_back_the_run_begins_anew(
     assert outcome.ending == "complete" and target.raws[-len(whole) :] == whole
     assert first[0][0] == "start" and first[-1][0] == "stop"
     assert is_interrupted(first[-1][1]) and not is_interrupted(decode(whole[-1])[1])
+    of_whole = {decode(raw)[1]["uid"]: raw for raw in whole}
+    for raw in target.raws[: len(first) - 1]:
+        assert of_whole[decode(raw)[1]["uid"]] == raw  # one uid never stands for two documents
 
 
 def test_paused_nothing_is_given_out_and_the_answer_is_the_same(tmp_path, toy):
