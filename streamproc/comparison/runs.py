@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 
 from streamproc.analysis import Analysis, Frame, FrameFailure, FrameResult, RunAnalysis
-from streamproc.comparison.judge import Timing
+from streamproc.comparison.comparison import Timing
 from streamproc.errors import ConfigurationError
 from streamproc.export.choice import choose
 from streamproc.export.table import ResultTable, build_table
