@@ -27,6 +27,7 @@ from streamproc.transports.codec import decode, encode
 from streamproc.transports.kafka import KafkaSink
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.tiled.reading import run_documents
+from tests.integration.replay.same import canonical
 
 pytestmark = pytest.mark.broker
 
@@ -179,17 +180,6 @@ def test_replayed_from_every_archive_to_every_target(
         node = from_uri(tiled_server, api_key="secret")[outcome.result_uid]
         out, live = (sorted(map(canonical, docs)) for docs in (run_documents(node), map(decode, live)))
     assert out == live
-
-
-def canonical(named):
-    """A document in bytes that do not depend on the order of keys, which SQL catalogs may change."""
-    return encode(named[0], ordered(named[1]))
-
-
-def ordered(value):
-    if isinstance(value, dict):
-        return {k: ordered(value[k]) for k in sorted(value)}
-    return [ordered(v) for v in value] if isinstance(value, list | tuple) else value
 
 
 def test_stored_documents_are_those_of_the_run(beam, stored):
