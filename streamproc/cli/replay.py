@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streamproc.cli.leaving import leave_at_once
+
 if TYPE_CHECKING:
     from streamproc.cli.controls import Controls
     from streamproc.cli.replay_task import Task
@@ -128,7 +130,10 @@ def replay_command(**given: Any) -> int:
                 click.echo("\n".join(outcome_lines(done)))
     if task.as_json:
         click.echo(json.dumps([outcome_json(done) for done in results], indent=2, default=str))
-    return _ended(task, controls, results)
+    code = _ended(task, controls, results)
+    if any(done.outcome.ending == "hangs" for done in results):
+        leave_at_once(code)
+    return code
 
 
 def _ended(task: Task, controls: Controls, results: Sequence[Done]) -> int:
