@@ -101,9 +101,7 @@ def _nothing(rng: np.random.Generator, x: Array, instrument: Instrument) -> tupl
     return "lines anywhere", table, "P"
 
 
-def crystal(
-    rng: np.random.Generator, system: str, distortion: float | None = None
-) -> tuple[PhaseTable, str]:
+def crystal(rng: np.random.Generator, system: str, distortion: float | None = None) -> tuple[PhaseTable, str]:
     """Draw a cell, a centring and intensities; some zonal reflections are extinct, as in many groups.
 
     With a distortion the cell differs by so much only from one of the next higher system.
