@@ -157,6 +157,11 @@ class PhaseMap:
             raise ConfigurationError(
                 f"{model.path}: its task is {model.card.task!r}, expected 'phase-fractions'"
             )
+        if "foreign_with_fit" not in model.card.calibration.joined:
+            raise ConfigurationError(
+                f"{model.path}: its card has no joined rule for foreign material, as no model of earlier "
+                "versions has; train it again with streamproc train phase-map (its report names the command)"
+            )
         return cls(settings, model, load_calibration(reduction, settings.base_dir))
 
     @classmethod

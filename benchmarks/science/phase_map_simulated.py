@@ -9,7 +9,7 @@ Usage: python benchmarks/science/phase_map_simulated.py [--models A B C | --trai
 from __future__ import annotations
 
 from several_models import models_of, parser, spread
-from streamproc.models.phase_map.calibrate import OnnxRunner
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.phase_map.check import Checker
 from streamproc.models.phase_map.library import build_library
 from streamproc.models.phase_map.scores import judge_simulated

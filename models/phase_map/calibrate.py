@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
+from streamproc.models.networks.conformal import OnnxRunner, conformal_quantile
 from streamproc.models.phase_map.check import Checked, Checker
+from streamproc.models.phase_map.held import FLOOR, Held, checks_of, foreign_of, presence_of
 from streamproc.models.phase_map.interpret import STATES, disagreement
-from streamproc.models.phase_map.library import Library
-from streamproc.models.phase_map.mixtures import Mixer, MixSettings
+from streamproc.models.phase_map.joining import fit_joined
+from streamproc.models.phase_map.measured import Measured, prepared
 from streamproc.models.phase_map.rules import (
     FOREIGN,
     FOREIGN_WITH_FIT,
     PRESENCE_WITH_FIT,
+    apply_joined,
     apply_rule,
     fit_rule,
-    foreign_signals,
-    presence_signals,
 )
 
-from streamproc.inference.card import Calibration
+from streamproc.inference.card import Calibration, JoinedRule, ModelCard
 
-__all__ = ["FLOOR", "Held", "OnnxRunner", "calibrate", "checks_of", "foreign_of", "hold_out", "presence_of"]
+__all__ = ["calibrate", "widened"]
 
 Array = npt.NDArray[Any]
 
-FLOOR = 0.003
-"""Added to the widths, so that certain patterns keep a finite interval (0.3 wt%)."""
-
-SMALL_UNKNOWN = 0.05
 _FALSE_ALARMS = 0.01
 _FIT_LEVEL = 0.995
 """Level of the limits on residual and disagreement, which stand beside the joined rule."""
@@ -40,141 +35,6 @@ _FIT_LEVEL = 0.995
 _LEAST = {"residual": 0.25, "disagreement": 4.0, "spread": 0.05, "distance": 1.7, "foreign": 0.1,
           "foreign_with_fit": 0.1}  # fmt: skip
 """Limits are not set tighter than this: measured samples hold small impurities and imperfect intensities."""
-
-_LEAST_SHARE = 0.1
-"""States are scored where a phase has at least this share of the crystalline weight."""
-
-
-class OnnxRunner:
-    """Runs a model file's bytes with onnxruntime (two threads)."""
-
-    def __init__(self, data: bytes) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 2
-        self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-    def __call__(self, x: Array) -> dict[str, Array]:
-        """Return every output by name."""
-        names = [o.name for o in self._session.get_outputs()]
-        parts = [self._session.run(names, {"x": x[i : i + 256]}) for i in range(0, len(x), 256)]
-        return {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(names)}
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """Held-out patterns, their truth and the model's outputs; p phases.
-
-    Attributes
-    ----------
-    x : ndarray, shape (n, k)
-        Inputs.
-    truth : ndarray, shape (n, p + 2)
-        Fractions, unknown, amorphous.
-    state : ndarray, shape (n, 3, p)
-        True states.
-    has_known : ndarray of bool, shape (n,)
-        Whether there is anything to read.
-    outputs : mapping of str to ndarray
-        What the graph says.
-    """
-
-    x: Array
-    truth: Array
-    state: Array
-    has_known: Array
-    outputs: Mapping[str, Array]
-
-    @property
-    def phases(self) -> int:
-        """Number of phases."""
-        return int(self.truth.shape[1] - 2)
-
-    @property
-    def unknown(self) -> Array:
-        """True share of foreign intensity."""
-        return np.asarray(self.truth[:, -2])
-
-    @property
-    def amorphous(self) -> Array:
-        """True share of glass."""
-        return np.asarray(self.truth[:, -1])
-
-    def errors(self) -> Array:
-        """Absolute errors of fractions, unknown and amorphous, shape (n, p + 2)."""
-        o = self.outputs
-        columns = [o["fractions"], o["unknown"][:, None], o["amorphous"][:, None]]
-        return np.asarray(np.abs(np.concatenate(columns, 1) - self.truth))
-
-    def widths(self) -> Array:
-        """Uncalibrated widths of the same."""
-        return np.asarray(self.outputs["scale"] + self.outputs["spread"] + FLOOR)
-
-    def readable(self) -> Array:
-        """Patterns whose fractions mean something: known phases, hardly any unknown, not nearly all glass."""
-        return np.asarray(self.has_known & (self.unknown < SMALL_UNKNOWN) & (self.amorphous < 0.9))
-
-    def present(self) -> Array:
-        """Whether each phase is in a pattern, shape (n, p)."""
-        return np.asarray((self.truth[:, : self.phases] > 0) & self.has_known[:, None])
-
-    def state_errors(self) -> Array:
-        """Absolute errors of the states over their widths, shape (n, 3, p); NaN where a phase is a trace."""
-        o = self.outputs
-        ratio = np.abs(o["state"] - self.state) / (o["state_scale"] + o["state_spread"])
-        share = self.truth[:, : self.phases] * (1 - self.amorphous)[:, None]
-        seen = (share > _LEAST_SHARE) & self.readable()[:, None]
-        return np.where(seen[:, None, :], ratio, np.nan)
-
-
-def hold_out(
-    run: OnnxRunner, library: Library, seed: int, n: int, settings: MixSettings | None = None
-) -> Held:
-    """Mix ``n`` patterns from a library the training never saw and run the model on them."""
-    mixer = Mixer(library, seed, settings)
-    generator = torch.Generator().manual_seed(seed + 1)
-    batches = [
-        mixer.batch(torch.randint(len(library), (min(256, n - i),), generator=generator))
-        for i in range(0, n, 256)
-    ]
-    x = np.concatenate([b.x.numpy() for b in batches])
-    truth = [torch.cat([b.fractions, b.unknown[:, None], b.amorphous[:, None]], 1).numpy() for b in batches]
-    state = np.concatenate([b.state.numpy() for b in batches])
-    known = np.concatenate([b.has_known.numpy() for b in batches])
-    return Held(x, np.concatenate(truth), state, known, run(x))
-
-
-def checks_of(
-    held: Held, checker: Checker, rows: Array, progress: Callable[[int], None] = lambda done: None
-) -> list[Checked]:
-    """Fit some of the patterns, as the analysis would."""
-    found = []
-    for i in rows:
-        found.append(checker.check(held.x[i], held.outputs["presence"][i]))
-        progress(len(found))
-    return found
-
-
-def foreign_of(held: Held, rows: Array, checks: Sequence[Checked] | None = None) -> list[dict[str, float]]:
-    """Return the signals about foreign material for some patterns."""
-    o, p = held.outputs, held.phases
-    base = [(float(o["unknown"][i]), float(o["distance"][i]), float(o["spread"][i, :p].max())) for i in rows]
-    if checks is None:
-        return [foreign_signals(*b) for b in base]
-    return [foreign_signals(*b, c.fit, c.excess) for b, c in zip(base, checks, strict=True)]
-
-
-def presence_of(
-    held: Held, rows: Array, checks: Sequence[Checked], labels: Sequence[str]
-) -> tuple[list[dict[str, float]], Array]:
-    """Return the signals of every phase in some patterns, and whether it is there, (n * p) long."""
-    signals = [
-        presence_signals(float(held.outputs["presence"][i, k]), c.fit.fractions[name], c.fit.esd[name])
-        for i, c in zip(rows, checks, strict=True)
-        for k, name in enumerate(labels)
-    ]
-    return signals, held.present()[rows].ravel()
 
 
 def calibrate(
@@ -185,6 +45,7 @@ def calibrate(
     fits: int,
     prior: Mapping[str, float],
     spans: Mapping[str, float],
+    seed: int,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Calibration:
     """Set quantiles, rules and limits.
@@ -200,35 +61,80 @@ def calibrate(
     checker : Checker
         The classical fit; its residual and difference get limits too.
     fits : int
-        Patterns of each kind to fit.
+        Usual patterns to fit for the rules, as many others for the limits, and twice as many of all kinds.
     prior : mapping of str to float
         Spread of each state (``LABEL_strain`` ...) in training.
     spans : mapping of str to float
         Lattice strain the training covers, by ``LABEL_strain``.
+    seed : int
+        Seed of the joined rule's training.
     progress : callable, optional
         Called with the number of fits done.
     """
     q68, q90 = _quantiles(mixed, labels)
-    usual = np.flatnonzero(plain.readable() & (plain.amorphous < 0.5))[:fits]
+    usual = np.flatnonzero(plain.readable() & (plain.amorphous < 0.5))[: 2 * fits]
     cases = np.arange(min(2 * fits, len(mixed.x)))
     usual_checks = checks_of(plain, checker, usual, progress)
     case_checks = checks_of(mixed, checker, cases, lambda done: progress(len(usual) + done))
-    rules = _rules(mixed, cases, case_checks, plain, usual, usual_checks, labels)
-    limits = _limits(plain, usual, usual_checks, rules, labels, np.array([q68[n] for n in labels]))
+    half = len(usual) // 2
+    rules, joined = _rules(mixed, cases, case_checks, plain, usual[:half], usual_checks[:half], labels, seed)
+    # limits come from patterns the rules were not fitted to: on their own they look better than they are
+    limits = _limits(
+        plain, usual[half:], usual_checks[half:], rules, joined, labels, np.array([q68[n] for n in labels])
+    )
     return Calibration(
         floor=FLOOR,
         q68=q68,
         q90=q90,
         limits={k: round(v, 5) for k, v in (limits | dict(spans)).items()},
         rules=rules,
+        joined={"foreign_with_fit": joined},
         prior_sigma={k: float(f"{v:.5g}") for k, v in prior.items()},
     )
 
 
-def _quantile(values: Array, level: float) -> float:
-    """Conformal quantile: the ceil((n + 1) level)-th smallest (Vovk, Gammerman & Shafer 2005)."""
-    rank = min(len(values) - 1, int(np.ceil((len(values) + 1) * level)) - 1)
-    return round(float(np.sort(values)[rank]), 4)
+def widened(
+    calibration: Calibration, run: OnnxRunner, card: ModelCard, measured: Sequence[Measured]
+) -> tuple[Calibration, dict[str, Any]]:
+    """Widen the fractions' intervals until they hold on measured patterns kept for this.
+
+    Simulations leave out something of every real sample. One factor on all phases' quantiles is the conformal
+    quantile of error over interval on the measured phases that are there; it never narrows anything. With
+    fewer than nine values the 90 % interval must hold all of them.
+
+    Parameters
+    ----------
+    calibration : Calibration
+        Made on simulations.
+    run : OnnxRunner
+        The model.
+    card : ModelCard
+        Its axis and labels.
+    measured : sequence of Measured
+        Those whose use is ``calibrate`` and whose weights are known count.
+
+    Returns
+    -------
+    Calibration
+        The wider one.
+    dict
+        What the card says of it; empty without such patterns.
+    """
+    kept = [m for m in measured if m.use == "calibrate" and np.isfinite(m.fractions).all()]
+    if not kept:
+        return calibration, {}
+    o, truth = run(prepared(card.axis, kept)), np.array([m.fractions for m in kept])
+    p = len(card.labels)
+    width = o["scale"][:, :p] + o["spread"][:, :p] + calibration.floor
+    ratio, there = np.abs(o["fractions"] - truth) / width, truth > 0
+    factors, quantiles = {}, {}
+    for name, level in (("q68", 0.68), ("q90", 0.90)):
+        old: dict[str, float] = getattr(calibration, name)
+        own = np.array([old[n] for n in card.labels])
+        factors[name] = round(max(1.0, conformal_quantile((ratio / own)[there], level)), 3)
+        quantiles[name] = old | {n: round(old[n] * factors[name], 4) for n in card.labels}
+    said = {"calibrated_with": [m.name for m in kept], "widened_by": factors}
+    return calibration.model_copy(update=quantiles), said
 
 
 def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
@@ -248,15 +154,15 @@ def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], di
             values[f"{name}_{state}"] = column[np.isfinite(column)]
     enough = {n: v if len(v) else np.array([9.0]) for n, v in values.items()}
     return (
-        {n: _quantile(v, 0.68) for n, v in enough.items()},
-        {n: _quantile(v, 0.90) for n, v in enough.items()},
+        {n: conformalconformal_quantile(v, 0.68) for n, v in enough.items()},
+        {n: conformalconformal_quantile(v, 0.90) for n, v in enough.items()},
     )
 
 
 def _rules(
     mixed: Held, cases: Array, case_checks: Sequence[Checked], plain: Held, usual: Array,
-    usual_checks: Sequence[Checked], labels: Sequence[str],
-) -> dict[str, dict[str, float]]:  # fmt: skip
+    usual_checks: Sequence[Checked], labels: Sequence[str], seed: int,
+) -> tuple[dict[str, dict[str, float]], JoinedRule]:  # fmt: skip
     """Fit the rules on patterns with and without foreign material, nearly pure glass left out."""
     clear = (mixed.unknown[cases] == 0) | (mixed.unknown[cases] > 0.02)
     keep = np.flatnonzero(clear & (mixed.amorphous[cases] < 0.9))
@@ -265,29 +171,29 @@ def _rules(
     with_fit = foreign_of(mixed, cases[keep], kept) + foreign_of(plain, usual, usual_checks)
     readable = np.flatnonzero(mixed.has_known[cases] & (mixed.unknown[cases] < 0.5))
     signals, present = presence_of(mixed, cases[readable], [case_checks[k] for k in readable], labels)
-    return {
+    rules = {
         "foreign": fit_rule(FOREIGN, with_fit, truth),
-        "foreign_with_fit": fit_rule(FOREIGN_WITH_FIT, with_fit, truth),
         "presence_with_fit": fit_rule(PRESENCE_WITH_FIT, signals, present),
     }
+    return rules, fit_joined(FOREIGN_WITH_FIT, with_fit, truth, seed)
 
 
 def _limits(
     plain: Held, usual: Array, checks: Sequence[Checked], rules: Mapping[str, Mapping[str, float]],
-    labels: Sequence[str], q68: Array,
+    joined: JoinedRule, labels: Sequence[str], q68: Array,
 ) -> dict[str, float]:  # fmt: skip
     """One per cent of usual patterns lies beyond each limit of the rules, 0.5 % beyond the others."""
     keep, p = plain.readable(), plain.phases
     every = np.flatnonzero(keep)
     network = [apply_rule(rules["foreign"], s) for s in foreign_of(plain, every)]
-    joined = [apply_rule(rules["foreign_with_fit"], s) for s in foreign_of(plain, usual, checks)]
+    with_fit = [apply_joined(joined, s) for s in foreign_of(plain, usual, checks)]
     fractions = np.array([[c.fit.fractions[n] for n in labels] for c in checks])
     esd = np.array([[c.fit.esd[n] for n in labels] for c in checks])
     sigma = plain.widths()[usual, :p] * q68
     apart = disagreement(np.abs(fractions - plain.outputs["fractions"][usual]), sigma, esd).max(1)
     limits = {
-        "foreign": float(np.quantile(network, 1 - _FALSE_ALARMS)),
-        "foreign_with_fit": float(np.quantile(joined, 1 - _FALSE_ALARMS)),
+        "foreign": conformal_quantile(np.array(network), 1 - _FALSE_ALARMS),
+        "foreign_with_fit": conformal_quantile(np.array(with_fit), 1 - _FALSE_ALARMS),
         "distance": float(np.quantile(plain.outputs["distance"][keep], _FIT_LEVEL)),
         "spread": float(np.quantile(plain.outputs["spread"][keep, :p].max(1), _FIT_LEVEL)),
         "residual": float(np.quantile([c.fit.unexplained for c in checks], _FIT_LEVEL)),

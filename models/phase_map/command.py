@@ -37,7 +37,8 @@ examples:
 
 Without --cif the shipped four-phase system is trained. Ctrl-C stops; the same command with --resume goes on.
 The table of measured patterns is CSV: file, one column per phase (a weight, 'x' for present, empty for
-absent) and, if wanted, 'use' (score, or stop: chooses when the training ends and is not counted).
+absent) and, if wanted, 'use': score; stop (chooses when the training ends) or calibrate (widens the intervals
+until they hold on it), which are not counted.
 """
 
 

@@ -19,10 +19,14 @@ _MODEL_ERROR = 0.08
 _FAR_ERROR, _FAR_WIDTHS = 0.2, 4.0
 """What lies within four widths of a known line, or below a fifth of it, is not called clear."""
 
+_NEAR_WIDTHS = 4.0
+"""With the usual error, but carried four widths away: sees weak lines between known ones."""
+
 _STANDS_OUT = 4.5
 _LINES = 6
 _CLEAR = 4.0
 _LEAST_POINTS = 64
+_LEAST_NOISE = 1e-5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,15 @@ class Excess:
         Significances of the four strongest lines that lie well apart from every known line.
     clear_count : int
         How many of the six strongest of those stand 4.5 standard deviations out.
+    near : tuple of float
+        Significances of the four strongest lines with the usual error of known lines, carried four widths to
+        both sides.
+    near_count : int
+        How many of the six strongest of those stand 4.5 standard deviations out.
     deficit : float
         The same as the first of ``clear`` for lines that are missing: how badly the fit itself went.
+    noise : float
+        Standard deviation of a typical point over the highest one: how little the pattern can show.
     """
 
     highest: float
@@ -50,18 +61,25 @@ class Excess:
     share: float
     clear: tuple[float, float, float, float]
     clear_count: int
+    near: tuple[float, float, float, float]
+    near_count: int
     deficit: float
+    noise: float
 
     def signals(self) -> dict[str, float]:
         """Return the figures on scales that suit a linear rule."""
         clear = {f"clear_{k}": float(np.log1p(v)) for k, v in enumerate(self.clear, start=1)}
+        near = {f"near_{k}": float(np.log1p(v)) for k, v in enumerate(self.near, start=1)}
         return {
             "highest": float(np.log1p(self.highest)),
             "lines": float(np.log1p(self.lines)),
             "share": self.share,
             **clear,
             "clear_count": float(np.log1p(self.clear_count)),
+            **near,
+            "near_count": float(np.log1p(self.near_count)),
             "deficit": float(np.log1p(self.deficit)),
+            "noise": float(np.log(max(self.noise, _LEAST_NOISE))),
         }
 
 
@@ -81,16 +99,23 @@ def excess_of(fit: Refined) -> Excess:
     """
     y, calculated, background = fit.observed, fit.calculated, fit.background
     if y.size < _LEAST_POINTS:
-        return Excess(0.0, 0.0, 0.0, (0.0, 0.0, 0.0, 0.0), 0, 0.0)
+        none = (0.0, 0.0, 0.0, 0.0)
+        return Excess(0.0, 0.0, 0.0, none, 0, none, 0, 0.0, 1.0)
     width = _width_points(fit)
     residual = y - calculated
     residual = residual - _slow(residual, width)
     lines, variance = np.maximum(calculated - background, 0.0), counting_variance(fit)
-    z = _filtered(residual, variance + (_MODEL_ERROR * _smeared(lines, width)) ** 2, width)
     apart = max(3, round(5 * width))
-    found = _peaks(z, apart)
-    far = _filtered(residual, variance + (_FAR_ERROR * _smeared(lines, _FAR_WIDTHS * width)) ** 2, width)
-    beside = [max(v, 0.0) for v in _peaks(far, apart)]
+
+    def filtered(error: float, widths: float) -> Array:
+        return _filtered(residual, variance + (error * _smeared(lines, widths * width)) ** 2, width)
+
+    z, far, near = (
+        filtered(_MODEL_ERROR, 1.0),
+        filtered(_FAR_ERROR, _FAR_WIDTHS),
+        filtered(_MODEL_ERROR, _NEAR_WIDTHS),
+    )
+    found, beside, between = _peaks(z, apart), _positive(far, apart), _positive(near, apart)
     net = float(np.maximum(y - background, 0).sum())
     clear = np.where(z > _CLEAR, np.maximum(residual, 0.0), 0.0)
     share = float(clear.sum() / net) if net > 0 else 0.0
@@ -100,7 +125,10 @@ def excess_of(fit: Refined) -> Excess:
         share=min(1.0, share),
         clear=(beside[0], beside[1], beside[2], beside[3]),
         clear_count=sum(v > _STANDS_OUT for v in beside),
+        near=(between[0], between[1], between[2], between[3]),
+        near_count=sum(v > _STANDS_OUT for v in between),
         deficit=max(0.0, float((-far).max())),
+        noise=float(np.sqrt(variance.mean()) / max(float(y.max()), 1e-300)),
     )
 
 
@@ -143,6 +171,10 @@ def _slow(residual: Array, width: float) -> Array:
 
     size = 2 * max(20, round(12 * width)) + 1
     return np.asarray(median_filter(residual, size=size, mode="nearest"))
+
+
+def _positive(z: Array, apart: int) -> list[float]:
+    return [max(v, 0.0) for v in _peaks(z, apart)]
 
 
 def _peaks(z: Array, apart: int) -> list[float]:

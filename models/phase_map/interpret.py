@@ -9,7 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.phase_map.check import Checked
-from streamproc.models.phase_map.rules import apply_rule, foreign_signals, presence_signals
+from streamproc.models.phase_map.rules import (
+    apply_rule,
+    foreign_probability,
+    foreign_signals,
+    presence_signals,
+)
 from streamproc.models.powder.fit import CrossCheck
 
 from streamproc.inference.card import ModelCard
@@ -167,11 +172,14 @@ def _presence(row: Mapping[str, Any], card: ModelCard, fit: CrossCheck | None) -
 
 def _foreign(row: Mapping[str, Any], card: ModelCard, checked: Checked | None) -> float:
     spread = float(np.max(row["spread"][: len(card.labels)]))
-    unknown, distance = float(row["unknown"]), float(row["distance"])
-    if checked is None:
-        return apply_rule(card.calibration.rules["foreign"], foreign_signals(unknown, distance, spread))
-    signals = foreign_signals(unknown, distance, spread, checked.fit, checked.excess)
-    return apply_rule(card.calibration.rules["foreign_with_fit"], signals)
+    signals = foreign_signals(
+        float(row["unknown"]),
+        float(row["distance"]),
+        spread,
+        checked.fit if checked else None,
+        checked.excess if checked else None,
+    )
+    return foreign_probability(card.calibration, signals, with_fit=checked is not None)
 
 
 def _states(

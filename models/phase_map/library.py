@@ -43,6 +43,10 @@ class Library:
         Whether the row's instrument is an area detector.
     glass : ndarray of float32, shape (m, k)
         Amorphous materials per unit weight.
+    density_g_cm3, absorption_per_um : ndarray, shape (p,)
+        Density and linear absorption coefficient of each known phase, for absorption contrast.
+    particle_um : ndarray, shape (2,)
+        Smallest and largest radius of particles.
     """
 
     axis: npt.NDArray[np.float64]
@@ -52,6 +56,9 @@ class Library:
     unknown: npt.NDArray[np.float16]
     area: npt.NDArray[np.bool_]
     glass: npt.NDArray[np.float32]
+    density_g_cm3: npt.NDArray[np.float64]
+    absorption_per_um: npt.NDArray[np.float64]
+    particle_um: npt.NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.area)
@@ -136,7 +143,11 @@ def build_library(
         for start in range(0, n, _CHUNK):
             list(pool.map(row, range(start, min(n, start + _CHUNK))))
             progress(min(n, start + _CHUNK))
-    return Library(axis, known, height, state, unknown, area, _glasses(axis, ranges, min(_GLASSES, n), seed))
+    glass = _glasses(axis, ranges, min(_GLASSES, n), seed)
+    density = np.array([t.density_g_cm3 for t in tables])
+    absorption = 1e-4 * np.array([t.absorption_per_cm for t in tables])
+    particle = np.array(ranges.particle_um)
+    return Library(axis, known, height, state, unknown, area, glass, density, absorption, particle)
 
 
 def _unknown(

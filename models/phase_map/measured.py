@@ -1,4 +1,4 @@
-"""Measured patterns with known composition: what a trained model is scored on, or stopped by."""
+"""Measured patterns with known composition: what a model is scored on, stopped by, or calibrated with."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,9 @@ from streamproc.errors import ConfigurationError, FrameFailed
 from streamproc.frames.pattern_files import read_pattern
 from streamproc.inference.card import Axis
 
-__all__ = ["Measured", "prepared", "read_truth"]
+__all__ = ["Measured", "Use", "prepared", "read_truth"]
+
+Use = Literal["score", "stop", "calibrate"]
 
 _PRESENT = {"x", "yes", "present", "+"}
 
@@ -39,8 +41,9 @@ class Measured:
         Weight fractions; NaN where only the presence is known.
     present : ndarray of bool, shape (p,)
         Which phases are there.
-    stops : bool
-        Whether this pattern may choose when training stops; it is not counted in the scores then.
+    use : {'score', 'stop', 'calibrate'}
+        Whether it is counted in the scores, chooses when training stops, or widens the intervals; one that
+        does either of the latter is shown and not counted.
     """
 
     name: str
@@ -50,14 +53,15 @@ class Measured:
     wavelength_A: float | None
     fractions: npt.NDArray[np.float64]
     present: npt.NDArray[np.bool_]
-    stops: bool
+    use: Use = "score"
 
 
 def read_truth(folder: Path, table: Path, labels: Sequence[str]) -> list[Measured]:
     """Read a table of measured patterns.
 
     The table is CSV with the columns ``file``, one per phase (weight in any unit, ``x`` for present in
-    unknown amount, empty for absent), and optionally ``use``: ``score`` (the default) or ``stop``.
+    unknown amount, empty for absent), and optionally ``use``: ``score`` (the default), ``stop`` or
+    ``calibrate``.
 
     Parameters
     ----------
@@ -95,13 +99,13 @@ def _measured(
     where = f"{table}, line {line}"
     name = (row["file"] or "").strip()
     use = (row.get("use") or "score").strip()
-    if use not in ("score", "stop"):
-        raise ConfigurationError(f"{where}: use is {use!r}, expected 'score' or 'stop'")
+    if use not in get_args(Use):
+        raise ConfigurationError(f"{where}: use is {use!r}, expected {', '.join(map(repr, get_args(Use)))}")
     fractions, present = _composition(where, row, labels)
     pattern = read_pattern(folder / name)
     return Measured(
         name, pattern.axis, pattern.intensity, pattern.axis_kind, pattern.wavelength_A, fractions, present,
-        use == "stop",
+        cast(Use, use),
     )  # fmt: skip
 
 

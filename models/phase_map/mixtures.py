@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from streamproc.models.phase_map.library import Library
+from streamproc.models.powder.optics import brindley_tau
 
 __all__ = ["PLAIN", "Batch", "MixSettings", "Mixer"]
 
 
 _FEW = 6
+_MOST_CONTRAST, _TAU_NODES = 1.0, 401
+"""Beyond it Brindley calls particles coarse: no correction is trusted there, and no training either."""
+
 _COUNTS = {False: (0.1, 0.25, 0.3, 0.35, 0.2, 0.1), True: (0.2, 0.3, 0.3, 0.15, 0.05)}
 """Odds of one, two, ... phases in a pattern, for systems of few phases and of many."""
 
@@ -30,7 +35,7 @@ class MixSettings:
     trace_share : float
         Probability that one of several phases is a trace (0.3 to 5 % of the weight).
     contrast : float
-        Standard deviation of the error of each phase's scale (microabsorption, occupancies).
+        Standard deviation of the error of each phase's scale (occupancies, displacement parameters).
     """
 
     unknown_share: float = 0.5
@@ -41,7 +46,7 @@ class MixSettings:
     cut_share: float = 0.5
     hole_share: float = 0.12
     trace_share: float = 0.3
-    contrast: float = 0.03
+    contrast: float = 0.02
 
 
 PLAIN = MixSettings(0.0, 0.3, 0.0, 0.0, 0.0)
@@ -97,6 +102,11 @@ class Mixer:
         self.unknown = torch.from_numpy(library.unknown)
         self.glass = torch.from_numpy(library.glass)
         self.area = torch.from_numpy(library.area)
+        self.density = torch.from_numpy(library.density_g_cm3).float()
+        self.absorption = torch.from_numpy(library.absorption_per_um).float()
+        self.particle_um = tuple(map(float, library.particle_um))
+        contrast = np.linspace(-_MOST_CONTRAST, _MOST_CONTRAST, _TAU_NODES)
+        self.tau_ = torch.tensor([brindley_tau(c) for c in contrast]).float()
         self.place = torch.linspace(0, 1, len(library.axis))
         self.generator = torch.Generator().manual_seed(seed)
 
@@ -143,12 +153,28 @@ class Mixer:
         return Batch(x, fractions, share, amorphous, has_known, self.state_[rows])
 
     def _crystal(self, rows: torch.Tensor, chosen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-        """Sum of the chosen phases; their scales are wrong by a little (microabsorption, occupancies)."""
+        """Sum of the chosen phases; their scales are wrong by a little."""
         shape = weights.shape
         scale = weights * torch.exp(self.settings.contrast * torch.randn(shape, generator=self.generator))
+        scale = scale * self._tau(chosen, weights)
         scale = scale * self.height[rows[:, None], chosen]
         parts = self.known[rows[:, None], chosen].float()
         return torch.bmm(scale[:, None, :], parts)[:, 0]
+
+    def _tau(self, chosen: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+        """Absorption factor of each chosen phase, shape (n, m), with particles of its own size.
+
+        Those that absorb more than the mixture (mean by volume, glass left out) show less of themselves
+        (Brindley 1945, Phil. Mag. 36, 347).
+        """
+        low, high = self.particle_um
+        radius = low * (high / low) ** self._uniform(*weights.shape)
+        own, volume = self.absorption[chosen], weights / self.density[chosen]
+        mean = (volume * own).sum(1, keepdim=True) / volume.sum(1, keepdim=True)
+        contrast = ((own - mean) * radius).clamp(-_MOST_CONTRAST, _MOST_CONTRAST)
+        at = (contrast + _MOST_CONTRAST) * ((_TAU_NODES - 1) / (2 * _MOST_CONTRAST))
+        left = at.floor().long().clamp(max=_TAU_NODES - 2)
+        return torch.lerp(self.tau_[left], self.tau_[left + 1], at - left)
 
     def _composition(self, n: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Draw up to five phases and their weights, shape (n, m): even, sharper, or with a trace."""

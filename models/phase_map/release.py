@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from streamproc.models.phase_map.calibrate import FLOOR, OnnxRunner, calibrate, hold_out
+from streamproc.models.networks.conformal import OnnxRunner
+from streamproc.models.phase_map.calibrate import calibrate, widened
 from streamproc.models.phase_map.check import Checker
 from streamproc.models.phase_map.export import Statistics, output_heads, to_onnx
+from streamproc.models.phase_map.held import FLOOR, hold_out
 from streamproc.models.phase_map.interpret import STATES
 from streamproc.models.phase_map.library import Library, build_library
 from streamproc.models.phase_map.measured import Measured
@@ -26,11 +28,11 @@ from streamproc.inference.card import CARD_KEY, Calibration, ModelCard
 from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
 
 if TYPE_CHECKING:
-    from streamproc.models.phase_map.train import Course
+    from streamproc.models.networks.course import Course
 
 __all__ = ["PHYSICS_VERSION", "release"]
 
-PHYSICS_VERSION = "2"
+PHYSICS_VERSION = "3"
 """Raised whenever the simulator's physics or the training's priors change."""
 
 _GOLDEN = 12
@@ -93,17 +95,19 @@ def release(
     checker, began = Checker(draft), time.monotonic()
     checker.warm_up()
     fits = int(settings["fits"])
-    total = 3 * fits
+    total = 4 * fits
     mixed, plain = hold_out(run, library, seed + 2, n), hold_out(run, library, seed + 1, n, PLAIN)
     calibration = calibrate(
-        mixed, plain, system.labels, checker, fits, _prior(statistics, system), _spans(system),
+        mixed, plain, system.labels, checker, fits, _prior(statistics, system), _spans(system), seed,
         lambda done: progress("calibration", done, total, time.monotonic() - began, ""),
     )  # fmt: skip
+    calibration, wider = widened(calibration, run, draft, measured)
     card = draft.model_copy(update={"calibration": calibration})
     simulated = judge_simulated(run, card, checker, library, foreign, seed, n, fits)
     judged = judge_measured(run, card, checker, measured) if measured else None
     figures: dict[str, Any] = simulated.figures | ({"measured": judged.figures} if judged else {})
-    training = card.training | {"duration_s": round(time.monotonic() - began_s)} | _stopped(course, measured)
+    training = card.training | {"duration_s": round(time.monotonic() - began_s)}
+    training |= _stopped(course, measured) | wider
     card = card.model_copy(update={"scores": figures, "training": training})
     _write(out, replace_metadata(data, {CARD_KEY: card.to_json()}), run, library, seed)
     _report(out, card, course, simulated, judged, command)
@@ -126,7 +130,7 @@ def _spans(system: System) -> dict[str, float]:
 
 
 def _stopped(course: Course, measured: Sequence[Measured]) -> dict[str, Any]:
-    names = [m.name for m in measured if m.stops]
+    names = [m.name for m in measured if m.use == "stop"]
     return {"stopped_by": names, "stopped_at_step": course.stopped_at} if names else {}
 
 

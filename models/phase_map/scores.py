@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.phase_map.calibrate import Held, OnnxRunner, foreign_of, hold_out
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.phase_map.check import Checked, Checker
+from streamproc.models.phase_map.held import Held, foreign_of, hold_out
 from streamproc.models.phase_map.interpret import PRESENT, STATES, Answer, interpret
 from streamproc.models.phase_map.library import Library
 from streamproc.models.phase_map.measured import Measured, prepared
 from streamproc.models.phase_map.mixtures import PLAIN, MixSettings
-from streamproc.models.phase_map.rules import apply_rule
+from streamproc.models.phase_map.rules import foreign_probability
 from streamproc.models.report.metrics import auroc
 
 from streamproc.inference.card import ModelCard
@@ -109,7 +110,7 @@ def judge_simulated(
 def judge_measured(
     run: OnnxRunner, card: ModelCard, checker: Checker, measured: Sequence[Measured]
 ) -> Judged:
-    """Judge on measured patterns; those that stopped the training are shown and not counted."""
+    """Judge on measured patterns; those that stopped the training or calibrated it are shown, not counted."""
     x = prepared(card.axis, measured)
     outputs = run(x)
     cases = []
@@ -117,7 +118,7 @@ def judge_measured(
         checked = checker.check(x[i], outputs["presence"][i])
         coverage = float((x[i] > 0).mean())
         answer = interpret(outputs, card, i, coverage, checked)
-        cases.append(Case(one.name, answer, checked, one.fractions, one.present, not one.stops))
+        cases.append(Case(one.name, answer, checked, one.fractions, one.present, one.use == "score"))
     none = np.zeros((0, 4))
     return Judged(tuple(cases), none, none, np.zeros(0), _measured_figures(cases, card))
 
@@ -130,9 +131,9 @@ def _case(name: str, held: Held, i: int, card: ModelCard, checker: Checker) -> C
 
 def _signals(held: Held, rows: Array, checks: Sequence[Checked], card: ModelCard) -> Array:
     """Network rule, joined rule, distance, residual of some patterns, shape (n, 4)."""
-    rules = card.calibration.rules
-    network = [apply_rule(rules["foreign"], s) for s in foreign_of(held, rows)]
-    joined = [apply_rule(rules["foreign_with_fit"], s) for s in foreign_of(held, rows, checks)]
+    said = card.calibration
+    network = [foreign_probability(said, s, with_fit=False) for s in foreign_of(held, rows)]
+    joined = [foreign_probability(said, s, with_fit=True) for s in foreign_of(held, rows, checks)]
     residual = [c.fit.unexplained for c in checks]
     return np.column_stack([network, joined, held.outputs["distance"][rows], residual])
 

@@ -125,7 +125,7 @@ def draw_grain(
         else float(np.clip(1 + ranges.march_sigma * rng.standard_normal(), low, high))
     )
     smallest, largest = ranges.size_nm
-    grain = Grain(
+    return Grain(
         size_nm=_log_between(rng, smallest, largest)
         if rng.random() < 0.5
         else _log_between(rng, smallest * (largest / smallest) ** _COARSE, largest),
@@ -135,9 +135,6 @@ def draw_grain(
         delta_b_A2=float(np.clip(ranges.delta_b_sigma_A2 * rng.standard_normal(), *ranges.delta_b_A2)),
         graininess=0.02 if area else _between(rng, *ranges.graininess),
     )
-    if ranges.tau_sigma > 0:
-        grain = replace(grain, tau=float(np.exp(ranges.tau_sigma * rng.standard_normal())))
-    return grain
 
 
 def _tied(axes: Array, table: PhaseTable) -> Array:

@@ -47,8 +47,8 @@ class PriorRanges:
         k of the polarisation term, and how often it is 1 instead.
     mu_r : (float, float)
         Absorption of a capillary.
-    tau_sigma : float
-        Standard deviation of ln(tau), the absorption contrast between phases.
+    particle_um : (float, float)
+        Radius of particles (log-uniform): in a mixture those that absorb more show less (Brindley).
     size_nm, microstrain, march_r, delta_b_A2, graininess : (float, float)
         Grains; March r and B are normal about 1 and 0 with their sigmas and clipped.
     peak_counts, background_of_peak, first_two_theta_deg, last_two_theta_deg : (float, float)
@@ -82,7 +82,7 @@ class PriorRanges:
     polarisation: Range = (0.6, 1.0)
     unpolarised_share: float = 0.35
     mu_r: Range = (0.0, 0.0)
-    tau_sigma: float = 0.0
+    particle_um: Range = (0.2, 5.0)
     size_nm: Range = (15.0, 800.0)
     microstrain: Range = (0.0, 0.002)
     march_r: Range = (0.6, 1.4)
@@ -126,6 +126,7 @@ class PriorRanges:
             "zero_deg": self.zero_deg,
             "monochromator_cos2": self.polarisation,
             "march_r": self.march_r,
+            "particle_um": self.particle_um,
             "peak_counts": self.peak_counts,
             "background_of_peak": self.background_of_peak,
             "first_two_theta_deg": self.first_two_theta_deg,
@@ -133,7 +134,7 @@ class PriorRanges:
             "radiation": self._radiation(),
         }
         default = PriorRanges.__dataclass_fields__
-        for name in ("geometry", "lorentz_y_deg", "displacement_along_mm", "mu_r", "tau_sigma"):
+        for name in ("geometry", "lorentz_y_deg", "displacement_along_mm", "mu_r"):
             if getattr(self, name) != default[name].default:
                 found[name] = getattr(self, name)
         for n, pair in enumerate(self.missing_deg, 1):

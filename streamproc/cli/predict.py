@@ -177,12 +177,26 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
         return
     for name, phase in answer.get("phases", {}).items():
         low, high = phase["interval90"]
-        yield f"  {name:<12} {phase['fraction']:7.2%} +- {phase['sigma']:.2%}   90 %: {low:.2%} to {high:.2%}"
+        yield (
+            f"  {name:<12} {phase['fraction']:7.2%} +- {phase['sigma']:.2%}   90 %: {low:.2%} to {high:.2%}"
+            f"   there: {phase['presence']:.1%}"
+        )
+        if states := _states(phase):
+            yield f"  {'':<12} {states}"
     for name in ("amorphous", "unknown"):
         if name in answer:
             yield f"  {name:<12} {answer[name]:7.2%}"
+    if "foreign" in answer:
+        yield f"  foreign      {answer['foreign']:7.2%} probable"
     yield f"  model        {answer.get('model')}"
     if answer.get("in_domain"):
         yield f"  {click.style('in domain', fg='green')}"
     else:
         yield f"  {click.style('out of domain', fg='yellow')}: {'; '.join(answer.get('reasons', []))}"
+
+
+def _states(phase: dict[str, Any]) -> str:
+    """Strain, size and texture, as far as the pattern tells them."""
+    forms = (("strain", "strain {:.1e} +- {:.0e}"), ("size_nm", "size {:.0f} +- {:.0f} nm"),
+             ("march_r", "March r {:.2f} +- {:.2f}"))  # fmt: skip
+    return "   ".join(form.format(*phase[name]) for name, form in forms if phase.get(name))

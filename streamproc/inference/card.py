@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["CARD_KEY", "Axis", "Calibration", "ModelCard", "OutputHead"]
+__all__ = ["CARD_KEY", "Axis", "Calibration", "JoinedRule", "ModelCard", "OutputHead"]
 
 CARD_KEY = "streamproc.card"
 """Key of the card's JSON text in the ONNX file's ``metadata_props``."""
@@ -22,7 +22,8 @@ class _Frozen(BaseModel):
 class Axis(_Frozen):
     """The abscissa a model reads: ``n`` points from ``start`` to ``stop``, both ends included."""
 
-    kind: Literal["two_theta_deg", "q_invA", "energy_meV"]
+    kind: Literal["two_theta_deg", "q_invA", "energy_meV", "energy_window"]
+    """``energy_window``: the share of the measured window, 0 to 1, whatever its energies are."""
     start: float
     stop: float
     n: Annotated[int, Field(gt=1)]
@@ -42,6 +43,34 @@ class OutputHead(_Frozen):
     units: str = ""
 
 
+class JoinedRule(_Frozen):
+    """A small network that joins signals to one probability; s signals, h hidden units.
+
+    The probability is logistic(bias + output . tanh(offset + hidden . z)) with z = (signal - centre) / scale,
+    kept within ``clip``.
+    """
+
+    signals: tuple[str, ...]
+    """Names of the signals, in order."""
+    centre: tuple[float, ...]
+    scale: tuple[float, ...]
+    clip: float
+    """No signal counts as further from the centre than this: where nothing was learned the rule is level."""
+    hidden: tuple[tuple[float, ...], ...]
+    """Weights, h rows of s."""
+    offset: tuple[float, ...]
+    output: tuple[float, ...]
+    bias: float
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> JoinedRule:
+        s, h = len(self.signals), len(self.hidden)
+        rows = {len(row) for row in self.hidden}
+        if {len(self.centre), len(self.scale), *rows} != {s} or {len(self.offset), len(self.output)} != {h}:
+            raise ValueError(f"weights do not fit {s} signals and {h} hidden units")
+        return self
+
+
 class Calibration(_Frozen):
     """Conformal quantiles of |error| / (scale + floor) per estimated quantity, and out-of-domain limits."""
 
@@ -52,6 +81,8 @@ class Calibration(_Frozen):
     """Out-of-domain limits by signal name (the 99 % quantile on held-out simulations unless said)."""
     rules: dict[str, dict[str, float]] = Field(default_factory=dict)
     """Logistic rules that join several signals to one probability: weight by signal, and ``bias``."""
+    joined: dict[str, JoinedRule] = Field(default_factory=dict)
+    """Rules for signals whose meaning depends on each other."""
     prior_sigma: dict[str, float] = Field(default_factory=dict)
     """Spread of a quantity in training: an estimate hardly sharper than this says nothing."""
 
@@ -65,6 +96,8 @@ class ModelCard(_Frozen):
     task: str
     input_name: str
     axis: Axis
+    conditions: tuple[str, ...] = ()
+    """Scalars that are appended to the axis' points in the input (temperature, resolution), in order."""
     normalisation: str
     """Name of the normalisation the analysis must apply, e.g. ``sqrt_max``."""
     outputs: tuple[OutputHead, ...]

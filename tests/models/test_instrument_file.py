@@ -42,7 +42,7 @@ displacement_mm = -0.05
 [prior]
 size_nm = [20, 500]
 cell_span = {"*" = 0.003, TiO2_136 = [0.01, 0.01, 0.005]}
-tau_sigma = 0.05
+particle_um = [0.5, 10]
 """
 
 # the values of GSAS-II's built-in laboratory diffractometer
@@ -80,7 +80,7 @@ def test_our_own_file_gives_the_instrument_and_the_ranges_about_it(tmp_path: Pat
     assert (instrument.radius_mm, instrument.missing_deg) == (240.0, ((32.0, 32.5),))
     assert (instrument.zero_deg, instrument.displacement_mm) == (0.01, -0.05)
     assert not found.area
-    assert ranges.size_nm == (20.0, 500.0) and ranges.tau_sigma == 0.05
+    assert ranges.size_nm == (20.0, 500.0) and ranges.particle_um == (0.5, 10.0)
     assert np.array_equal(ranges.span_of("TiO2_136"), [0.01, 0.01, 0.005])
     assert np.array_equal(ranges.span_of("other"), [0.003] * 3)
     rng = np.random.default_rng(1)

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from streamproc.models.phase_map.calibrate import widened
 from streamproc.models.phase_map.check import Checked
 from streamproc.models.phase_map.excess import Excess
 from streamproc.models.phase_map.interpret import STATES, interpret
+from streamproc.models.phase_map.measured import Measured
 from streamproc.models.powder.pattern import prepare
 
 from streamproc.errors import FrameFailed
-from streamproc.inference.card import Axis, Calibration, ModelCard, OutputHead
+from streamproc.inference.card import Axis, Calibration, JoinedRule, ModelCard, OutputHead
 
 LABELS = ("corundum", "zincite", "fluorite", "brucite")
 GRID = np.linspace(20, 100, 2000)
@@ -46,8 +48,13 @@ def card() -> ModelCard:
             },
             rules={
                 "foreign": {**dict.fromkeys(signals, 0.0), "unknown": 1.0, "bias": 2.0},
-                "foreign_with_fit": {"lines": 4.0, "bias": -6.0},
                 "presence_with_fit": {"network": 0.5, "significance": 1.0, "amount": 0.0, "bias": -1.0},
+            },
+            joined={
+                "foreign_with_fit": JoinedRule(
+                    signals=("lines",), centre=(1.5,), scale=(1.0,), clip=4.0, hidden=((1.0,),), offset=(0.0,),
+                    output=(6.0,), bias=0.0,
+                )
             },
             prior_sigma={f"{p}_{s}": 1.0 for p in LABELS for s in STATES} | {f"{p}_strain": 0.002 for p in LABELS},
         ),
@@ -95,7 +102,7 @@ def fit(fractions=(0.58, 0.32, 0.1, 0.0), unexplained=0.05, lines=0.5, strain=0.
     named = dict(zip(LABELS, fractions, strict=True))
     phases = {p: Phase(Strain(strain, 1e-4)) for p in LABELS}
     found = Fit(named, dict.fromkeys(LABELS, 0.01), 0.1, 1.2, unexplained, 0.8, phases)
-    return Checked(found, Excess(lines, lines, 0.0, (0.0,) * 4, 0, 0.0))
+    return Checked(found, Excess(lines, lines, 0.0, (0.0,) * 4, 0, (0.0,) * 4, 0, 0.0, 0.01))
 
 
 def peaks(axis: np.ndarray) -> np.ndarray:
@@ -255,3 +262,24 @@ def test_the_classical_figures_are_handed_on(card: ModelCard) -> None:
         "difference",
         "disagreement",
     }
+
+
+def kept(name: str, fractions, use="calibrate") -> Measured:
+    truth = np.array(fractions)
+    return Measured(name, GRID, peaks(GRID), "two_theta_deg", None, truth, truth > 0, use)
+
+
+def test_measured_patterns_widen_intervals_until_they_hold_and_never_narrow_them(card: ModelCard) -> None:
+    def run(x: np.ndarray) -> dict[str, np.ndarray]:
+        return {k: np.repeat(v[:1], len(x), 0) for k, v in outputs().items()}
+
+    # the model reads 0.6, 0.3, 0.1, 0 with widths of 0.02 + 0.01 + 0.01; 90 % intervals are twice as wide
+    calibration = card.calibration
+    far = [kept("a", (0.48, 0.42, 0.1, 0.0)), kept("b", (0.6, 0.3, 0.1, 0.0), "score")]
+    wider, said = widened(calibration, run, card, far)
+    assert said == {"calibrated_with": ["a"], "widened_by": {"q68": 3.0, "q90": 1.5}}
+    assert [wider.q90[n] for n in LABELS] == pytest.approx([3.0] * 4)
+    assert wider.q90["amorphous"] == calibration.q90["amorphous"]
+    near, _ = widened(calibration, run, card, [kept("c", (0.6, 0.3, 0.1, 0.0))])
+    assert near.q90 == calibration.q90 and near.q68 == calibration.q68
+    assert widened(calibration, run, card, far[1:]) == (calibration, {})

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from streamproc.models.phase_map.excess import excess_of
 from streamproc.models.phase_map.measured import read_truth
-from streamproc.models.phase_map.rules import apply_rule, fit_rule, presence_signals
+from streamproc.models.phase_map.rules import apply_joined, apply_rule, fit_rule, presence_signals
 
 from streamproc.errors import ConfigurationError
+from streamproc.inference.card import JoinedRule
 
 AXIS = np.linspace(20.0, 100.0, 2000)
 
@@ -52,6 +53,45 @@ def test_a_logistic_rule_finds_the_weights_that_made_the_cases() -> None:
     assert rule["a"] == pytest.approx(1.5, abs=0.12)
     assert rule["b"] == pytest.approx(-0.8, abs=0.06)
     assert rule["bias"] == pytest.approx(4.0, abs=0.3)
+
+
+def contrary(n: int, seed: int) -> tuple[list[dict[str, float]], np.ndarray]:
+    """Cases that hold where two signals have the same sign: no weighted sum of them tells."""
+    rng = np.random.default_rng(seed)
+    a, b = rng.normal(size=n), 5 + 3 * rng.normal(size=n)
+    return [{"a": x, "b": y} for x, y in zip(a, b, strict=True)], (a > 0) == (b > 5)
+
+
+def test_a_joined_rule_learns_what_no_weighted_sum_can_tell() -> None:
+    from streamproc.models.phase_map.joining import fit_joined
+
+    cases, truth = contrary(3000, 0)
+    rule = fit_joined(("a", "b"), cases, truth, seed=1)
+    fresh, right = contrary(2000, 1)
+    said = np.array([apply_joined(rule, s) for s in fresh]) > 0.5
+    assert (said == right).mean() > 0.95
+    logistic = fit_rule(("a", "b"), cases, truth)
+    assert (np.array([apply_rule(logistic, s) > 0.5 for s in fresh]) == right).mean() < 0.6
+    assert rule == fit_joined(("a", "b"), cases, truth, seed=1), "the same seed gives the same rule"
+
+
+def test_a_joined_rule_is_level_beyond_what_it_learned_from_and_takes_nan_for_a_bad_sign() -> None:
+    rule = JoinedRule(
+        signals=("a",), centre=(1.0,), scale=(2.0,), clip=3.0, hidden=((0.5,), (-1.0,)), offset=(0.1, 0.2),
+        output=(2.0, -1.0), bias=-0.3,
+    )  # fmt: skip
+    total = -0.3 + 2.0 * np.tanh(0.1 + 0.5 * 0.75) - np.tanh(0.2 - 0.75)
+    assert apply_joined(rule, {"a": 2.5}) == pytest.approx(1 / (1 + np.exp(-total)))
+    assert apply_joined(rule, {"a": 1e9}) == apply_joined(rule, {"a": 7.0})
+    assert apply_joined(rule, {"a": float("nan")}) == apply_joined(rule, {"a": 7.0})
+
+
+def test_weights_that_do_not_fit_together_are_refused() -> None:
+    with pytest.raises(ValueError, match="do not fit 1 signals and 2 hidden units"):
+        JoinedRule(
+            signals=("a",), centre=(1.0,), scale=(2.0,), clip=3.0, hidden=((0.5,), (-1.0,)), offset=(0.1,),
+            output=(2.0, -1.0), bias=0.0,
+        )  # fmt: skip
 
 
 def test_a_signal_without_any_spread_does_no_harm() -> None:
@@ -102,8 +142,8 @@ def table(folder: Path, text: str) -> Path:
 def test_weights_become_fractions_and_a_cross_means_present(tmp_path: Path) -> None:
     file = table(tmp_path, "file,zincite,fluorite,use\na.xy,30,90,score\na.xy,x,,stop\n")
     first, second = read_truth(tmp_path, file, ("zincite", "fluorite"))
-    assert first.fractions == pytest.approx([0.25, 0.75]) and first.present.all() and not first.stops
-    assert np.isnan(second.fractions).all() and list(second.present) == [True, False] and second.stops
+    assert first.fractions == pytest.approx([0.25, 0.75]) and first.present.all() and first.use == "score"
+    assert np.isnan(second.fractions).all() and list(second.present) == [True, False] and second.use == "stop"
 
 
 @pytest.mark.parametrize(
@@ -121,3 +161,11 @@ def test_weights_become_fractions_and_a_cross_means_present(tmp_path: Path) -> N
 def test_a_wrong_table_is_said_at_its_line(tmp_path: Path, text: str, said: str) -> None:
     with pytest.raises(ConfigurationError, match=said):
         read_truth(tmp_path, table(tmp_path, text), ("zincite", "fluorite"))
+
+
+def test_a_weak_line_between_strong_known_ones_counts_as_near_though_not_as_clear() -> None:
+    beside = excess_of(fit_of(lines((30.7, 150.0)), seed=3))
+    usual = excess_of(fit_of(0.0, seed=3))
+    assert beside.near[0] > usual.near[0] + 3
+    assert beside.near_count >= 1 > usual.near_count
+    assert 0 < beside.noise < 0.1

@@ -30,7 +30,8 @@ def test_a_tiny_training_gives_a_model_that_loads_with_its_card_and_report(train
     assert model.card.version == "7"
     assert model.card.training["seed"] == 3
     assert 0.7 < model.card.scores["simulated"]["coverage90"] <= 1.0
-    assert {"foreign", "foreign_with_fit", "presence_with_fit"} == set(model.card.calibration.rules)
+    assert {"foreign", "presence_with_fit"} == set(model.card.calibration.rules)
+    assert {"foreign_with_fit"} == set(model.card.calibration.joined)
     names = sorted(p.name for p in trained.iterdir())
     assert names == ["evidence.npz", "golden.npz", "model.onnx", "report.html", "report.pdf"]
 
@@ -56,7 +57,7 @@ def test_the_same_seed_gives_the_same_weights_also_when_resumed(trained: Path, t
 @pytest.mark.parametrize("phases", [1, 4, 9])
 def test_the_graph_computes_what_torch_computes(phases: int) -> None:
     import torch
-    from streamproc.models.phase_map.calibrate import OnnxRunner
+    from streamproc.models.networks.conformal import OnnxRunner
     from streamproc.models.phase_map.export import Statistics, to_onnx
     from streamproc.models.phase_map.network import Ensemble, split
 
