@@ -11,9 +11,10 @@ from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers.excitation_fit import ExcitationFit
 from streamproc.models.excitations.maps.example import example_case, example_run, simulated_counts
 
-from streamproc.analysis import Frame, FrameFailure, LoadContext
+from streamproc.analysis import Example, Frame, FrameFailure, LoadContext
 from streamproc.errors import ConfigurationError, FrameFailed, RunRefused
 from streamproc.settings import InferenceSettings
+from streamproc.testing.conformance import check_analysis
 
 TRUTH = {"J": 32.0, "J2": 1.8, "D": -0.2}
 ENERGY = np.arange(20.0, 140.5, 2.0)
@@ -22,6 +23,19 @@ ENERGY = np.arange(20.0, 140.5, 2.0)
 def load(**table):
     settings = ExcitationFitSettings.model_validate({"model": "magnon-square", "map": table})
     return ExcitationFit.load(settings, LoadContext(InferenceSettings()))
+
+
+class MapFit(ExcitationFit):
+    """The same analysis with another example: a scan for a spin model."""
+
+    @classmethod
+    def example(cls, folder):
+        run, frames = example_run()
+        return Example({"model": "magnon-square", "map": {"refine_every": 3}}, run, frames)
+
+
+def test_the_analysis_passes_the_conformance_checks_with_a_spin_model_too() -> None:
+    assert {f.claim: f.fault for f in check_analysis(MapFit) if f.fault} == {}
 
 
 def columns(n: int = 24) -> np.ndarray:

@@ -20,6 +20,7 @@ from streamproc.models.excitations.maps.inputs import Prepared
 from streamproc.models.excitations.maps.library import Library
 from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of, widths_of
 from streamproc.models.excitations.spinmodel.case import SpinCase
+from streamproc.models.networks.conformal import conformal_quantile
 
 from streamproc.inference.card import Calibration
 
@@ -120,8 +121,8 @@ def calibrate(held: Held, case: SpinCase, fits: int, progress: Progress) -> Cali
     """
     names = case.parameters.free
     ratio = np.abs(held.truth() - held.outputs["mean"]) / widths_of(held.outputs, FLOOR)
-    q68 = {n: _quantile(ratio[:, k], 0.68) for k, n in enumerate(names)}
-    q90 = {n: _quantile(ratio[:, k], 0.90) for k, n in enumerate(names)}
+    q68 = {n: conformal_quantile(ratio[:, k], 0.68) for k, n in enumerate(names)}
+    q90 = {n: conformal_quantile(ratio[:, k], 0.90) for k, n in enumerate(names)}
     spread = 1 / np.sqrt(12)
     draft = Calibration(floor=FLOOR, q68=q68, q90=q90, limits={}, prior_sigma=dict.fromkeys(names, spread))
     signals = signals_of_rows(held, case, draft, MapChecker(case), list(range(fits)), progress)
@@ -148,12 +149,6 @@ def ranks(held: Held, calibration: Calibration, names: Sequence[str]) -> dict[st
             "smallest_bin_over_share": round(float(count.min() / count.mean()), 3),
         }
     return found
-
-
-def _quantile(values: Array, level: float) -> float:
-    """Conformal quantile: the ceil((n + 1) level)-th smallest (Vovk, Gammerman & Shafer 2005)."""
-    rank = min(len(values) - 1, int(np.ceil((len(values) + 1) * level)) - 1)
-    return round(float(np.sort(values)[rank]), 4)
 
 
 def _finite_quantile(values: Array) -> float:

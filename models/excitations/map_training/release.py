@@ -29,7 +29,7 @@ from streamproc.models.excitations.maps.inputs import Preparer
 from streamproc.models.excitations.maps.library import Library, build_library
 from streamproc.models.excitations.maps.posterior import widths_of
 from streamproc.models.excitations.spinmodel.case import CONVENTION, SpinCase
-from streamproc.models.phase_map.calibrate import OnnxRunner
+from streamproc.models.networks.conformal import OnnxRunner
 
 from streamproc.inference.card import CARD_KEY, Axis, Calibration, ModelCard
 from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
