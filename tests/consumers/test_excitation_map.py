@@ -189,6 +189,16 @@ def test_what_is_measured_twice_is_averaged_and_a_map_replaces_what_came_before(
     assert so_far.events == 1 and so_far.cells == counts().size
 
 
+def test_the_state_of_a_measured_map_fits_into_a_message_and_comes_back_bit_for_bit() -> None:
+    so_far, q = MapSoFar(), columns(110)
+    so_far.add(piece_of(frame(1, counts(q=q), q), MapKeys()))
+    state = so_far.snapshot()
+    assert len(state["rows"]) < 200_000
+    again = MapSoFar()
+    again.restore(state)
+    assert again.map().intensity.tobytes() == so_far.map().intensity.tobytes()
+
+
 def test_targets_of_unknown_couplings_and_doubtful_keys_are_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"targets names K.*J, J2, D"):
         load(targets={"K": 0.1})
