@@ -155,7 +155,7 @@ def _counting(y: Array) -> Array:
 
 
 def packed(values: npt.NDArray[Any]) -> bytes:
-    """All pieces of a run as one map: equal Q and energies are averaged, a whole map replaces the rest."""
+    """Return numbers as compressed bytes: open-run state goes through a broker, whose messages are limited."""
     return zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), 6)
 
 
