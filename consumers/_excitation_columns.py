@@ -155,7 +155,7 @@ def _counting(y: Array) -> Array:
 
 
 def packed(values: npt.NDArray[Any]) -> bytes:
-    """Return numbers as compressed bytes: open-run state goes through a broker, whose messages are limited."""
+    """Return numbers as compressed bytes: open-run state passes a broker that limits messages."""
     return zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), 6)
 
 
