@@ -36,6 +36,10 @@ _LEVEL = 0.99
 _LEAST = {"distance": 1.6, "residual": 2.5, "unexplained": 0.45, "disagreement": 6.0}
 """Limits are not tighter than this: measured maps hold more than is simulated."""
 
+_MOST_UNEXPLAINED = 0.5
+"""Magnons must explain half of the structure of a map. Simulated maps with strong spurious scattering do not reach
+that: such a map is to be masked, and is flagged until then."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Held:
@@ -126,8 +130,10 @@ def calibrate(held: Held, case: SpinCase, fits: int, progress: Progress) -> Cali
     spread = 1 / np.sqrt(12)
     draft = Calibration(floor=FLOOR, q68=q68, q90=q90, limits={}, prior_sigma=dict.fromkeys(names, spread))
     signals = signals_of_rows(held, case, draft, MapChecker(case), list(range(fits)), progress)
-    limits = {s: round(max(_finite_quantile(signals[:, k]), _LEAST[s]), 4) for k, s in enumerate(SIGNALS)}
-    limits["distance"] = round(max(_finite_quantile(held.outputs["distance"]), _LEAST["distance"]), 4)
+    limits = {s: max(_finite_quantile(signals[:, k]), _LEAST[s]) for k, s in enumerate(SIGNALS)}
+    limits["distance"] = max(_finite_quantile(held.outputs["distance"]), _LEAST["distance"])
+    limits["unexplained"] = min(limits["unexplained"], _MOST_UNEXPLAINED)
+    limits = {s: round(v, 4) for s, v in limits.items()}
     return draft.model_copy(update={"limits": limits})
 
 

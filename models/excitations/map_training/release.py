@@ -158,7 +158,8 @@ def _card(
             "code_version": _code_version(),
             "command": command,
             "limits": "99 % quantile on held-out simulations, but at least distance 1.6, residual 2.5, "
-            "unexplained 0.45, disagreement 6 sigma (measured maps hold more than is simulated)",
+            "disagreement 6 sigma, and unexplained between 0.45 and 0.5 (measured maps hold more than is "
+            "simulated; those with strong spurious scattering are to be masked)",
         },
         scores={},
         licence="BSD-3-Clause",
