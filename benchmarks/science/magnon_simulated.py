@@ -4,8 +4,8 @@ Usage: OMP_NUM_THREADS=1 python benchmarks/science/magnon_simulated.py [--model 
 
 Every seed draws couplings from the model's prior, a path, counts and a background, and shows the model
 a quarter, a half and all of the columns. Printed: the share of seeds whose 90 % interval holds the truth, of
-the network and of least squares, and median sigma and error of the first coupling. The simulator is the library's
-own renderer with Poisson counts, so this measures statistics, not physics.
+the network and of least squares, and median sigma and error of the first coupling. The simulator is the
+library's own renderer with Poisson counts, so this measures statistics, not physics.
 """
 
 from __future__ import annotations

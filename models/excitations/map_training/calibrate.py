@@ -37,8 +37,8 @@ _LEAST = {"distance": 1.6, "residual": 2.5, "unexplained": 0.45, "disagreement":
 """Limits are not tighter than this: measured maps hold more than is simulated."""
 
 _MOST_UNEXPLAINED = 0.5
-"""Magnons must explain half of the structure of a map. Simulated maps with strong spurious scattering do not reach
-that: such a map is to be masked, and is flagged until then."""
+"""Magnons must explain half of the structure of a map. Simulated maps with strong spurious scattering do not
+do so: such a map is to be masked, and is flagged until then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
