@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
+from streamproc.consumers._excitation_map import MapSettings
 from streamproc.models.excitations.oscillators.resolution import Gaussian, MeasuredLine, Resolution, Voigt
 
 from streamproc.errors import ConfigurationError
@@ -118,6 +119,7 @@ class ExcitationFitSettings(_Table):
     camera: CameraSettings = Field(
         default_factory=CameraSettings, description="How camera images become spectra."
     )
+    map: MapSettings = Field(default_factory=MapSettings, description="S(Q,E) maps, with a spin model.")
 
 
 def _read_line(path: Path) -> MeasuredLine:

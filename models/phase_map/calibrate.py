@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.networks.conformal import conformal_quantile
+from streamproc.models.networks.conformal import OnnxRunner, conformal_quantile
 from streamproc.models.phase_map.check import Checked, Checker
-from streamproc.models.phase_map.held import FLOOR, Held, OnnxRunner, checks_of, foreign_of, presence_of
+from streamproc.models.phase_map.held import FLOOR, Held, checks_of, foreign_of, presence_of
 from streamproc.models.phase_map.interpret import STATES, disagreement
 from streamproc.models.phase_map.joining import fit_joined
 from streamproc.models.phase_map.measured import Measured, prepared
@@ -137,10 +137,6 @@ def widened(
     return calibration.model_copy(update=quantiles), said
 
 
-def _quantile(values: Array, level: float) -> float:
-    return round(conformal_quantile(values, level), 4)
-
-
 def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
     """Quantiles of the errors over the widths.
 
@@ -158,8 +154,8 @@ def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], di
             values[f"{name}_{state}"] = column[np.isfinite(column)]
     enough = {n: v if len(v) else np.array([9.0]) for n, v in values.items()}
     return (
-        {n: _quantile(v, 0.68) for n, v in enough.items()},
-        {n: _quantile(v, 0.90) for n, v in enough.items()},
+        {n: conformal_quantile(v, 0.68) for n, v in enough.items()},
+        {n: conformal_quantile(v, 0.90) for n, v in enough.items()},
     )
 
 
@@ -196,8 +192,8 @@ def _limits(
     sigma = plain.widths()[usual, :p] * q68
     apart = disagreement(np.abs(fractions - plain.outputs["fractions"][usual]), sigma, esd).max(1)
     limits = {
-        "foreign": conformal_quantile(network, 1 - _FALSE_ALARMS),
-        "foreign_with_fit": conformal_quantile(with_fit, 1 - _FALSE_ALARMS),
+        "foreign": conformal_quantile(np.array(network), 1 - _FALSE_ALARMS),
+        "foreign_with_fit": conformal_quantile(np.array(with_fit), 1 - _FALSE_ALARMS),
         "distance": float(np.quantile(plain.outputs["distance"][keep], _FIT_LEVEL)),
         "spread": float(np.quantile(plain.outputs["spread"][keep, :p].max(1), _FIT_LEVEL)),
         "residual": float(np.quantile([c.fit.unexplained for c in checks], _FIT_LEVEL)),

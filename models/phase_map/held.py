@@ -15,7 +15,7 @@ from streamproc.models.phase_map.library import Library
 from streamproc.models.phase_map.mixtures import Mixer, MixSettings
 from streamproc.models.phase_map.rules import foreign_signals, presence_signals
 
-__all__ = ["FLOOR", "Held", "OnnxRunner", "checks_of", "foreign_of", "hold_out", "presence_of"]
+__all__ = ["FLOOR", "Held", "checks_of", "foreign_of", "hold_out", "presence_of"]
 
 Array = npt.NDArray[Any]
 
