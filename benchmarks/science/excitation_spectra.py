@@ -114,14 +114,15 @@ def lmfit_fit(
             source += structure_factor(fine - v["zero"], v[f"e{k}"], v[f"w{k}"], v[f"a{k}"], forward.kT)
         seen = np.interp(e, fine, np.convolve(source, kernel, "same"))
         line = v["elastic"] * forward.resolution(e - v["zero"])
-        return (data.counts - seen - line - v["background"]) * weight
+        rest = (data.counts - seen - line - v["background"]) * weight
+        return np.append(rest, v["zero"] / zero_prior(fwhm))  # the same knowledge of the zero as ours
 
     began = time.thread_time()
     done = minimize(residual, parameters, method="leastsq")
     took = time.thread_time() - began
     v = done.params.valuesdict()
     modes_found = np.array([[v[f"e{k}"], v[f"w{k}"], v[f"a{k}"]] for k in range(modes)])
-    return modes_found, took, float(done.chisqr), data.counts - residual(done.params) / weight
+    return modes_found, took, float(done.chisqr), data.counts - residual(done.params)[:-1] / weight
 
 
 def lmfit_search(data: Spectrum, forward: Forward) -> float:
