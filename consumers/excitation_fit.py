@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel
+from streamproc.consumers._excitation_map import ExcitationMap
 from streamproc.consumers._excitation_outputs import frame_outputs
 from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers._excitation_spectrum import SpectrumFit, SpectrumRun
+from streamproc.models.excitations.maps.reader import TASK as MAP_TASK
 from streamproc.models.excitations.oscillators.example import EXAMPLE_SETTINGS, example_run
 from threadpoolctl import threadpool_limits
 
@@ -52,11 +54,17 @@ class ExcitationFit:
         self.fit = SpectrumFit(settings, model)
 
     @classmethod
-    def load(cls, settings: ExcitationFitSettings, context: LoadContext) -> Self:
+    def load(  # type: ignore[override]
+        cls, settings: ExcitationFitSettings, context: LoadContext
+    ) -> Self | ExcitationMap:
         """Load the model that the settings name; its card says for which kind of data it is."""
         model = OnnxModel(find_model(settings.model, context.inference, settings.base_dir), context.inference)
+        if model.card.task == MAP_TASK:
+            return ExcitationMap(settings, model)
         if model.card.task != _TASK:
-            raise ConfigurationError(f"{model.path}: its task is {model.card.task!r}, expected {_TASK!r}")
+            raise ConfigurationError(
+                f"{model.path}: its task is {model.card.task!r}, expected {_TASK!r} or {MAP_TASK!r}"
+            )
         return cls(settings, model)
 
     @classmethod

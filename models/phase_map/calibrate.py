@@ -154,8 +154,8 @@ def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], di
             values[f"{name}_{state}"] = column[np.isfinite(column)]
     enough = {n: v if len(v) else np.array([9.0]) for n, v in values.items()}
     return (
-        {n: conformalconformal_quantile(v, 0.68) for n, v in enough.items()},
-        {n: conformalconformal_quantile(v, 0.90) for n, v in enough.items()},
+        {n: conformal_quantile(v, 0.68) for n, v in enough.items()},
+        {n: conformal_quantile(v, 0.90) for n, v in enough.items()},
     )
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from streamproc.consumers.excitation_fit import ExcitationFit, ExcitationFitSettings
+from streamproc.consumers._excitation_settings import ExcitationFitSettings
+from streamproc.consumers.excitation_fit import ExcitationFit
 from streamproc.models.excitations.oscillators.dho import thermal_energy
 from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.parameters import Composition, Mode
