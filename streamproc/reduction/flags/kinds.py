@@ -57,7 +57,7 @@ _TABLE = (
          "strongest narrow line that was not there before, as a share of the pattern's peak area"),
     Kind("spikes", "", 3.0, 1.0, False, True,
          "isolated pixels (channels) between the lines, far above what is around them"),
-    Kind("spotty", "1", 0.12, 0.08, False, True,
+    Kind("spotty", "1", 0.15, 0.1, False, True,
          "uncertainty of a ring's intensity that the small number of grains causes"),
     Kind("shadow", "1", 0.02, 0.01, True, True,
          "share of the detector (axis) where the smooth part falls far below that at the same angle"),
