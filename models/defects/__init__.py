@@ -1,1 +1,1 @@
-"""Lattice defects from powder patterns: exact physics of faults and dislocations, and what a pattern says of them."""
+"""Lattice defects: exact physics of faults and dislocations, and what a powder pattern says of them."""

@@ -1,9 +1,12 @@
-"""Powder lines of faulted crystals: each family of reflections split into what faults touch and what they do not.
+"""Powder lines of faulted crystals: each family split into what faults touch and what they do not.
 
-A family such as 111 of fcc has members whose h + k + l is a multiple of three: faults on (111) leave them sharp
-and in place. The others broaden and shift along the rod, more the closer the rod lies to the diffraction vector.
+A family such as 111 of fcc has members whose h + k + l is a multiple of three: faults on (111) leave them
+sharp
+and in place. The others broaden and shift along the rod, more the closer the rod lies to the diffraction
+vector.
 A powder line is the sum of these components; its maximum is not a Warren-shifted peak (Velterop et al. 2000,
-J. Appl. Cryst. 33, 296). The rod is taken as straight and the powder sphere as flat; :func:`powder_rods` is not.
+J. Appl. Cryst. 33, 296). The rod is taken as straight and the powder sphere as flat; :func:`powder_rods` is
+not.
 """
 
 from __future__ import annotations
@@ -56,7 +59,8 @@ def split_family(hkl: Sequence[int], cell_nm: Sequence[float], lattice: Lattice)
     Returns
     -------
     tuple of Component
-        Their shares sum to one. Members with a negative index sum are Friedel mates and counted with the others.
+        Their shares sum to one. Members with a negative index sum are Friedel mates and counted with the
+        others.
     """
     if lattice == "hcp":
         return (_hcp(hkl, cell_nm),)

@@ -66,11 +66,17 @@ def powder_rods(
     Returns
     -------
     ndarray, shape (n,)
-        Per bin, in units of one reciprocal-lattice point (per member of a family); the Lorentz factor 1/s^2 and
+        Per bin, in units of one reciprocal-lattice point (per member of a family); the Lorentz factor 1/s^2
+        and
         the scattering of the layer are left out. Lines from rods with h - k = 0 (modulo 3) are not in it.
     """
-    in_plane, layer = (cell_nm[0] / np.sqrt(2), cell_nm[0] / np.sqrt(3)) if lattice == "fcc" else (
-        cell_nm[0], cell_nm[1] / 2,
+    in_plane, layer = (
+        (cell_nm[0] / np.sqrt(2), cell_nm[0] / np.sqrt(3))
+        if lattice == "fcc"
+        else (
+            cell_nm[0],
+            cell_nm[1] / 2,
+        )
     )
     top = float(edges_per_nm[-1])
     reach = int(np.ceil(top * in_plane)) + 1
@@ -82,7 +88,8 @@ def powder_rods(
     ends = int(np.ceil(top * layer)) + 1
     cycles = (np.arange(2 * ends * points) + 0.5) / points - ends
     one = rod_intensity(cycles[:points], faults, lattice, 1)
-    both = (one + rod_intensity(-cycles[:points], faults, lattice, 1)) / 2  # rods h - k = 1 and -1 are mirrored
+    both = (one + rod_intensity(-cycles[:points], faults, lattice, 1)) / 2  # rods h - k = 1 and -1 are
+    mirrored
     weight = np.tile(both, 2 * ends) / points
     out = np.zeros(len(edges_per_nm) - 1)
     for ring, number in zip(rings, counts, strict=True):

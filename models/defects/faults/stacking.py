@@ -4,17 +4,21 @@ A close-packed layer sits on A, B or C; each step to the next layer is +1 or -1 
 of +1 or -1 says which step is expected. For each layer, in this order:
 
 - growth (twin) fault: in fcc the orientation is kept, and reversed with probability ``growth``; in hcp it is
-  reversed, and kept with probability ``growth``. So hcp is fcc with a twin at every layer, and one matrix serves.
+  reversed, and kept with probability ``growth``. So hcp is fcc with a twin at every layer, and one matrix
+  serves.
 - deformation (intrinsic) fault, probability ``deformation``: the step is -o; the orientation stays.
 - extrinsic fault, probability ``extrinsic``: this step and the next one are -o: one layer is inserted.
 
-On a rod of the reciprocal lattice with h - k = 1 (modulo 3) a step s has the phase exp(2 pi i s / 3); on rods with
+On a rod of the reciprocal lattice with h - k = 1 (modulo 3) a step s has the phase exp(2 pi i s / 3); on
+rods with
 h - k = -1 its conjugate; rods with h - k = 0 do not see the faults. The correlation of two layers m apart is
 
     J(m) = p M^m 1,   M = transition probabilities times phases, p = stationary probabilities,
 
-a sum of at most four powers of eigenvalues. Deformation faults alone give w = -1/2 + i (sqrt(3)/2) (1 - 2 alpha),
-|w|^2 = 1 - 3 alpha (1 - alpha). Hendricks & Teller 1942, J. Chem. Phys. 10, 147; Jagodzinski 1949, Acta Cryst. 2, 201;
+a sum of at most four powers of eigenvalues. Deformation faults alone give w = -1/2 + i (sqrt(3)/2) (1 - 2
+alpha),
+|w|^2 = 1 - 3 alpha (1 - alpha). Hendricks & Teller 1942, J. Chem. Phys. 10, 147; Jagodzinski 1949, Acta
+Cryst. 2, 201;
 Warren 1990, X-ray Diffraction, chapter 13.
 """
 
@@ -121,7 +125,9 @@ def modes(faults: Faults, lattice: Lattice, sign: int = 1) -> tuple[Mode, ...]:
     )
 
 
-def correlation(m: npt.ArrayLike, faults: Faults, lattice: Lattice, sign: int = 1) -> npt.NDArray[np.complex128]:
+def correlation(
+    m: npt.ArrayLike, faults: Faults, lattice: Lattice, sign: int = 1
+) -> npt.NDArray[np.complex128]:
     """Return J(m), the mean of exp(2 pi i sign (position of layer m - position of layer 0) / 3).
 
     Parameters

@@ -1,6 +1,7 @@
 """Warren's first-order rules for faulted fcc powders, for cross-checks and single-line fits.
 
-B. E. Warren 1990, X-ray Diffraction (Dover), chapter 13: shifts are proportional to alpha, the initial slope of the
+B. E. Warren 1990, X-ray Diffraction (Dover), chapter 13: shifts are proportional to alpha, the initial
+slope of the
 Fourier coefficients to 1.5 alpha + beta. Both follow from the members of each family.
 """
 
@@ -15,7 +16,7 @@ __all__ = ["warren_shift_deg", "warren_slope", "warren_table"]
 
 
 def warren_table(hkl: Sequence[int]) -> tuple[float, float]:
-    """Return G and V of a cubic reflection: 1/4, -1/2, 1/4, -1/11, -1/8, 1/4 and sqrt(3)/4, 1, ... for 111, 200, ...
+    """Return the weights G and V of a cubic reflection: 1/4 and sqrt(3)/4 for 111, -1/2 and 1 for 200, ...
 
     Parameters
     ----------

@@ -162,7 +162,15 @@ def test_components_are_the_sum_over_rods_within_one_percent_of_the_maximum() ->
     rods = np.convolve(powder_rods(edges, (A_NM,), faults, "fcc"), kernel / kernel.sum(), "same")
     length, step = np.arange(0, 60, 0.05), 0.05
     lines = np.zeros_like(s)
-    families = {(1, 1, 1): 8, (2, 0, 0): 6, (2, 2, 0): 12, (3, 1, 1): 24, (2, 2, 2): 8, (4, 0, 0): 6, (3, 3, 1): 24}
+    families = {
+        (1, 1, 1): 8,
+        (2, 0, 0): 6,
+        (2, 2, 0): 12,
+        (3, 1, 1): 24,
+        (2, 2, 2): 8,
+        (4, 0, 0): 6,
+        (3, 3, 1): 24,
+    }
     for hkl, members in families.items():
         touched = [c for c in split_family(hkl, (A_NM,), "fcc") if c.layers_per_nm]
         a = family_coefficients(length, touched, faults, "fcc") * np.exp(-2 * (np.pi * smear * length) ** 2)
