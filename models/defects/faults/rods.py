@@ -88,8 +88,8 @@ def powder_rods(
     ends = int(np.ceil(top * layer)) + 1
     cycles = (np.arange(2 * ends * points) + 0.5) / points - ends
     one = rod_intensity(cycles[:points], faults, lattice, 1)
-    both = (one + rod_intensity(-cycles[:points], faults, lattice, 1)) / 2  # rods h - k = 1 and -1 are
-    mirrored
+    # rods with h - k = 1 and -1 are mirror images
+    both = (one + rod_intensity(-cycles[:points], faults, lattice, 1)) / 2
     weight = np.tile(both, 2 * ends) / points
     out = np.zeros(len(edges_per_nm) - 1)
     for ring, number in zip(rings, counts, strict=True):
