@@ -14,18 +14,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import least_squares, nnls
-from scipy.special import comb
+from scipy.optimize import least_squares
 from streamproc.models.defects.fit_parameters import (
-    PARAMETERS,
     applied,
     checked_names,
     default_free,
     start_values,
 )
-from streamproc.models.defects.lines import Grid, grid_for
+from streamproc.models.defects.fit_task import Task, bernstein, families_inside
+from streamproc.models.defects.lines import grid_for
 from streamproc.models.defects.material import Material
-from streamproc.models.defects.pattern import family_patterns
 from streamproc.models.defects.state import DefectState
 from streamproc.models.powder.optics import Instrument
 
@@ -63,6 +61,8 @@ class DefectFit:
         On the whole axis.
     chi2_of_starts : tuple of float
         Where each start ended: alike when the minimum is the only one.
+    shifts : mapping of int to float
+        Where lines were moved: relative shift in s by row of ``hkl``.
     """
 
     state: DefectState
@@ -76,36 +76,7 @@ class DefectFit:
     model: Array = field(repr=False)
     background: Array = field(repr=False)
     chi2_of_starts: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Task:
-    """A pattern and what is common to all steps of its fit."""
-
-    axis: Array
-    y: Array
-    weight: Array
-    used: npt.NDArray[np.bool_]
-    material: Material
-    grid: Grid
-    floor: Array
-    free: tuple[str, ...]
-
-    def basis(self, values: Array, state: DefectState, instrument: Instrument) -> tuple[Array, Array]:
-        families, lines = family_patterns(
-            self.axis, self.material, *reversed(applied(self.free, values, state, instrument)), self.grid
-        )
-        return families, np.concatenate([lines, self.floor])
-
-    def solved(self, basis: Array) -> Array:
-        """Heights and background coefficients >= 0."""
-        rows = (basis * self.weight)[:, self.used]
-        scale = np.maximum(np.linalg.norm(rows, axis=1), 1e-300)
-        rows = rows / scale[:, None]
-        gram = rows @ rows.T + 1e-12 * np.eye(len(rows))
-        root = np.linalg.cholesky(gram)
-        aim = np.linalg.solve(root, rows @ (self.y * self.weight)[self.used])
-        return np.asarray(nnls(root.T, aim)[0] / scale)
+    shifts: Mapping[int, float] = field(default_factory=dict)
 
 
 def fit_defects(
@@ -119,6 +90,7 @@ def fit_defects(
     starts: Sequence[DefectState] | None = None,
     background: int = 5,
     used: npt.ArrayLike | None = None,
+    move_lines: bool = False,
 ) -> DefectFit:
     """Fit a pattern.
 
@@ -140,6 +112,9 @@ def fit_defects(
         Degree of the (Bernstein) polynomial.
     used : array_like of bool, shape (n,), optional
         Points that count.
+    move_lines : bool
+        Whether each line has a place of its own (residual stress in a film). The cell is not refined then;
+        only the shapes tell of faults.
 
     Returns
     -------
@@ -162,9 +137,12 @@ def fit_defects(
     if good.sum() < 10 * (len(names) + background + 1):
         raise ConfigurationError(f"{int(good.sum())} points are too few for a fit of {len(names)} parameters")
     weight = np.where(good, 1 / np.sqrt(np.maximum(v, 1e-300)), 0.0)
-    task = _Task(
+    moved = families_inside(axis, material, instrument) if move_lines else np.zeros(0, int)
+    if move_lines:
+        names = tuple(name for name in names if name not in ("cell_scale", "zero_deg", "displacement_mm"))
+    task = Task(
         axis, np.where(good, y, 0.0), weight, good, material, grid_for(axis, instrument),
-        _bernstein(axis, background), names,
+        bernstein(axis, background), names, moved,
     )  # fmt: skip
     ends = [_descend(task, start, instrument) for start in starts or _default_starts(material)]
     costs = tuple(float(2 * end.cost / max(good.sum() - len(names), 1)) for end, _ in ends)
@@ -179,17 +157,9 @@ def _default_starts(material: Material) -> list[DefectState]:
     return [DefectState(density_per_m2=rho, size_nm=size, q=q, size_sigma=0.35) for rho, size in rows]
 
 
-def _bernstein(axis: Array, degree: int) -> Array:
-    """Polynomials that are nowhere negative, shape (degree + 1, n)."""
-    x = (axis - axis[0]) / (axis[-1] - axis[0])
-    k = np.arange(degree + 1)[:, None]
-    return np.asarray(comb(degree, k) * x**k * (1 - x) ** (degree - k))
-
-
-def _descend(task: _Task, start: DefectState, instrument: Instrument):
+def _descend(task: Task, start: DefectState, instrument: Instrument):
     """One descent; its result, and the state it began at (for what is not free)."""
-    steps = np.array([PARAMETERS[name].step for name in task.free])
-    low, high = np.array([PARAMETERS[name].limits for name in task.free]).T
+    low, high, steps = task.limits
 
     def left(values: Array) -> Array:
         _, basis = task.basis(values, start, instrument)
@@ -204,16 +174,18 @@ def _descend(task: _Task, start: DefectState, instrument: Instrument):
         ]
         return np.stack(columns, 1)
 
-    first = np.clip(start_values(task.free, start, instrument), low + 1e-9, high - 1e-9)
+    first = np.r_[start_values(task.free, start, instrument), np.zeros(len(task.moved))]
+    first = np.clip(first, low + 1e-9, high - 1e-9)
     found = least_squares(
         left, first, slopes, bounds=(low, high), x_scale="jac", max_nfev=60, xtol=1e-7, ftol=1e-7
     )
     return found, start
 
 
-def _answer(task: _Task, found, start: DefectState, instrument: Instrument, costs) -> DefectFit:
+def _answer(task: Task, found, start: DefectState, instrument: Instrument, costs) -> DefectFit:
     """Put a descent's end into words."""
-    state, optics = applied(task.free, found.x, start, instrument)
+    named, shifts = np.split(found.x, [len(task.free)])
+    state, optics = applied(task.free, named, start, instrument)
     families, basis = task.basis(found.x, start, instrument)
     solved = task.solved(basis)
     chi2 = min(costs)
@@ -222,7 +194,10 @@ def _answer(task: _Task, found, start: DefectState, instrument: Instrument, cost
     sigma = np.where(np.diag(information) > 0, np.sqrt(np.maximum(variances, 0)), np.nan)
     rwp = np.sqrt(2 * found.cost / np.sum((task.y * task.weight) ** 2))
     floor = solved[len(families) :] @ task.floor
-    limits = tuple(name for name, end in zip(task.free, found.active_mask, strict=True) if end)
-    spread = dict(zip(task.free, map(float, sigma), strict=True))
+    limits = tuple(name for name, end in zip(task.free, found.active_mask, strict=False) if end)
+    spread = dict(zip(task.free, map(float, sigma), strict=False))
     heights, model = solved[: len(families)], solved @ basis
-    return DefectFit(state, optics, spread, limits, chi2, float(rwp), families, heights, model, floor, costs)
+    moved = dict(zip(task.moved.tolist(), map(float, shifts), strict=True))
+    return DefectFit(
+        state, optics, spread, limits, chi2, float(rwp), families, heights, model, floor, costs, moved
+    )

@@ -94,7 +94,12 @@ def instrument_coefficients(
 
 
 def line_spectra(
-    grid: Grid, material: Material, instrument: Instrument, state: DefectState, step_deg: float = 0.0
+    grid: Grid,
+    material: Material,
+    instrument: Instrument,
+    state: DefectState,
+    step_deg: float = 0.0,
+    offsets: Array | None = None,
 ) -> tuple[npt.NDArray[np.int64], list[Complex]]:
     """Return the transforms of unit lines of all families near the grid.
 
@@ -106,6 +111,8 @@ def line_spectra(
         What.
     step_deg : float
         Bin width (degrees).
+    offsets : ndarray, shape (n,), optional
+        Relative shifts in s of the families on top of the cell's, as residual stresses make them.
 
     Returns
     -------
@@ -118,6 +125,7 @@ def line_spectra(
     """
     length = grid.length_nm
     place = material.norm / (material.a_nm * state.cell_scale)
+    place = place if offsets is None else place * (1 + offsets)
     end = grid.start_per_nm + grid.points * grid.step_per_nm
     families = np.flatnonzero((place > grid.start_per_nm) & (place < end))
     size = size_coefficients(length, state.median_nm, state.size_sigma)

@@ -47,6 +47,7 @@ def family_patterns(
     instrument: Instrument,
     state: DefectState,
     grid: Grid | None = None,
+    offsets: Array | None = None,
 ) -> tuple[npt.NDArray[np.int64], Array]:
     """Return the pattern of each family alone, for unit strength.
 
@@ -58,6 +59,8 @@ def family_patterns(
         What; strengths, amorphous and diffuse parts of the state do not count here.
     grid : Grid, optional
         Of :func:`~streamproc.models.defects.lines.grid_for`, where it is known already.
+    offsets : ndarray, shape (k,), optional
+        Relative shifts of the material's families in s.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def family_patterns(
     """
     grid = grid or grid_for(two_theta_deg, instrument)
     step = float(np.median(np.diff(two_theta_deg)))
-    families, spectra = line_spectra(grid, material, instrument, state, step)
+    families, spectra = line_spectra(grid, material, instrument, state, step, offsets)
     rows = []
     for spectrum in spectra:
         full = np.zeros(grid.points // 2 + 1, complex)

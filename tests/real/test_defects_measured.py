@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 COMMANDS = Path(__file__).resolve().parents[2] / "benchmarks" / "science"
-NAMES = ["defects_diffault"]
+NAMES = ["defects_diffault", "defects_nimo"]
 
 
 def run(name: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -206,3 +206,19 @@ def test_what_cannot_be_fitted_is_refused_in_words() -> None:
             replace(structure("nickel"), sites=(replace(structure("nickel").sites[0], element="Pd"),)),
             CU_KA1_A,
         )
+
+
+def test_lines_may_be_moved_by_residual_stress_and_the_shapes_still_tell_twins() -> None:
+    """A line moved by 5e-4 is taken for deformation faults unless lines may sit where they like."""
+    state = replace(FAULTED, faults=Faults(growth=0.03))
+    families = np.arange(len(NICKEL.norm))
+    offsets = np.where(families == 1, 5e-4, 0.0)
+    rows, patterns = family_patterns(AXIS, NICKEL, OPTICS, state, None, offsets)
+    pattern = family_strengths(NICKEL, state)[rows] @ patterns
+    y = np.random.default_rng(2).poisson(pattern / pattern.max() * 3e4 + 80).astype(float)
+    found = fit_defects(
+        AXIS, y, np.maximum(y, 1), NICKEL, OPTICS, starts=[DefectState(1e15, size_nm=30)], move_lines=True
+    )
+    assert found.state.faults.growth == pytest.approx(0.03, abs=0.004)
+    assert found.state.faults.deformation < 0.003
+    assert found.shifts[1] - found.shifts[0] == pytest.approx(5e-4, abs=1e-4)
