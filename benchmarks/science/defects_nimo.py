@@ -155,9 +155,7 @@ def main() -> int:
     pattern = prepared(path)
     began = time.perf_counter()
     fits = variants(material, pattern)
-    print(
-        f"{len(fits)} fits in {time.perf_counter() - began:.1f} s; density in 1/m^2, strain over 10 nm in 1e-3"
-    )
+    print(f"{len(fits)} fits in {time.perf_counter() - began:.1f} s; strain over 10 nm in 1e-3")
     print(
         f"{'fit':16s} {'density':21s}   M      q     size   twins               alpha    strain   chi2    Rwp"
     )
@@ -170,7 +168,8 @@ def main() -> int:
         lines, material.contrast(fits["M free"].state.q), material.burgers_nm, True
     )
     print(
-        f"Williamson-Hall: size {plain.size_nm:.0f} nm, strain {plain.strain:.4f}, misfit {100 * plain.misfit:.0f} %"
+        f"Williamson-Hall: size {plain.size_nm:.0f} nm, strain {plain.strain:.4f}, "
+        f"misfit {100 * plain.misfit:.0f} %"
     )
     print(
         f"modified, with faults: density for M = 1 {modified.density_per_m2:.1e} 1/m^2, 1.5 alpha + beta = "

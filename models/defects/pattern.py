@@ -87,6 +87,7 @@ def render_defects(
     instrument: Instrument,
     state: DefectState,
     grid: Grid | None = None,
+    grains: Array | None = None,
 ) -> Array:
     """Render the expected pattern of a defective crystal, without background and counting.
 
@@ -98,6 +99,8 @@ def render_defects(
         What.
     grid : Grid, optional
         Where it is known already.
+    grains : ndarray, shape (k,), optional
+        Factors on the strengths of the material's families: too few grains.
 
     Returns
     -------
@@ -107,7 +110,7 @@ def render_defects(
     grid = grid or grid_for(two_theta_deg, instrument)
     step = float(np.median(np.diff(two_theta_deg)))
     families, spectra = line_spectra(grid, material, instrument, state, step)
-    strength = family_strengths(material, state)
+    strength = family_strengths(material, state) * (1.0 if grains is None else grains)
     full = np.zeros(grid.points // 2 + 1, complex)
     for row, spectrum in zip(families, spectra, strict=True):
         full[: spectrum.size] += strength[row] * spectrum

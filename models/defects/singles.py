@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import numpy.typing as npt
 from scipy.optimize import least_squares
@@ -10,7 +12,7 @@ from streamproc.models.defects.dislocations.plots import LineFit
 from streamproc.models.defects.material import Material
 from streamproc.models.powder.optics import Instrument
 
-__all__ = ["fit_lines"]
+__all__ = ["VoigtLine", "fit_lines", "fit_voigt"]
 
 Array = npt.NDArray[np.float64]
 
@@ -52,17 +54,54 @@ def fit_lines(
         part = (np.abs(two_theta_deg - place) < reach) & (variance > 0)
         if part.sum() < 20:
             continue
-        values = two_theta_deg[part], intensity[part], variance[part]
-        line = _one(*values, tuple(int(i) for i in material.hkl[row]), instrument)
-        if line is not None:
-            out.append(line)
+        line = fit_voigt(two_theta_deg[part], intensity[part], variance[part], instrument)
+        if line is None:
+            continue
+        theta = np.deg2rad(line.position_deg) / 2
+        scale = float(np.deg2rad(1.0) * np.cos(theta)) * 10 / instrument.wavelength_A
+        h, k, index = (int(i) for i in material.hkl[row])
+        s = float(20 / instrument.wavelength_A * np.sin(theta))
+        out.append(LineFit((h, k, index), s, line.breadth_deg * scale, line.relative_sigma))
     return out
 
 
-def _one(
-    x: Array, y: Array, variance: Array, hkl: tuple[int, int, int], instrument: Instrument
-) -> LineFit | None:
-    """One line; None where it is not five standard deviations high or its breadth is not determined."""
+@dataclass(frozen=True, slots=True)
+class VoigtLine:
+    """One fitted line, in degrees 2theta.
+
+    Attributes
+    ----------
+    position_deg, position_sigma_deg : float
+        Centre of the first wavelength's line and its standard deviation.
+    gauss_deg, lorentz_deg : float
+        Standard deviation of the Gaussian and half width of the Lorentzian part.
+    breadth_deg, relative_sigma : float
+        Integral breadth and its relative standard deviation.
+    """
+
+    position_deg: float
+    position_sigma_deg: float
+    gauss_deg: float
+    lorentz_deg: float
+    breadth_deg: float
+    relative_sigma: float
+
+
+def fit_voigt(x: Array, y: Array, variance: Array, instrument: Instrument) -> VoigtLine | None:
+    """Fit one line on a straight background.
+
+    Parameters
+    ----------
+    x, y, variance : ndarray, shape (n,)
+        The stretch around the line (degrees 2theta).
+    instrument : Instrument
+        Its profile is convolved with that of the line; zero widths give the whole of it.
+
+    Returns
+    -------
+    VoigtLine or None
+        None where the line is not five standard deviations high or its maximum lies outside.
+    """
     weight = 1 / np.sqrt(variance)
     edge = np.median(np.r_[y[: len(y) // 8], y[-(len(y) // 8) :]])
     top = x[int(np.argmax(np.convolve(y, np.ones(5) / 5, "same")))]
@@ -77,13 +116,11 @@ def _one(
     covariance = np.linalg.pinv(found.jac.T @ found.jac) * max(1.0, 2 * found.cost / (x.size - 6))
     if found.x[0] < 5 * np.sqrt(covariance[0, 0]) or not x[0] < found.x[1] < x[-1]:
         return None
-    gauss, lorentz = abs(found.x[2]), abs(found.x[3])
+    gauss, lorentz = abs(float(found.x[2])), abs(float(found.x[3]))
     breadth = 1 / float(voigt_profile(0.0, gauss, max(lorentz, 1e-9)))
     error = np.sqrt(2 * np.pi * covariance[2, 2] + np.pi**2 * covariance[3, 3] + 1e-30)
-    theta = np.deg2rad(found.x[1]) / 2
-    scale_s = np.deg2rad(1.0) * np.cos(theta) * 10 / instrument.wavelength_A
     relative = float(np.clip(error / breadth, 0.005, 1.0))
-    return LineFit(hkl, float(20 / instrument.wavelength_A * np.sin(theta)), breadth * scale_s, relative)
+    return VoigtLine(float(found.x[1]), float(np.sqrt(covariance[1, 1])), gauss, lorentz, breadth, relative)
 
 
 def _doublet(x: Array, centre: float, gauss: float, lorentz: float, instrument: Instrument) -> Array:
@@ -95,7 +132,7 @@ def _doublet(x: Array, centre: float, gauss: float, lorentz: float, instrument: 
         theta = np.arcsin(np.clip(sine, 0, 0.9999))
         tan = np.tan(theta)
         own = instrument.u_deg2 * tan**2 + instrument.v_deg2 * tan + instrument.w_deg2
-        sigma = np.sqrt(gauss**2 + max(own, 1e-6) * _TO_SIGMA**2)
+        sigma = np.sqrt(gauss**2 + max(own, 0.0) * _TO_SIGMA**2)
         half = lorentz + (instrument.lorentz_x_deg / np.cos(theta) + instrument.lorentz_y_deg * tan) / 2
         out += part * voigt_profile(x - np.rad2deg(2 * theta), sigma, half)
     return out

@@ -12,7 +12,17 @@ from streamproc.models.phase_map.network import Ensemble, Layout
 
 from streamproc.inference.card import OutputHead
 
-__all__ = ["OPSET", "Statistics", "output_heads", "to_onnx"]
+__all__ = [
+    "OPSET",
+    "Graph",
+    "Statistics",
+    "distance",
+    "output_heads",
+    "over_members",
+    "scales",
+    "to_onnx",
+    "trunk",
+]
 
 OPSET = 18
 
@@ -93,14 +103,15 @@ class Statistics:
     state_span: npt.NDArray[np.float32]
 
 
-class _Graph:
-    """Collects nodes and initialisers."""
+class Graph:
+    """Collects the nodes and initialisers."""
 
     def __init__(self) -> None:
         self.nodes: list[Any] = []
         self.tensors: list[Any] = []
 
     def constant(self, name: str, value: npt.NDArray[Any]) -> str:
+        """Add an initialiser; return its name."""
         from onnx import numpy_helper
 
         self.tensors.append(numpy_helper.from_array(np.ascontiguousarray(value), name))
@@ -112,12 +123,14 @@ class _Graph:
         return self.node("Cast", [stored], name, to=1)
 
     def node(self, op: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Add a node; return its output's name."""
         from onnx import helper
 
         self.nodes.append(helper.make_node(op, inputs, [output], name=output, **attributes))
         return output
 
     def silu(self, value: str) -> str:
+        """Add x * sigmoid(x); return its output's name."""
         return self.node("Mul", [value, self.node("Sigmoid", [value], f"{value}_gate")], f"{value}_silu")
 
     def cut(self, value: str, start: int, stop: int, output: str, axis: int = -1) -> str:
@@ -146,12 +159,12 @@ def to_onnx(ensemble: Ensemble, statistics: Statistics) -> bytes:
     """
     from onnx import TensorProto, checker, helper
 
-    graph = _Graph()
+    graph = Graph()
     points = ensemble.first.in_features
-    heads, features = _trunk(graph, ensemble)
+    heads, features = trunk(graph, ensemble)
     _outputs(graph, heads, ensemble.members, ensemble.layout)
     _states(graph, heads, ensemble.members, ensemble.layout, statistics)
-    _distance(graph, features, statistics.centre, statistics.whiten)
+    distance(graph, features, statistics.centre, statistics.whiten)
     inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", points])]
     outputs = [
         helper.make_tensor_value_info(o.name, TensorProto.FLOAT, ["batch", *o.shape])
@@ -171,8 +184,8 @@ def _array(tensor: torch.Tensor) -> npt.NDArray[np.float32]:
     return np.asarray(tensor.detach().cpu().numpy(), np.float32)
 
 
-def _trunk(graph: _Graph, ensemble: Ensemble) -> tuple[str, str]:
-    """Layers; the input scaling 4 x - 1/2 goes into the first one."""
+def trunk(graph: Graph, ensemble: Ensemble) -> tuple[str, str]:
+    """Add the layers, return heads and features; the input scaling 4 x - 1/2 goes into the first one."""
     weight, bias = _array(ensemble.first.weight), _array(ensemble.first.bias)
     first = graph.half("w0", 4 * weight.T)
     # A batch of one would take another matrix kernel and round differently: one empty row goes along, so that
@@ -193,8 +206,8 @@ def _trunk(graph: _Graph, ensemble: Ensemble) -> tuple[str, str]:
     return graph.cut(y, 0, -1, "heads", axis=1), features
 
 
-def _over_members(graph: _Graph, values: str, members: int, mean: str, spread: str) -> None:
-    """Mean and unbiased standard deviation over members (the first axis)."""
+def over_members(graph: Graph, values: str, members: int, mean: str, spread: str) -> None:
+    """Add mean and unbiased standard deviation over members (the first axis)."""
     over = graph.constant(f"{mean}_axis", np.array([0]))
     graph.node("ReduceMean", [values, over], mean, keepdims=0)
     deviation = graph.node("Sub", [values, mean], f"{mean}_deviation")
@@ -204,8 +217,8 @@ def _over_members(graph: _Graph, values: str, members: int, mean: str, spread: s
     graph.node("Sqrt", [graph.node("Mul", [variance, correction], f"{mean}_unbiased")], spread)
 
 
-def _scales(graph: _Graph, heads: str, where: slice, output: str) -> str:
-    """Mean over members of the exponential of clipped log-scales."""
+def scales(graph: Graph, heads: str, where: slice, output: str) -> str:
+    """Add the mean over members of the exponential of clipped log-scales."""
     low = graph.constant(f"{output}_low", np.array(-6.5, np.float32))
     high = graph.constant(f"{output}_high", np.array(0.5, np.float32))
     raw = graph.cut(heads, where.start, where.stop, f"{output}_log")
@@ -214,14 +227,14 @@ def _scales(graph: _Graph, heads: str, where: slice, output: str) -> str:
     return graph.node("ReduceMean", [graph.node("Exp", [clipped], f"{output}_all"), over], output, keepdims=0)
 
 
-def _outputs(graph: _Graph, heads: str, members: int, layout: Layout) -> None:
+def _outputs(graph: Graph, heads: str, members: int, layout: Layout) -> None:
     """Values between 0 and 1, their means and spreads over members, mean scales, presence."""
     p = layout.phases
     phases = graph.node("Softmax", [graph.cut(heads, 0, p, "logits")], "phases", axis=-1)
     gates = graph.cut(heads, layout.gates.start, layout.gates.stop, "gates")
     values = graph.node("Concat", [phases, graph.node("Sigmoid", [gates], "others")], "values", axis=-1)
-    _over_members(graph, values, members, "mean", "spread")
-    _scales(graph, heads, layout.log_scale, "scale")
+    over_members(graph, values, members, "mean", "spread")
+    scales(graph, heads, layout.log_scale, "scale")
     graph.cut("mean", 0, p, "fractions")
     one = graph.constant("squeeze_axis", np.array([1]))
     graph.node("Squeeze", [graph.cut("mean", p, p + 1, "unknown_column"), one], "unknown")
@@ -231,15 +244,15 @@ def _outputs(graph: _Graph, heads: str, members: int, layout: Layout) -> None:
     graph.node("ReduceMean", [graph.node("Sigmoid", [logits], "presences"), over], "presence", keepdims=0)
 
 
-def _states(graph: _Graph, heads: str, members: int, layout: Layout, statistics: Statistics) -> None:
+def _states(graph: Graph, heads: str, members: int, layout: Layout, statistics: Statistics) -> None:
     """Strain, size and texture in their own units, shape (b, 3, p)."""
     p = layout.phases
     span = graph.constant("state_span", statistics.state_span.reshape(3, p))
     mean = graph.constant("state_mean", statistics.state_mean.reshape(3, p))
     shape = graph.constant("state_shape", np.array([0, 3, p]))
     values = graph.cut(heads, layout.states.start, layout.states.stop, "state_all")
-    _over_members(graph, values, members, "state_flat", "state_spread_flat")
-    _scales(graph, heads, layout.state_log_scale, "state_scale_flat")
+    over_members(graph, values, members, "state_flat", "state_spread_flat")
+    scales(graph, heads, layout.state_log_scale, "state_scale_flat")
     for flat, output in (
         ("state_flat", "state_unit"),
         ("state_spread_flat", "state_spread_unit"),
@@ -252,10 +265,10 @@ def _states(graph: _Graph, heads: str, members: int, layout: Layout, statistics:
     graph.node("Mul", ["state_scale_unit", span], "state_scale")
 
 
-def _distance(
-    graph: _Graph, features: str, centre: npt.NDArray[np.float32], whiten: npt.NDArray[np.float32]
+def distance(
+    graph: Graph, features: str, centre: npt.NDArray[np.float32], whiten: npt.NDArray[np.float32]
 ) -> None:
-    """Mahalanobis distance over the square root of the number of dimensions."""
+    """Add the Mahalanobis distance over the square root of the number of dimensions."""
     flat = graph.node("Transpose", [features], "features_b", perm=[1, 0, 2])
     flat = graph.node("Reshape", [flat, graph.constant("shape_f", np.array([0, -1]))], "features_flat")
     away = graph.node("Sub", [flat, graph.constant("centre", centre)], "features_away")

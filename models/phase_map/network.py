@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import nn
@@ -80,13 +81,13 @@ class Ensemble(nn.Module):  # type: ignore[misc]  # torch has no types here
     ----------
     points, hidden, features, members : int
         Input points, hidden width, width of the last layer (the features), number of members.
-    phases : int
-        Phases to read.
+    phases : int or an object with a ``width``
+        Phases to read; for other tasks the layout of a member's outputs.
     """
 
-    def __init__(self, points: int, hidden: int, features: int, members: int, phases: int) -> None:
+    def __init__(self, points: int, hidden: int, features: int, members: int, phases: Any) -> None:
         super().__init__()
-        self.members, self.layout = members, Layout(phases)
+        self.members, self.layout = members, Layout(phases) if isinstance(phases, int) else phases
         self.first = nn.Linear(points, members * hidden)
         widths = (hidden, hidden, features, self.layout.width)
         self.weights = nn.ParameterList(
