@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from streamproc.models.defects.material import material_of
+from streamproc.models.defects.network.evidence import evidence_of
 from streamproc.models.defects.network.graph import Spans, output_heads, to_onnx
 from streamproc.models.defects.network.library import DefectSystem, build_library
 from streamproc.models.defects.network.mixer import Mixer
@@ -22,6 +24,9 @@ from streamproc.models.defects.network.scores import scored
 from streamproc.models.phase_map.export import OPSET
 from streamproc.models.phase_map.held import OnnxRunner
 from streamproc.models.phase_map.network import Ensemble
+from streamproc.models.powder.structures import structure
+from streamproc.models.report.evidence import EVIDENCE_FILE
+from streamproc.models.report.write import write_report
 
 from streamproc.inference.card import CARD_KEY, Axis, Calibration, ModelCard
 from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
@@ -34,6 +39,9 @@ PHYSICS_VERSION = "1"
 
 _GOLDEN = 16
 _OUTSIDE = 0.01
+_METALS = ("aluminium", "copper", "nickel", "iron", "tungsten")
+_ALIKE = 0.01
+"""Cells nearer than this are within what training covers, or nearly."""
 
 Array = npt.NDArray[Any]
 
@@ -82,13 +90,19 @@ def release(
     second = _held_out(system, run, n, seed + 2000, lambda done: progress(n + done))
     calibration = _calibrated(first, names)
     card = _card(out.name, data, system, calibration, name, settings, source, command, data_sha256)
+    foreign = _other_metals(system, run, max(n // 10, 20), seed + 3000)
     figures = scored(second[1], second[2], card)
+    beyond = foreign > calibration.limits["distance"]
+    figures["other_metals_noticed"] = round(float(beyond.mean()), 3)
     duration = {"duration_s": round(time.monotonic() - began_s)}
     card = card.model_copy(update={"scores": figures, "training": card.training | duration})
     out.mkdir(parents=True, exist_ok=True)
     x = np.round(np.concatenate([first[0][:_GOLDEN], np.zeros((1, system.points))]), 4).astype(np.float32)
     np.savez_compressed(out / "golden.npz", x=x, **run(x))
     (out / "model.onnx").write_bytes(replace_metadata(data, {CARD_KEY: card.to_json()}))
+    evidence = evidence_of(card, second[1], second[2], foreign, command)
+    evidence.save(out / EVIDENCE_FILE)
+    write_report(evidence, out)
     print(f"{out / 'model.onnx'}: {json.dumps(figures, indent=1)}", file=sys.stderr)
     return card
 
@@ -100,6 +114,19 @@ def _held_out(
     library = build_library(system, n, seed, progress)
     x, truth = Mixer(library, system, seed).batch(torch.arange(n))
     return x.numpy(), run(x.numpy()), truth.numpy()
+
+
+def _other_metals(system: DefectSystem, run: OnnxRunner, n: int, seed: int) -> Array:
+    """Distances of patterns of built-in metals whose cell or lattice is another, shape (m,)."""
+    own, distances = system.material, []
+    for name in _METALS:
+        a_nm = structure(name).cell[0] / 10
+        if abs(a_nm / own.a_nm - 1) < _ALIKE:
+            continue
+        other = material_of(structure(name), system.instrument.wavelength_A, own.a_nm * 10 / own.norm[-1])
+        _, outputs, _ = _held_out(replace(system, material=other), run, n, seed, lambda done: None)
+        distances.append(outputs["distance"])
+    return np.concatenate(distances)
 
 
 def _calibrated(held: tuple[Array, dict[str, Array], Array], names: tuple[str, ...]) -> Calibration:

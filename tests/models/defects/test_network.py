@@ -36,6 +36,13 @@ def trained(tmp_path_factory):
          "--quick", "--steps", "40", "--library", "80", "--threads", "1", "--out", str(out)]
     )  # fmt: skip
     assert code == 0
+    assert {f.name for f in out.iterdir()} == {
+        "model.onnx",
+        "golden.npz",
+        "evidence.npz",
+        "report.html",
+        "report.pdf",
+    }
     data = (out / "model.onnx").read_bytes()
     card = ModelCard.from_json(inspect_onnx(data).metadata[CARD_KEY], file="model.onnx")
     return data, card, np.load(out / "golden.npz")
