@@ -17,7 +17,7 @@ from streamproc.reduction.geometry import geometry_from_calibration_md
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.runs import Run
 
-__all__ = ["MeasuredPattern", "PatternSource", "log_q"]
+__all__ = ["MeasuredPattern", "PatternSource", "dimensions", "log_q"]
 
 Array = npt.NDArray[np.float64]
 AxisKind = Literal["two_theta_deg", "q_invA"]
@@ -59,10 +59,12 @@ class PatternSource:
         Stream, keys, axis.
     calibration : Calibration
         Geometry and correction files.
+    table : str
+        Name of the analysis's table, for messages.
     """
 
-    def __init__(self, settings: SourceSettings, calibration: Calibration) -> None:
-        self._settings, self._calibration = settings, calibration
+    def __init__(self, settings: SourceSettings, calibration: Calibration, table: str = "phase-map") -> None:
+        self._settings, self._calibration, self._table = settings, calibration, table
 
     def frame_key(self, run: Run) -> str | None:
         """Choose the data key: the configured one, or the only one that fits."""
@@ -72,11 +74,11 @@ class PatternSource:
         if s.key is not None:
             return s.key if s.key in data_keys else None
         wanted = {1} if s.axis_key is not None else {2, 3}
-        fitting = [k for k, entry in data_keys.items() if k != s.axis_key and _dimensions(entry) in wanted]
+        fitting = [k for k, entry in data_keys.items() if k != s.axis_key and dimensions(entry) in wanted]
         if len(fitting) > 1:
             raise RunRefused(
                 f"stream {s.stream!r} has {len(fitting)} keys that could be the detector "
-                f"({', '.join(fitting[:8])}): set analysis.phase-map.key"
+                f"({', '.join(fitting[:8])}): set analysis.{self._table}.key"
             )
         return fitting[0] if fitting else None
 
@@ -119,11 +121,24 @@ class PatternSource:
         axis, intensity = profile.axis[measured], profile.intensity[measured]
         return _checked(axis, profile.axis_kind, intensity, profile.wavelength_A)
 
+    def given(self, frame: Frame) -> MeasuredPattern:
+        """Return the pattern that a 1-D frame is, which may be empty.
+
+        Raises
+        ------
+        FrameFailed
+            No axis, wrong shape, not finite.
+        """
+        axis, y = _rising(*self._given(frame))
+        return MeasuredPattern(axis, self._settings.axis_kind, y, self._settings.wavelength_A)
+
     def _given(self, frame: Frame) -> tuple[Array, Array]:
         key = self._settings.axis_key
         axis = frame.readings.get(key) if key is not None else None
         if axis is None:
-            raise FrameFailed(f"the event has no {key!r} (analysis.phase-map.axis_key), the pattern's axis")
+            raise FrameFailed(
+                f"the event has no {key!r} (analysis.{self._table}.axis_key), the pattern's axis"
+            )
         try:
             axis = np.asarray(axis, dtype=np.float64).ravel()
             intensity = np.asarray(frame.array, dtype=np.float64)
@@ -156,7 +171,7 @@ def log_q(axis: Array, kind: AxisKind) -> Array:
     return np.log(np.sin(np.deg2rad(np.where(inside, axis, np.nan)) / 2))
 
 
-def _checked(axis: Array, kind: AxisKind, y: Array, wavelength_A: float | None) -> MeasuredPattern:
+def _rising(axis: Array, y: Array) -> tuple[Array, Array]:
     if y.size < _LEAST_CHANNELS:
         raise FrameFailed(f"a pattern of {y.size} channels; at least {_LEAST_CHANNELS} are needed")
     if not (np.isfinite(axis).all() and np.isfinite(y).all()):
@@ -166,6 +181,11 @@ def _checked(axis: Array, kind: AxisKind, y: Array, wavelength_A: float | None) 
         axis, y = axis[::-1], y[::-1]
     if not (np.diff(axis) > 0).all():
         raise FrameFailed("the pattern's axis is not strictly rising or falling")
+    return axis, y
+
+
+def _checked(axis: Array, kind: AxisKind, y: Array, wavelength_A: float | None) -> MeasuredPattern:
+    axis, y = _rising(axis, y)
     top = float(np.abs(y).max())
     scaled = y / top if top > 0 else y  # sums of saturated counters stay finite
     positive, negative = float(scaled[scaled > 0].sum()), float(-scaled[scaled < 0].sum())
@@ -178,7 +198,7 @@ def _checked(axis: Array, kind: AxisKind, y: Array, wavelength_A: float | None) 
     return MeasuredPattern(axis, kind, y, wavelength_A)
 
 
-def _dimensions(entry: Any) -> int:
+def dimensions(entry: Any) -> int:
     """Return how many dimensions longer than one a data key has (ophyd-async puts a 1 in front)."""
     shape = entry.get("shape") if isinstance(entry, Mapping) else None
     if not isinstance(shape, list | tuple):

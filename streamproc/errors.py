@@ -15,6 +15,7 @@ __all__ = [
     "FatalError",
     "FrameFailed",
     "NotYet",
+    "RunNotStored",
     "RunRefused",
     "StreamprocError",
     "Where",
@@ -98,6 +99,10 @@ class FrameFailed(ContainedError):
 
 class ArchiveDamaged(ContainedError):
     """An archive ends early, has changed or is none; what was read of the run before counts."""
+
+
+class RunNotStored(ContainedError):
+    """A store refuses one run; others may be welcome there."""
 
 
 class NotYet(ContainedError):

@@ -26,7 +26,7 @@ from streamproc.models.defects.network.mixer import Mixer
 from streamproc.models.defects.network.ranges import DefectRanges
 from streamproc.models.defects.network.scores import scored
 from streamproc.models.defects.state import DefectState
-from streamproc.models.phase_map.held import OnnxRunner
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.powder.floor import estimate_noise
 from streamproc.models.powder.optics import Instrument
 from streamproc.models.powder.structures import structure

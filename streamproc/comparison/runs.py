@@ -14,8 +14,7 @@ from streamproc.comparison.judge import Timing
 from streamproc.errors import ConfigurationError
 from streamproc.export.choice import choose
 from streamproc.export.table import ResultTable, build_table
-from streamproc.replay import Archive, NoTarget, RunRef, replay_run
-from streamproc.replay.engine import Progress
+from streamproc.replay import Archive, NoTarget, Progress, RunRef, replay_run
 from streamproc.runs import Run
 from streamproc.settings import Settings
 

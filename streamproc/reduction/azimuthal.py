@@ -205,6 +205,19 @@ class AzimuthalPlan:
             profile=self._to_profile(rings),
         )
 
+    @property
+    def constants(self) -> Constants:
+        """Table of the profile with its per-pixel and per-bin constants."""
+        return self._profile
+
+    def sums(self, frame: Image, constants: Constants) -> Sums:
+        """Sum a frame (as for :meth:`integrate`) into the bins of another table of the same pixels."""
+        return self._run(self._stack(frame), constants)
+
+    def profile(self, sums: Sums) -> Profile:
+        """Return the profile that these sums over the plan's own bins give."""
+        return self._to_profile(sums)
+
     def warm_up(self, dtypes: Iterable[npt.DTypeLike] = ("u2", "u4", "i4", "f8")) -> None:
         """Compile the kernels for frames of these types, aligned or not, so that no live frame waits."""
         for dtype in [np.dtype(d) for d in dtypes]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
-__all__ = ["MAX_PIXELS_PER_BLOCK", "count_pixels", "normalise", "split_pixels", "weigh_pixels"]
+__all__ = ["MAX_PIXELS_PER_BLOCK", "compiled", "count_pixels", "normalise", "split_pixels", "weigh_pixels"]
 
 MAX_PIXELS_PER_BLOCK = 32768
 """Pixels one packed 64-bit accumulator holds: 15 bits of zeros above 48 bits for the 32-bit counts."""
@@ -21,7 +21,7 @@ MAX_PIXELS_PER_BLOCK = 32768
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
-def _compiled(function: _F) -> _F:
+def compiled(function: _F) -> _F:
     """Compile on first use, without the GIL; keep the machine code on disk where a folder can be written."""
     try:
         return cast(_F, njit(nogil=True, error_model="numpy", cache=True)(function))
@@ -29,7 +29,7 @@ def _compiled(function: _F) -> _F:
         return cast(_F, njit(nogil=True, error_model="numpy")(function))
 
 
-@_compiled
+@compiled
 def count_pixels(
     frame: Any, bins: Any, low: int, high: int, block: int, floor: float, sums: Any, variances: Any, lost: Any
 ) -> int:
@@ -85,7 +85,7 @@ def count_pixels(
     return n_lost
 
 
-@_compiled
+@compiled
 def weigh_pixels(
     frame: Any,
     bins: Any,
@@ -140,7 +140,7 @@ def weigh_pixels(
     return n_lost
 
 
-@_compiled
+@compiled
 def split_pixels(
     frame: Any,
     first: Any,
@@ -194,7 +194,7 @@ def split_pixels(
     return n_lost
 
 
-@_compiled
+@compiled
 def normalise(
     signal: Any, variance: Any, norm: Any, counts: Any, factor: float, intensity: Any, intensity_variance: Any
 ) -> None:

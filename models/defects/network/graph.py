@@ -1,4 +1,4 @@
-"""The network's outputs, its loss, and the ONNX graph; trunk and helpers are those of the phase map."""
+"""The network's outputs, its loss, and the ONNX graph; trunk and helpers are those of all models."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from streamproc.models.phase_map.export import OPSET, Graph, distance, over_members, scales, trunk
-from streamproc.models.phase_map.network import Ensemble
+from streamproc.models.networks.ensemble import FoldedEnsemble
+from streamproc.models.networks.graph import Graph, distance, over_members, scales, trunk
 
 from streamproc.inference.card import OutputHead
 
-__all__ = ["Layout", "Spans", "loss_of", "output_heads", "to_onnx"]
+__all__ = ["DefectEnsemble", "Layout", "Spans", "loss_of", "output_heads", "to_onnx"]
 
 _LOW, _HIGH = -6.5, 0.5
 
@@ -34,6 +34,15 @@ class Layout:
         return slice(self.targets, 2 * self.targets)
 
 
+class DefectEnsemble(FoldedEnsemble):
+    """Members that read ``targets`` quantities from ``points`` values between 0 and 1."""
+
+    def __init__(self, points: int, hidden: int, features: int, members: int, targets: int) -> None:
+        layout = Layout(targets)
+        super().__init__(points, hidden, features, members, layout.width, gain=4.0, offset=-0.5)
+        self.layout = layout
+
+
 @dataclass(frozen=True, slots=True)
 class Spans:
     """Mean and span of each target, and what whitens the features.
@@ -43,7 +52,7 @@ class Spans:
     mean, span : ndarray of float32, shape (k,)
         Of the targets in training.
     centre, whiten : ndarray of float32
-        Of the features, as in :class:`streamproc.models.phase_map.export.Statistics`.
+        Of the features, as :func:`~streamproc.models.networks.ensemble.feature_statistics` gives them.
     """
 
     mean: npt.NDArray[np.float32]
@@ -87,10 +96,8 @@ def output_heads(names: tuple[str, ...]) -> tuple[OutputHead, ...]:
     )
 
 
-def to_onnx(ensemble: Ensemble, spans: Spans, names: tuple[str, ...]) -> bytes:
+def to_onnx(ensemble: DefectEnsemble, spans: Spans, names: tuple[str, ...]) -> bytes:
     """Build the model file, without its card; the same ensemble gives the same bytes."""
-    from onnx import TensorProto, checker, helper
-
     graph, layout = Graph(), ensemble.layout
     heads, features = trunk(graph, ensemble)
     values = graph.cut(heads, 0, layout.targets, "value_all")
@@ -101,16 +108,4 @@ def to_onnx(ensemble: Ensemble, spans: Spans, names: tuple[str, ...]) -> bytes:
     graph.node("Mul", ["spread_unit", span], "spread")
     graph.node("Mul", ["scale_unit", span], "scale")
     distance(graph, features, spans.centre, spans.whiten)
-    inputs = [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", ensemble.first.in_features])]
-    outputs = [
-        helper.make_tensor_value_info(o.name, TensorProto.FLOAT, ["batch", *o.shape])
-        for o in output_heads(names)
-    ]
-    model = helper.make_model(
-        helper.make_graph(graph.nodes, "defects", inputs, outputs, graph.tensors),
-        opset_imports=[helper.make_opsetid("", OPSET)],
-        producer_name="streamproc",
-        ir_version=9,
-    )
-    checker.check_model(model, full_check=True)
-    return bytes(model.SerializeToString(deterministic=True))
+    return graph.model("defects", ensemble.first.in_features, output_heads(names))

@@ -16,14 +16,13 @@ import numpy.typing as npt
 import torch
 from streamproc.models.defects.material import material_of
 from streamproc.models.defects.network.evidence import evidence_of
-from streamproc.models.defects.network.graph import Spans, output_heads, to_onnx
+from streamproc.models.defects.network.graph import DefectEnsemble, Spans, output_heads, to_onnx
 from streamproc.models.defects.network.library import DefectSystem, build_library
 from streamproc.models.defects.network.mixer import Mixer
 from streamproc.models.defects.network.ranges import target_names
 from streamproc.models.defects.network.scores import scored
-from streamproc.models.phase_map.export import OPSET
-from streamproc.models.phase_map.held import OnnxRunner
-from streamproc.models.phase_map.network import Ensemble
+from streamproc.models.networks.conformal import OnnxRunner, conformal_quantile
+from streamproc.models.networks.graph import OPSET
 from streamproc.models.powder.structures import structure
 from streamproc.models.report.evidence import EVIDENCE_FILE
 from streamproc.models.report.write import write_report
@@ -49,7 +48,7 @@ Array = npt.NDArray[Any]
 def release(
     out: Path,
     system: DefectSystem,
-    ensemble: Ensemble,
+    ensemble: DefectEnsemble,
     spans: Spans,
     *,
     name: str,
@@ -135,8 +134,7 @@ def _calibrated(held: tuple[Array, dict[str, Array], Array], names: tuple[str, .
     ratio = np.abs(outputs["values"] - truth) / (outputs["scale"] + outputs["spread"])
 
     def quantiles(level: float) -> dict[str, float]:
-        rank = min(len(ratio) - 1, int(np.ceil((len(ratio) + 1) * level)) - 1)
-        return dict(zip(names, map(float, np.round(np.sort(ratio, axis=0)[rank], 4)), strict=True))
+        return {n: round(conformal_quantile(ratio[:, k], level), 4) for k, n in enumerate(names)}
 
     return Calibration(
         floor=0.0,

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from streamproc.models.defects.network.graph import Layout, Spans, loss_of
+from streamproc.models.defects.network.graph import DefectEnsemble, Spans, loss_of
 from streamproc.models.defects.network.library import DefectLibrary, DefectSystem, build_library
 from streamproc.models.defects.network.mixer import Mixer
 from streamproc.models.defects.network.ranges import target_names
 from streamproc.models.defects.network.release import release
-from streamproc.models.phase_map.network import Ensemble
-from streamproc.models.phase_map.train import progress_line
+from streamproc.models.networks.course import progress_line
+from streamproc.models.networks.ensemble import feature_statistics
 
 __all__ = ["TrainSettings", "fit", "train"]
 
@@ -118,19 +118,21 @@ def _bar(what: str, total: int) -> Callable[[int], None]:
     return show
 
 
-def fit(library: DefectLibrary, system: DefectSystem, settings: TrainSettings) -> tuple[Ensemble, Spans]:
+def fit(
+    library: DefectLibrary, system: DefectSystem, settings: TrainSettings
+) -> tuple[DefectEnsemble, Spans]:
     """Optimise with AdamW and one cycle of the learning rate.
 
     Returns
     -------
-    ensemble : Ensemble
+    ensemble : DefectEnsemble
         Trained members.
     spans : Spans
         Units of the targets, statistics of the features.
     """
     torch.manual_seed(settings.seed)
     k = len(target_names(system.material))
-    ensemble = Ensemble(system.points, settings.hidden, settings.features, settings.members, Layout(k))
+    ensemble = DefectEnsemble(system.points, settings.hidden, settings.features, settings.members, k)
     optimiser = torch.optim.AdamW(ensemble.parameters(), lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=settings.steps, pct_start=0.1)
     mixer, show = Mixer(library, system, settings.seed), _bar("training", settings.steps)
@@ -156,12 +158,10 @@ def _spans(library: DefectLibrary, system: DefectSystem) -> tuple[torch.Tensor, 
     return mean, span
 
 
-def _statistics(ensemble: Ensemble, mixer: Mixer, rows: int, mean: torch.Tensor, span: torch.Tensor) -> Spans:
+def _statistics(
+    ensemble: DefectEnsemble, mixer: Mixer, rows: int, mean: torch.Tensor, span: torch.Tensor
+) -> Spans:
     """Mean of the features over training patterns, and what whitens them."""
     chosen = torch.randint(rows, (20 * _BATCH,), generator=mixer.generator).split(_BATCH)
-    with torch.no_grad():
-        parts = [ensemble(mixer.batch(r)[0])[1].transpose(0, 1).flatten(1) for r in chosen]
-    features = torch.cat(parts).double().numpy()
-    values, vectors = np.linalg.eigh(np.cov(features.T))
-    whiten = (vectors / np.sqrt(np.maximum(values, 1e-3 * values.max()))).astype(np.float32)
-    return Spans(mean.numpy(), span.numpy(), features.mean(0).astype(np.float32), whiten)
+    centre, whiten = feature_statistics(ensemble, (mixer.batch(part)[0] for part in chosen))
+    return Spans(mean.numpy(), span.numpy(), centre, whiten)

@@ -182,12 +182,12 @@ def test_an_unfinished_run_in_a_tiled_server_ends_with_a_ledger(beam, tiled_cata
 
 
 def test_results_written_to_tiled_are_compared_there(beam, tiled_catalog):
-    from streamproc.transports.archive.tiled_writer import TiledTarget
+    from streamproc.replay.tiled_target import TiledTarget
 
     archive = open_archive(tiled_catalog, beam.settings)
     uid = uid_of(beam.run("hdf5"))
     ref = next(archive.runs(Query(runs=(uid,))))
-    target = TiledTarget(tiled_catalog)
+    target = TiledTarget(tiled_catalog, "secret")
     assert replay_run(archive, ref, beam.analysis, target, settings=beam.settings).good
     reference = next(archive.runs(Query(search=(("original_run_uid", uid),), results=True)))
     verifier = Verifier(uid, archive.documents(reference), reference.notes)
@@ -196,8 +196,9 @@ def test_results_written_to_tiled_are_compared_there(beam, tiled_catalog):
     verdict = verifier.verdict()
     assert verdict.equal, [f for f in verdict.fields if f.kind == "differs"]
     assert all(f.kind == "equal bytes" for f in verdict.fields if ": data." in f.name)
+    assert target.outcomes == {reference.uid: "stored"}
     again = replay_run(archive, ref, beam.analysis, target, settings=beam.settings)
-    assert again.good and target.already == [reference.uid]
+    assert again.good and target.outcomes == {reference.uid: "skipped"}
 
 
 @pytest.mark.broker

@@ -16,7 +16,7 @@ from streamproc.models.defects.network.library import DefectSystem, build_librar
 from streamproc.models.defects.network.mixer import Mixer
 from streamproc.models.defects.network.ranges import DefectRanges, draw_state, target_names, targets_of
 from streamproc.models.defects.network.scores import auroc
-from streamproc.models.phase_map.held import OnnxRunner
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.powder.optics import CU_KA1_A, Instrument
 from streamproc.models.powder.structures import structure
 

@@ -1,0 +1,264 @@
+"""Faults for :mod:`data_flags`: what goes wrong at a detector, put into frames and patterns that are sound."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from streamproc.reduction.flags.lines import ICE_LINES_A
+
+Array = np.ndarray[Any, Any]
+
+FROM = 6
+"""Reading (from 0) with which a fault begins."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A sound series: counts as expected, and how one reading is drawn from them.
+
+    ``images`` are expected counts (n, rows, columns) or patterns (n, channels); ``axis`` is 2theta of each
+    channel, or of each pixel of an image; ``valid`` False marks gaps, which hold ``gap``.
+    """
+
+    name: str
+    images: Sequence[Array]
+    axis: Array
+    wavelength_A: float | None
+    dtype: str
+    limit: float
+    valid: Array
+    gap: float = -1.0
+    dark: Array | None = None
+    noisy: bool = True
+    step: float = 1.0
+    """Width of one channel, in the unit of ``axis``."""
+
+    width: float = 3.0
+    """Width of a line, in channels."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """Readings with what is wrong with each: kind or empty, and kinds of which nothing is asked there."""
+
+    readings: list[Array]
+    truth: list[str]
+    darks: list[Array | None]
+
+
+def drawn(scene: Scene, expected: Array, random: np.random.Generator) -> Array:
+    """Draw a reading: counting noise, gaps, the type and limit of the detector."""
+    counts = random.poisson(np.maximum(expected, 0)).astype(float) if scene.noisy else expected
+    if scene.dark is not None:
+        counts = counts + random.poisson(scene.dark)
+    counts = np.minimum(counts, scene.limit)
+    return np.where(scene.valid, counts, scene.gap).astype(scene.dtype)
+
+
+Fault = Callable[[Scene, Array, int, np.random.Generator, dict[str, Any]], Array]
+"""(scene, expected, readings since the fault began, chance, what the fault remembers) -> expected."""
+
+
+def _once(memory: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
+    if name not in memory:
+        memory[name] = make()
+    return memory[name]
+
+
+def lost(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Lose 90 to 100 % of the beam."""
+    return y * _once(memory, "left", lambda: random.choice([0.0, 0.003, 0.03, 0.1]))
+
+
+def drift(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Lose (or win) 3 % per reading, up to 45 %."""
+    sign = _once(memory, "sign", lambda: random.choice([-1, 1]))
+    return y * (1 + sign * min(0.03 * (n + 1), 0.45))
+
+
+def ring(scene: Scene, at: float, width: float) -> Array:
+    """Return a Gaussian line of height 1 at an angle."""
+    return np.exp(-0.5 * ((scene.axis - at) / width) ** 2)
+
+
+def ice(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Add the rings of hexagonal ice, a fifth to five times the floor high."""
+    height = _once(memory, "height", lambda: float(np.median(y)) * random.uniform(0.4, 4))
+    width = _once(memory, "width", lambda: scene.step * scene.width / 2.355 * random.uniform(1, 1.5))
+    strain = _once(memory, "strain", lambda: random.uniform(-0.002, 0.001))
+    out = y.copy()
+    for spacing, strength in ICE_LINES_A:
+        sine = scene.wavelength_A / (2 * spacing * (1 + strain))
+        if sine < 1:
+            out = out + height * strength * ring(scene, 2 * np.rad2deg(np.arcsin(sine)), width)
+    return out
+
+
+def parasite(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Add one ring where the pattern is low."""
+
+    def place() -> float:
+        inside = np.sort(scene.axis[scene.valid])
+        for _ in range(1000):
+            at = random.uniform(*np.quantile(inside, [0.1, 0.9]))
+            near = np.abs(scene.axis - at) < 4 * scene.width * scene.step
+            if y[near & scene.valid].max(initial=0) < 1.5 * np.median(y):
+                return at
+        return float(np.median(inside))
+
+    at, width = _once(memory, "at", place), scene.step * scene.width / 2.355
+    height = _once(memory, "height", lambda: random.uniform(0.2, 0.6) * np.quantile(y[scene.valid], 0.999))
+    return y + max(height, 2 * np.median(y)) * ring(scene, at, width)
+
+
+def spotty(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Give each ring few grains: spots of two pixels, at random on the ring."""
+    from scipy.ndimage import gaussian_filter
+
+    floor = np.quantile(y[scene.valid], 0.3)
+    share = _once(memory, "share", lambda: random.uniform(0.001, 0.003))
+    grains = (random.random(y.shape) < share) * random.exponential(1.0, y.shape)
+    field = gaussian_filter(grains, 0.9)
+    return np.where(y > 1.5 * floor, floor + (y - floor) * field / share, y)
+
+
+def shade(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Take 45 to 80 % from part of the detector, or of the axis."""
+
+    def made() -> Array:
+        if y.ndim == 1:
+            start, length = random.uniform(0.1, 0.6), random.uniform(0.14, 0.3)
+            where = np.arange(y.size) / y.size
+            return (where > start) & (where < start + length)
+        rows, columns = np.indices(y.shape)
+        angle, offset = random.uniform(0, 2 * np.pi), random.uniform(0.15, 0.35)
+        far = np.cos(angle) * (rows / y.shape[0] - 0.5) + np.sin(angle) * (columns / y.shape[1] - 0.5)
+        return far > offset
+
+    where, left = _once(memory, "where", made), _once(memory, "left", lambda: random.uniform(0.2, 0.55))
+    return np.where(where, y * left, y)
+
+
+EXPECTED: dict[str, Fault] = {
+    "beam_loss": lost, "i0_drift": drift, "ice_rings": ice, "parasitic_rings": parasite, "spotty": spotty,
+    "shadow": shade,
+}  # fmt: skip
+"""Faults of what is expected."""
+
+
+def saturate(scene: Scene, data: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Put a spot, a module (or the tops of the lines) at the limit."""
+    out = data.copy()
+    if data.ndim == 1:
+        top = _once(memory, "top", lambda: float(np.partition(data, -12)[-12]))
+        return np.minimum(out, top)
+    size = _once(memory, "size", lambda: random.choice([6, 12, 64, 130]))
+    row, column = _once(memory, "at", lambda: [random.integers(0, k - size) for k in data.shape])
+    out[row : row + size, column : column + size] = scene.limit
+    return np.where(scene.valid, out, data)
+
+
+def dead(scene: Scene, data: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Take the counts of a module, or of every 300th pixel (of a stretch of channels)."""
+    out = data.copy()
+    if data.ndim == 1:
+        start = _once(memory, "start", lambda: random.integers(20, data.size - 60))
+        out[start : start + 20] = 0
+        return out
+    if _once(memory, "single", lambda: random.random() < 0.4 and np.median(data[scene.valid]) > 25):
+        where = _once(memory, "pixels", lambda: random.random(data.shape) < 1 / 300)
+    else:
+        where = np.zeros(data.shape, bool)
+        size = _once(memory, "size", lambda: random.choice([64, 100, 200]))
+        row, column = _once(memory, "at", lambda: [random.integers(0, k - size) for k in data.shape])
+        where[row : row + size, column : column + size] = True
+    out[where & scene.valid] = 0
+    return out
+
+
+def hot(scene: Scene, data: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Make some pixels (always the same) or a module high."""
+    out = data.copy()
+    if _once(memory, "single", lambda: random.random() < 0.6):
+        pixels = _once(memory, "pixels", lambda: random.choice(data.size, 60, replace=False))
+        out.flat[pixels] = min(0.5 * scene.limit, 200 * np.median(data[scene.valid]) + 2000)
+    else:
+        size = _once(memory, "size", lambda: random.choice([130, 200]))
+        row, column = _once(memory, "at", lambda: [random.integers(0, k - size) for k in data.shape])
+        box = (slice(row, row + size), slice(column, column + size))
+        out[box] = np.minimum(out[box] * 8.0 + 200, 0.9 * scene.limit).astype(out.dtype)
+    return np.where(scene.valid, out, data)
+
+
+def spike(scene: Scene, data: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Add hits of one to three pixels, always elsewhere."""
+    out = data.astype(float)
+    count = random.integers(12, 80) if data.ndim == 2 else random.integers(5, 9)
+    pixels = random.choice(data.size - 4, count, replace=False)
+    high = np.median(data[scene.valid])
+    for pixel in pixels:
+        length = random.integers(1, 4) if data.ndim == 2 else 1
+        out.flat[pixel : pixel + length] += random.uniform(20, 200) * high + 500
+    return np.where(scene.valid, np.minimum(out, 0.9 * scene.limit), data).astype(data.dtype)
+
+
+def rows(scene: Scene, data: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
+    """Lose one row to a third of the frame."""
+    out = data.copy()
+    count = int(random.choice([1, 4, 30, data.shape[0] // 3]))
+    start = random.integers(0, data.shape[0] - count)
+    out[start : start + count] = np.where(scene.valid[start : start + count], 0, out[start : start + count])
+    return out
+
+
+DRAWN: dict[str, Fault] = {
+    "saturated": saturate, "dead": dead, "hot": hot, "spikes": spike, "missing_rows": rows
+}  # fmt: skip
+"""Faults of the data as drawn."""
+
+
+def moved(scene: Scene, y: Array, memory: dict[str, Any], random: np.random.Generator) -> Array:
+    """Move the beam on the detector (by whole pixels), or all lines alike by 0.4 to 1.5 of their width."""
+    if y.ndim == 2:
+        by = _once(memory, "by", lambda: [int(random.choice([-2, -1, 1, 2])) for _ in range(2)])
+        return np.roll(y, by, (0, 1))
+    shift = _once(memory, "by", lambda: random.uniform(0.4, 1.5) * random.choice([-1, 1]))
+    at = np.arange(y.size) - shift * scene.width
+    return np.interp(at, np.arange(y.size), y)
+
+
+def with_fault(scene: Scene, kind: str, n: int, random: np.random.Generator) -> Series:
+    """Draw ``n`` readings; from ``FROM`` on with a fault of ``kind`` (empty: none)."""
+    readings: list[Array] = []
+    truth: list[str] = []
+    memory: dict[str, Any] = {}
+    darks: list[Array | None] = [scene.dark] * n
+    for k in range(n):
+        y, since = scene.images[k % len(scene.images)], k - FROM
+        there = bool(kind) and since >= 0
+        if there and kind in EXPECTED:
+            y = EXPECTED[kind](scene, y, since, random, memory)
+        if there and kind == "zero_drift":
+            y = moved(scene, y, memory, random)
+        data = drawn(scene, y, random)
+        if there and kind in DRAWN:
+            data = DRAWN[kind](scene, data, since, random, memory)
+        if there and kind == "stale":
+            data = readings[-1].copy()
+        if there and kind == "over_exposed_dark":
+            base = np.zeros(y.shape) if scene.dark is None else scene.dark
+            share = _once(memory, "share", lambda: random.choice([0.3, 1.0]))
+            darks[k] = _once(memory, "dark", lambda y=y, base=base, s=share: base + random.poisson(s * y))
+        readings.append(data)
+        truth.append(kind if there else "")
+    return Series(readings, truth, darks)
+
+
+def thinned(scene: Scene, counts: Sequence[Array], random: np.random.Generator) -> Scene:
+    """Return a scene that draws half of the measured counts by chance: real noise, and a new one each time."""
+    halves = [random.binomial(np.maximum(c, 0).astype(np.int64), 0.5).astype(float) for c in counts]
+    return replace(scene, images=halves, noisy=False)

@@ -1,0 +1,162 @@
+"""Defect flags: what is wrong with each reading, said first and fast, before any science."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from streamproc.consumers._data_flags import STREAM, flag_outputs, run_flag_outputs
+from streamproc.consumers._flags_run import FlagsRun, example_run
+from streamproc.consumers._patterns import PatternSource
+
+from streamproc.analysis import Example, FrameResult, LoadContext, Output, Provenance
+from streamproc.errors import ConfigurationError
+from streamproc.reduction.calibration import Calibration, load_calibration
+from streamproc.reduction.flags.reader import FrameReader
+from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.settings import ReductionSettings
+from streamproc.runs import Run
+
+__all__ = ["ANALYSIS", "DefectFlags", "DefectFlagsSettings"]
+
+_FILES = {"poni", "mask", "dark", "flat", "hot_pixels"}
+
+
+class DefectFlagsSettings(BaseModel):
+    """The ``[analysis.defect-flags]`` table."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    base_dir: Path = Field(Path(), description="Folder that relative paths start from; set by the loader.")
+    stream: str = Field("primary", description="Stream whose frames are judged.")
+    key: str | None = Field(
+        None, description="Data key of the detector image or pattern; needed where a run has more than one."
+    )
+    axis_key: str | None = Field(
+        None, description="Frames are 1-D patterns, and this data key of the same event is their axis."
+    )
+    axis_kind: Literal["two_theta_deg", "q_invA"] = Field(
+        "two_theta_deg", description="What the axis of 1-D patterns is."
+    )
+    wavelength_A: float | None = Field(
+        None, gt=0, description="Wavelength of 1-D patterns (angstrom); ice lines on a 2theta axis need it."
+    )
+    reduction: ReductionSettings = Field(
+        default_factory=ReductionSettings, description="How detector images become patterns."
+    )
+    data_flags: FlagSettings = Field(
+        default_factory=FlagSettings, description="What makes a reading bad or doubtful."
+    )
+
+
+class DefectFlags:
+    """Data flags of every reading: saturated, dead, hot, beam loss, drifts, ice, spikes, shadow, copies, ...
+
+    Parameters
+    ----------
+    settings : DefectFlagsSettings
+        The table of the configuration.
+    calibration : Calibration
+        Loaded geometry and correction files.
+    """
+
+    name: ClassVar[str] = "defect-flags"
+    version: ClassVar[str] = "1"
+    Settings: ClassVar[type[BaseModel]] = DefectFlagsSettings
+
+    def __init__(self, settings: DefectFlagsSettings, calibration: Calibration) -> None:
+        self.settings, self.calibration = settings, calibration
+        self.source = PatternSource(settings, calibration, self.name)
+        self._reader: FrameReader | None = None
+        if calibration.geometry is not None and settings.axis_key is None:
+            self._reader = self._reader_of(calibration.plan())
+
+    @classmethod
+    def load(cls, settings: DefectFlagsSettings, context: LoadContext) -> Self:
+        """Load the calibration; what is missing is said here."""
+        reduction = settings.reduction
+        if settings.axis_key is None and reduction.poni is None and not reduction.from_run.calibration_md:
+            raise ConfigurationError(
+                "[analysis.defect-flags]: no geometry. Set reduction.poni to the detector's .poni file "
+                "(or reduction.from_run.calibration_md where the beamline sends it in the start document, "
+                "or axis_key where frames are 1-D patterns); there is no default geometry"
+            )
+        return cls(settings, load_calibration(reduction, settings.base_dir))
+
+    @classmethod
+    def example(cls, folder: Path) -> Example:
+        """Return a short simulated run on a small detector, with its geometry in ``folder``."""
+        run, frames, table = example_run(folder)
+        return Example(table, run, frames)
+
+    @classmethod
+    def describe(cls) -> tuple[Output, ...]:
+        """Return the outputs of every result event."""
+        return flag_outputs()
+
+    def outputs(self) -> Sequence[Output]:
+        """Declare what each reading shows by itself."""
+        return self.describe()
+
+    def run_outputs(self) -> Mapping[str, Sequence[Output]]:
+        """Declare what each reading shows within its run."""
+        return {STREAM: run_flag_outputs()}
+
+    def stream(self) -> str:
+        """Return the raw stream that is judged."""
+        return self.settings.stream
+
+    def frame_key(self, run: Run) -> str | None:
+        """Choose the data key: the configured one, or the only one that fits."""
+        return self.source.frame_key(run)
+
+    def provenance(self) -> Provenance:
+        """Return the hashes that determine the numbers."""
+        return self._provenance(self._reader)
+
+    def begin(self, run: Run) -> FlagsRun:
+        """Start on a run; takes the geometry from it where the configuration allows that."""
+        reader = self._reader
+        if reader is None and (plan := self.source.plan(run)) is not None:
+            reader = self._reader_of(plan)
+        return FlagsRun(self.source, self.settings, reader, self._provenance(reader))
+
+    def report(self, result: FrameResult) -> dict[str, Any]:
+        """Return an answer as `streamproc predict` prints it."""
+        values = dict(result.values)
+        evidence = values.pop("data_evidence")
+        return {
+            "in_domain": result.in_domain,
+            "reasons": list(result.reasons),
+            "flags": [k.removeprefix("data_flag_") for k, v in values.items() if v is True],
+            "numbers": {
+                k: v if v == v else None for k, v in values.items() if not k.startswith("data_flag_")
+            },
+            "evidence": json.loads(str(evidence) or "{}"),
+        }
+
+    def _reader_of(self, plan: Any) -> FrameReader:
+        reader = FrameReader(plan, self.settings.data_flags)
+        reader.warm_up()
+        return reader
+
+    def _provenance(self, reader: FrameReader | None) -> Provenance:
+        dumped = self.settings.model_dump(mode="json", exclude={"base_dir"})
+        # Files count by their content (in the calibration's hash), not by where they lie.
+        dumped["reduction"] = {k: v for k, v in dumped["reduction"].items() if k not in _FILES}
+        text = json.dumps(dumped, sort_keys=True)
+        return Provenance(
+            analysis=self.name,
+            version=self.version,
+            model_sha256="",
+            settings_sha256=hashlib.sha256(text.encode()).hexdigest(),
+            calibration_sha256=reader.plan.fingerprint if reader is not None else "",
+            details={"calibration_files": {k: dict(v) for k, v in self.calibration.files.items()}},
+        )
+
+
+ANALYSIS = DefectFlags

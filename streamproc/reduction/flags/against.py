@@ -1,0 +1,209 @@
+"""A pattern against the reference of its run: scale, offset, zero shift and strain in one fit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.kernels import compiled
+
+__all__ = ["Comparison", "beam_shift", "compare", "strain_slope"]
+
+Float = npt.NDArray[np.float64]
+
+_LAGS = 12
+"""Channels that a pattern may jump by between two readings and still be found."""
+
+_AGREES = 0.98
+_ROUNDS = 4
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison:
+    """What turns the reference into the pattern: ``y(x) = scale * r(x - zero - strain * slope(x)) + offset``.
+
+    Attributes
+    ----------
+    scale, offset : float
+        Unit 1, and the unit of the pattern.
+    zero, zero_sigma : float
+        Shift of all lines alike (unit of the axis), its sigma inflated by the misfit.
+    strain : float
+        Relative change of the lattice.
+    agreement : float
+        Share of the pattern's variation that this describes: 1 when nothing else has changed.
+    """
+
+    scale: float
+    offset: float
+    zero: float
+    zero_sigma: float
+    strain: float
+    agreement: float
+
+
+def strain_slope(axis: Float, kind: str) -> Float:
+    """Return how far a line at each place moves per unit strain: -2 tan(theta) (degrees), or -q."""
+    if kind == "q_invA":
+        return -axis
+    return -2 * np.rad2deg(np.tan(np.deg2rad(axis) / 2))
+
+
+def compare(
+    axis: Float, slope: Float, reference: Float, y: Float, variance: Float, start: tuple[float, float]
+) -> Comparison:
+    """Fit the reference to a pattern.
+
+    Parameters
+    ----------
+    axis, slope, reference, y, variance : ndarray of float64, shape (n,)
+        Rising axis, what strain does there, reference, pattern, its variance.
+    start : (float, float)
+        Zero shift and strain to begin with: those of the reading before. A jump of all lines alike of up to
+        12 channels beyond is found.
+    """
+    zero, strain = start
+    warped, found = np.empty_like(y), np.zeros(6)
+    weights = 1.0 / np.maximum(variance, 1e-12 * max(float(variance.max()), 1e-300))
+    for turn in range(_ROUNDS):
+        _warp(axis, slope, reference, zero, strain, warped)
+        _fit(axis, slope, warped, y, weights, found)
+        if found[5] > _AGREES or turn == _ROUNDS - 1:
+            break  # mostly at once: little has changed since the reading before
+        if turn == 0:
+            step = (axis[-1] - axis[0]) / (axis.size - 1)
+            lag = _best_lag(y, warped, min(_LAGS, max(y.size // 8, 1)))
+            zero += lag * step
+            if lag:
+                continue
+        zero, strain = zero + found[2], strain + found[3]
+    zero, strain = zero + found[2], strain + found[3]
+    scale, offset = float(found[0]), float(found[1])
+    return Comparison(scale, offset, float(zero), float(found[4]), float(strain), float(found[5]))
+
+
+@compiled
+def _warp(axis: Any, slope: Any, reference: Any, zero: float, strain: float, out: Any) -> None:
+    """Reference moved by ``zero + strain * slope``, by straight lines between channels."""
+    n, k = axis.size, 0
+    for i in range(n):
+        x = axis[i] - zero - strain * slope[i]
+        while k < n - 2 and axis[k + 1] < x:
+            k += 1
+        while k > 0 and axis[k] > x:
+            k -= 1
+        share = min(max((x - axis[k]) / (axis[k + 1] - axis[k]), 0.0), 1.0)
+        out[i] = reference[k] * (1 - share) + reference[k + 1] * share
+
+
+@compiled
+def _best_lag(y: Any, reference: Any, most: int) -> int:
+    """Lag (channels) at which the slopes of both agree best; 0 unless another is better by a tenth."""
+    n = y.size
+    best, at, none = 0.0, 0, 0.0
+    for lag in range(-most, most + 1):
+        total = 0.0
+        for i in range(max(1, 1 + lag), min(n - 1, n - 1 + lag)):
+            total += (y[i + 1] - y[i - 1]) * (reference[i - lag + 1] - reference[i - lag - 1])
+        if lag == 0:
+            none = total
+        if total > best:
+            best, at = total, lag
+    return at if best > 1.1 * none else 0
+
+
+@compiled
+def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, found: Any) -> None:
+    """Least squares of y on (r, 1, -r', -slope r'): scale, offset, zero, strain, sigma of zero, agreement."""
+    n = y.size
+    a, b, row = np.zeros((4, 4)), np.zeros(4), np.zeros(4)
+    sw, swy, swyy = 0.0, 0.0, 0.0
+    for i in range(1, n - 1):
+        d = (r[i + 1] - r[i - 1]) / (axis[i + 1] - axis[i - 1])
+        row[0], row[1], row[2], row[3] = r[i], 1.0, -d, -d * slope[i]
+        for j in range(4):
+            for k in range(j + 1):
+                a[j, k] += w[i] * row[j] * row[k]
+            b[j] += w[i] * row[j] * y[i]
+        sw += w[i]
+        swy += w[i] * y[i]
+        swyy += w[i] * y[i] * y[i]
+    size = np.zeros(4)
+    for j in range(4):
+        size[j] = np.sqrt(a[j, j]) if a[j, j] > 0.0 else 1.0
+    for j in range(4):
+        for k in range(j + 1):
+            a[j, k] /= size[j] * size[k]
+            a[k, j] = a[j, k]
+        a[j, j] += 1e-9
+        b[j] /= size[j]
+    inverse = np.linalg.inv(a)
+    p = inverse @ b
+    left = max(float(swyy - b @ p), 0.0)
+    spread = swyy - swy * swy / sw
+    found[0], found[1] = p[0] / size[0], p[1] / size[1]
+    scale = float(found[0]) if abs(found[0]) > 1e-12 else 1e-12
+    found[2], found[3] = p[2] / size[2] / scale, p[3] / size[3] / scale
+    misfit = max(float(left) / max(n - 6, 1), 1.0)
+    found[4] = np.sqrt(misfit * inverse[2, 2]) / size[2] / abs(scale)
+    found[5] = 1.0 - left / spread if spread > 0.0 else 0.0
+
+
+def beam_shift(axis: Float, reference: Float, y: Float, variance: Float) -> tuple[float, float, float]:
+    """Read from the quadrants how far the beam has moved on the detector.
+
+    Parameters
+    ----------
+    axis, variance : ndarray, shape (n,)
+        Radial axis, variance of the whole ring.
+    reference, y : ndarray, shape (n, 4)
+        Patterns of the quadrants, centred at azimuths -135, -45, 45 and 135 degrees; NaN where nothing is.
+
+    Returns
+    -------
+    float, float, float
+        Shift of the rings towards azimuth 0 and 90 degrees, and its sigma, in the unit of the axis.
+    """
+    found = np.zeros((4, 2))
+    _quadrant_shifts(axis, reference, y, variance, found)
+    shift, sigma = found.T
+    if not (sigma > 0).all():
+        return 0.0, 0.0, float("inf")
+    half = 0.5 * np.sqrt(0.5)
+    right = half * float(-shift[0] + shift[1] + shift[2] - shift[3])
+    up = half * float(-shift[0] - shift[1] + shift[2] + shift[3])
+    return right, up, half * float(np.sqrt((sigma * sigma).sum()))
+
+
+@compiled
+def _quadrant_shifts(axis: Any, reference: Any, y: Any, variance: Any, found: Any) -> None:
+    """Shift of each quadrant: least squares of y on its reference, one, and the reference's slope."""
+    n = axis.size
+    for q in range(4):
+        a, b, row = np.zeros((3, 3)), np.zeros(3), np.zeros(3)
+        swyy, count = 0.0, 0
+        for i in range(1, n - 1):
+            d = (reference[i + 1, q] - reference[i - 1, q]) / (axis[i + 1] - axis[i - 1])
+            v, w = y[i, q], 0.25 / max(variance[i], 1e-300)
+            if not (d == d and v == v and reference[i, q] == reference[i, q]):
+                continue
+            row[0], row[1], row[2] = reference[i, q], 1.0, -d
+            for j in range(3):
+                for k in range(3):
+                    a[j, k] += w * row[j] * row[k]
+                b[j] += w * row[j] * v
+            swyy += w * v * v
+            count += 1
+        if count < 16 or a[0, 0] <= 0.0 or a[2, 2] <= 0.0:
+            continue
+        for j in range(3):
+            a[j, j] *= 1.0 + 1e-9
+        inverse = np.linalg.inv(a)
+        p = inverse @ b
+        if p[0] <= 0.0:
+            continue
+        misfit = max((swyy - b @ p) / (count - 3), 1.0)
+        found[q, 0], found[q, 1] = p[2] / p[0], np.sqrt(misfit * inverse[2, 2]) / p[0]

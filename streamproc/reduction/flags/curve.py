@@ -1,0 +1,116 @@
+"""Floor, noise and line width of a 1-D pattern: what the other figures of a pattern are measured with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.kernels import compiled
+
+__all__ = ["Curve", "describe_curve"]
+
+Float = npt.NDArray[np.float64]
+
+_BLOCKS = 32
+_LEAST_BLOCK = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """A pattern with what is known of its parts.
+
+    Attributes
+    ----------
+    axis, y, variance, floor : ndarray of float64, shape (n,)
+        Pattern, its variance (counting, or estimated), and the smooth part below the lines.
+    per_count : float
+        What one count is worth in units of ``y``: variance over value where counting noise rules.
+    width : float
+        Full width at half maximum of the typical line (channels), NaN without lines.
+    """
+
+    axis: Float
+    y: Float
+    variance: Float
+    floor: Float
+    per_count: float
+    width: float
+
+    @property
+    def step(self) -> float:
+        """Mean width of a channel, in the axis's unit."""
+        return float(self.axis[-1] - self.axis[0]) / max(self.axis.size - 1, 1)
+
+
+def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curve:
+    """Measure a pattern.
+
+    Parameters
+    ----------
+    axis, y : ndarray of float64, shape (n,)
+        Rising axis; intensity.
+    variance : ndarray of float64, shape (n,), optional
+        Of ``y``. Without it, it is estimated: noise from the median second difference over the root of the
+        value, as if it were counting noise of an unknown scale.
+    """
+    floor = np.empty_like(y)
+    _floor(y, max(_LEAST_BLOCK, -(-y.size // _BLOCKS)), floor)
+    if variance is None:
+        per_count, low = _per_count(y)
+        variance = per_count * np.maximum(np.abs(y), low)
+    else:
+        total = float(y.sum())
+        per_count = float(variance.sum()) / total if total > 0 else 0.0
+    return Curve(axis, y, variance, floor, per_count, float(_width(y, floor, variance)))
+
+
+def _per_count(y: Float) -> tuple[float, float]:
+    low = max(0.05 * float(np.abs(y).mean()), 1e-300)
+    second = np.abs(y[:-2] - 2 * y[1:-1] + y[2:])
+    scaled = second * second / np.maximum(np.abs(y[1:-1]), low)
+    middle = scaled.size // 2
+    # median of a chi-square of one degree is 0.4549; a second difference of white noise has variance 6
+    return float(np.partition(scaled, middle)[middle]) / (6 * 0.4549), low
+
+
+@compiled
+def _floor(y: Any, block: int, floor: Any) -> None:
+    """Mean of what lies below the mean (twice) of each block, joined by straight lines."""
+    n = y.size
+    blocks = (n + block - 1) // block
+    levels = np.empty(blocks)
+    for k in range(blocks):
+        start, stop = min(k * block, max(n - block, 0)), min((k + 1) * block, n)
+        level = np.inf
+        for _ in range(3):
+            total, count = 0.0, 0
+            for i in range(start, stop):
+                if y[i] <= level:
+                    total += y[i]
+                    count += 1
+            level = total / count
+        levels[k] = level
+    half = 0.5 * (block - 1)
+    for i in range(n):
+        at = (i - half) / block
+        k = min(max(int(np.floor(at)), 0), blocks - 1)
+        k1 = min(k + 1, blocks - 1)
+        share = min(max(at - k, 0.0), 1.0)
+        floor[i] = levels[k] * (1 - share) + levels[k1] * share
+
+
+@compiled
+def _width(y: Any, floor: Any, variance: Any) -> float:
+    """Width of a Gaussian line with the same sum of squares and of squared slopes, noise taken off."""
+    square, slope = 0.0, 0.0
+    for i in range(1, y.size - 1):
+        p = y[i] - floor[i]
+        d = 0.5 * ((y[i + 1] - floor[i + 1]) - (y[i - 1] - floor[i - 1]))
+        square += p * p - variance[i]
+        slope += d * d - 0.25 * (variance[i + 1] + variance[i - 1])
+    if square <= 0.0 or slope <= 0.0:
+        return np.nan
+    return float(2.3548 * np.sqrt(0.5 * square / slope))

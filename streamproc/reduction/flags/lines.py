@@ -1,0 +1,170 @@
+"""What a 1-D pattern shows by itself: ice, flat tops, dead channels, spikes, negative parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.flags.curve import Curve
+from streamproc.reduction.kernels import compiled
+
+__all__ = ["ICE_LINES_A", "ChannelFaults", "channel_faults", "ice_rings", "negative_share"]
+
+Float = npt.NDArray[np.float64]
+
+ICE_LINES_A = (
+    (3.895, 1.0), (3.661, 0.56), (3.438, 0.61), (2.667, 0.30), (2.248, 0.60), (2.068, 0.52), (1.947, 0.08),
+    (1.916, 0.28), (1.882, 0.06), (1.719, 0.04),
+)  # fmt: skip
+"""Spacing (angstrom) and relative strength of the lines of hexagonal ice: P6_3/mmc, a = 4.497, c = 7.322
+(Goto, Hondoh, Mae, J. Chem. Phys. 93 (1990) 1412), oxygen at 4f with z = 0.0622; |F|^2 times multiplicity
+times d^2."""
+
+_POSITION = 0.004
+"""How far a line may lie from its place (relative): cold ice is 0.3 % smaller, a zero error adds to it."""
+
+_SIDES = 0.012
+_LEAST_LINES = 3
+_FIRST = 3
+_SIGMAS = 5.0
+_PROMISED = 20.0
+
+
+@compiled
+def _line_height(axis: Any, y: Any, variance: Any, centre: float, reach: float, side: float) -> Any:
+    """Height over its higher side, sigma of that, channel of the top near ``centre`` (-1: no line)."""
+    low, high = int(np.searchsorted(axis, centre - reach)), int(np.searchsorted(axis, centre + reach))
+    left, right = int(np.searchsorted(axis, centre - side)), int(np.searchsorted(axis, centre + side))
+    low, high = min(low, max(high - 1, 0)), max(high, low + 1)
+    left, right = min(left, low - 3), max(right, high + 3)
+    if left < 0 or right > axis.size:
+        return -1.0, 1.0, -1
+    top = low
+    for i in range(low, high):
+        if y[i] > y[top]:
+            top = i
+    a, b = left, right - 1
+    for i in range(left, top):
+        if y[i] < y[a]:
+            a = i
+    for i in range(top + 1, right):
+        if y[i] < y[b]:
+            b = i
+    higher = a if y[a] > y[b] else b
+    return y[top] - y[higher], np.sqrt(variance[top] + variance[higher]), top
+
+
+def ice_rings(curve: Curve, spacing_axis: Float) -> tuple[float, list[int]]:
+    """Judge whether the lines of ice are there.
+
+    Parameters
+    ----------
+    curve : Curve
+        The pattern.
+    spacing_axis : ndarray, shape (len(ICE_LINES_A), 3)
+        Place of each line on the axis, and what _POSITION and _SIDES are there; NaN where out of reach.
+
+    Returns
+    -------
+    share : float
+        Share of the lines in range, each with its strength, that stand 5 sigma above both sides within 0.4 %
+        of their place. 0 where one of the first three in range is missing; NaN with fewer than three.
+    channels : list of int
+        Tops of the lines seen.
+    """
+    covered = seen = 0.0
+    n, channels, first_missing = 0, [], False
+    for place, ((_, strength), (centre, reach, side)) in enumerate(
+        zip(ICE_LINES_A, spacing_axis, strict=True)
+    ):
+        if np.isnan(centre):
+            continue
+        height, sigma, top = _line_height(curve.axis, curve.y, curve.variance, centre, reach, side)
+        if top < 0:
+            continue
+        n += 1
+        covered += strength
+        if height > _SIGMAS * sigma and height > 0:
+            seen += strength
+            channels.append(int(top))
+        elif place < _FIRST:
+            first_missing = True
+    if n < _LEAST_LINES:
+        return float("nan"), []
+    return (0.0, []) if first_missing else (seen / covered, channels)
+
+
+def ice_places(kind: str, wavelength_A: float | None) -> Float:
+    """Return the ``spacing_axis`` of :func:`ice_rings` for an axis in 2theta (degrees) or q (1/angstrom)."""
+    spacing = np.array([d for d, _ in ICE_LINES_A])
+    if kind == "q_invA":
+        q = 2 * np.pi / spacing
+        return np.stack([q, q * _POSITION, q * _SIDES], axis=1)
+    if wavelength_A is None:
+        return np.full((spacing.size, 3), np.nan)
+    with np.errstate(invalid="ignore"):
+        theta = np.arcsin(wavelength_A / (2 * spacing))
+    slope = 2 * np.rad2deg(np.tan(theta))
+    return np.stack([2 * np.rad2deg(theta), slope * _POSITION, slope * _SIDES], axis=1)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChannelFaults:
+    """Channels of a 1-D pattern that cannot be right."""
+
+    flat_top: list[int]
+    dead: list[int]
+    spikes: list[int]
+
+
+def channel_faults(curve: Curve, saturation: float | None) -> ChannelFaults:
+    """Find saturated, dead and isolated high channels of a pattern that is no integrated image.
+
+    Parameters
+    ----------
+    curve : Curve
+        The pattern, its variance estimated.
+    saturation : float or None
+        Limit of the counter; None: a top of three or more equal channels is one.
+    """
+    marks = np.zeros(curve.y.size, np.uint8)
+    unit = curve.per_count
+    _mark(curve.y, curve.floor, curve.variance, unit, curve.width, _PROMISED, marks)
+    top = curve.y >= (np.inf if saturation is None else saturation)
+    if saturation is None:
+        top = marks == 3
+    return ChannelFaults(*(np.flatnonzero(m).tolist() for m in (top, marks == 1, marks == 2)))
+
+
+@compiled
+def _mark(y: Any, floor: Any, variance: Any, unit: float, width: float, promised: float, marks: Any) -> None:
+    """Mark 1: dead, 2: spike, 3: flat top. Equal neighbours tell only where values vary by counts."""
+    n, highest, i = y.size, y.max(), 0
+    while i < n:
+        j = i + 1
+        while j < n and y[j] == y[i]:
+            j += 1
+        run = j - i
+        if unit > 0.0 and y[i] == highest and highest > 25.0 * unit:
+            if run >= 4 or (run == 3 and highest > 1e4 * unit):
+                marks[i:j] = 3
+        elif unit > 0.0 and i > 0 and j < n and (y[i] == 0.0 or run >= 8):
+            beside = min(y[i - 1], y[j])
+            if beside > promised * unit and (run >= 8 or beside - y[i] > 0.5 * beside):
+                marks[i:j] = 1
+        i = j
+    if not width >= 3.0:
+        return
+    for i in range(1, n - 1):
+        higher = max(y[i - 1], y[i + 1])
+        sigma = np.sqrt(variance[i] + max(variance[i - 1], variance[i + 1]))
+        if y[i] - higher > 10.0 * sigma and y[i] - higher > 0.7 * (y[i] - floor[i]):
+            marks[i] = 2
+
+
+def negative_share(curve: Curve) -> float:
+    """Return the share of channels five sigma below zero: more was subtracted than was there."""
+    return float(np.count_nonzero(curve.y < -_SIGMAS * np.sqrt(curve.variance))) / curve.y.size

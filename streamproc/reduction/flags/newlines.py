@@ -1,0 +1,119 @@
+"""Lines that were not there before, and parts of the axis that have lost their floor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.kernels import compiled
+
+__all__ = ["new_line", "shaded_share"]
+
+Float = npt.NDArray[np.float64]
+
+_SIGMAS = 8.0
+_BLOCKS = 16
+_SHADED, _SAME, _GONE = 0.8, 0.05, 0.05
+
+
+def new_line(
+    y: Float, variance: Float, reference: Float, floor: Float, width: float
+) -> tuple[float, int, int]:
+    """Find the strongest line where the reference has none, while nothing else has gone.
+
+    A foil or a window adds lines; a phase that appears takes them from another; another sample changes all.
+
+    Parameters
+    ----------
+    y, variance : ndarray, shape (n,)
+        Pattern and variance.
+    reference : ndarray, shape (n,)
+        Pattern of the readings before.
+    floor : ndarray, shape (n,)
+        Floor of the pattern.
+    width : float
+        Width of a line (channels).
+
+    Returns
+    -------
+    share : float
+        Its area over that of all peaks; 0 without one of 8 sigma; NaN where over 5 % of the peaks are gone.
+    first, last : int
+        Its channels.
+    """
+    reach = max(int(2 * width), 3) if width == width else 3
+    total = float(reference.sum())
+    if not total > 0:
+        return float("nan"), 0, 0
+    calculated = reference * (float(y.sum()) / total)
+    area, first, last = _strongest(y, variance, calculated, floor, reach, _SIGMAS)
+    if area <= 0:
+        return 0.0, 0, 0
+    rest = np.ones(y.size, bool)
+    rest[max(first - reach, 0) : last + reach + 1] = False
+    calculated = reference * _same_scale(y[rest], reference[rest])
+    peak = float(np.maximum(y - floor, 0.0).sum())
+    gone = float(np.maximum(calculated - y - 2.0 * np.sqrt(variance), 0.0)[rest].sum())
+    if not peak > 0 or gone > _GONE * peak:
+        return float("nan"), 0, 0
+    return float(area) / peak, int(first), int(last)
+
+
+def _same_scale(y: Float, reference: Float) -> float:
+    """Ratio of the two where most of the axis agrees: the middle of 16 blocks."""
+    starts = np.linspace(0, y.size, _BLOCKS + 1).astype(int)[:-1]
+    sums, expected = np.add.reduceat(y, starts), np.add.reduceat(reference, starts)
+    return float(np.median(sums / np.where(expected > 0, expected, np.inf)))
+
+
+@compiled
+def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, sigmas: float) -> Any:
+    """Runs of channels above the reference; one counts if it is narrow and the reference flat there."""
+    n, best, first, last, i = y.size, 0.0, 0, 0, 0
+    while i < n:
+        if not y[i] - calculated[i] > 3.0 * np.sqrt(variance[i]):
+            i += 1
+            continue
+        start, area, noise = i, 0.0, 0.0
+        while i < n and y[i] - calculated[i] > 2.0 * np.sqrt(variance[i]):
+            area += y[i] - calculated[i]
+            noise += variance[i]
+            i += 1
+        if area <= best or area < sigmas * np.sqrt(noise) or i - start > 3 * reach:
+            i += 1
+            continue
+        line, top = 0.0, 0.0
+        for k in range(max(start - reach, 0), min(i + reach, n)):
+            line = max(line, calculated[k] - floor[k])
+        for k in range(start, i):
+            top = max(top, y[k] - calculated[k])
+        if line < 0.5 * top and line < max(0.5 * floor[(start + i) // 2], 5.0 * np.sqrt(variance[start])):
+            best, first, last = area, start, i - 1
+        i += 1
+    return best, first, last
+
+
+def shaded_share(y: Float, variance: Float, reference: Float) -> tuple[float, list[int]]:
+    """Return which share of the axis has lost part of its intensity while the rest has not changed.
+
+    The axis is cut in 16 blocks. Where at least half of them agree with the reference, within 5 % of their
+    middle ratio, a block is shaded that lies below 80 % of it, by more than noise.
+
+    Returns
+    -------
+    share : float
+    blocks : list of int
+        First channel of each shaded block.
+    """
+    starts = np.linspace(0, y.size, _BLOCKS + 1).astype(int)[:-1]
+    sums, expected, noise = (np.add.reduceat(v, starts) for v in (y, reference, variance))
+    if not (expected > 0).all():
+        return 0.0, []
+    ratio = sums / expected
+    middle = float(np.median(ratio))
+    if middle <= 0 or np.count_nonzero(np.abs(ratio / middle - 1) < _SAME) * 2 < _BLOCKS:
+        return 0.0, []
+    low = (ratio < _SHADED * middle) & (middle * expected - sums > _SIGMAS * np.sqrt(noise))
+    return float(low.mean()), [int(v) for v in starts[low]]

@@ -1,0 +1,210 @@
+"""Single pixels that their ring cannot explain: isolated high ones, and ones without counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.flags.parts import PartedPlan, Parts
+from streamproc.reduction.flags.scan import PIECE, Scan
+from streamproc.reduction.kernels import compiled
+
+__all__ = ["MOST", "OutlierFinder", "Outliers", "dispersion"]
+
+Float = npt.NDArray[np.float64]
+
+MOST = 4096
+"""Outliers listed of one frame; a frame with more is spotty or broken, and the number is a lower bound."""
+
+_TIMES, _SIGMAS, _BIN_SIGMAS = 3.0, 10.0, 5.0
+_NEIGHBOURS = 2
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Outliers:
+    """Flat indices of pixels: ``high`` are isolated and move their ring, ``dead`` have no counts."""
+
+    high: npt.NDArray[np.int64]
+    dead: npt.NDArray[np.int64]
+
+
+def dispersion(parts: Parts) -> float:
+    """Return the variance of the pixels over that of counting, at least 1.
+
+    From the two combs of each quadrant, every fourth ring, by the median: grains, lines and bad pixels do not
+    move it. Above 1 for integrating detectors (gain, read-out noise).
+    """
+    out = np.empty(-(-parts.signal.shape[0] // 4) * (parts.signal.shape[1] // 2))
+    n = _comb_ratios(parts.signal, parts.variance, parts.norm, parts.counts, out)
+    if n < 16:
+        return 1.0
+    return max(float(np.partition(out[:n], n // 2)[n // 2]) / 0.4549, 1.0)
+
+
+@compiled
+def _comb_ratios(signal: Any, variance: Any, norm: Any, counts: Any, out: Any) -> int:
+    n = 0
+    for b in range(0, signal.shape[0], 4):
+        for i in range(0, signal.shape[1], 2):
+            if counts[b, i] >= 4.0 and counts[b, i + 1] >= 4.0:
+                d = signal[b, i] / norm[b, i] - signal[b, i + 1] / norm[b, i + 1]
+                v = variance[b, i] / norm[b, i] ** 2 + variance[b, i + 1] / norm[b, i + 1] ** 2
+                if v > 0.0:
+                    out[n] = d * d / v
+                    n += 1
+    return n
+
+
+class OutlierFinder:
+    """Looks at single pixels of one plan's frames, only where a piece's figures cannot be explained.
+
+    Parameters
+    ----------
+    parted : PartedPlan
+        Rings and normalisation of each pixel.
+    used_pixels : ndarray, shape (rows, pieces)
+        Used pixels of each piece.
+    """
+
+    def __init__(self, parted: PartedPlan, used_pixels: npt.NDArray[np.uint32]) -> None:
+        rows, columns = parted.plan.shape
+        n = parted.plan.axis.size
+        pieces = used_pixels.shape[1]
+        bins = np.full((rows, pieces * PIECE), -1, np.int64)
+        bins[:, :columns] = parted.bins.reshape(rows, columns)
+        bins = np.where(bins == n, -1, bins).reshape(rows, pieces, PIECE)
+        self._last = bins.max(axis=2).astype(np.int32)
+        self._first = np.where(bins < 0, n, bins).min(axis=2).astype(np.int32)
+        self._bins: npt.NDArray[Any] = parted.bins.astype(np.uint16 if n < 65535 else np.int32)
+        self._norm = parted.cells.norm
+        used = parted.used.ravel()
+        self._span = (float(self._norm[used].min()), float(self._norm[used].max()))
+        self._ring_norm = np.bincount(parted.bins, self._norm, n + 1)[:n]
+        self._columns, self._used_pixels, self._n = columns, used_pixels, n
+        self._no_dark = np.zeros(1)
+        self._dark: tuple[Float, float] | None = None
+
+    def find(
+        self, frame: npt.NDArray[Any], scan: Scan, rings: Float, lines: npt.NDArray[np.bool_], spread: float,
+        dark: Float | None,
+    ) -> Outliers:  # fmt: skip
+        """Find the outliers of an image (n_pixels,).
+
+        Parameters
+        ----------
+        frame : ndarray
+            Raw values.
+        scan : Scan
+            Its figures.
+        rings : ndarray, shape (bins,)
+            Intensity of the rings; NaN where unknown.
+        lines : ndarray of bool, shape (bins,)
+            Rings that are lines: a high pixel there may be a grain, so it is not told.
+        spread : float
+            Variance of a pixel over counting variance.
+        dark : ndarray, shape (n_pixels,), or None
+            Dark counts of each pixel.
+        """
+        high, dead = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
+        n_high, n_dead = _search(
+            frame, scan.tops, scan.zeros, self._used_pixels, self._first, self._last, self._bins, self._norm,
+            rings, lines, self._ring_norm, self._span, spread, self._no_dark if dark is None else dark,
+            self._least(dark), self._columns, PIECE, self._n, high, dead,
+        )  # fmt: skip
+        return Outliers(high[:n_high].copy(), dead[:n_dead].copy())
+
+    def _least(self, dark: Float | None) -> float:
+        """Return the least dark of a used pixel, remembered for the newest dark."""
+        if dark is None:
+            return 0.0
+        if self._dark is None or self._dark[0] is not dark:
+            self._dark = (dark, float(dark[np.less(self._bins, self._n)].min()))
+        return self._dark[1]
+
+
+@compiled
+def _bound(expected: float, spread: float) -> float:
+    """Counts above which a pixel is not explained: three times the ring and ten sigma."""
+    return float(3.0 * expected + 10.0 * np.sqrt(spread * (expected + 1.0)))
+
+
+@compiled
+def _extremes(rings: Any, first: int, last: int) -> Any:
+    low, high = np.inf, 0.0
+    for b in range(first, last + 1):
+        if rings[b] == rings[b]:
+            low, high = min(low, rings[b]), max(high, rings[b])
+    return low, high
+
+
+@compiled
+def _is_high(
+    frame: Any, i: int, bins: Any, norm: Any, rings: Any, n_rings: int, spread: float, dark: Any
+) -> bool:
+    b = bins[i]
+    if b >= n_rings or rings[b] != rings[b]:
+        return False
+    expected = max(rings[b], 0.0) * norm[i]
+    return bool(frame[i] - (dark[i] if dark.size > 1 else 0.0) > _bound(expected, spread))
+
+
+@compiled
+def _isolated(
+    frame: Any, i: int, columns: int, bins: Any, norm: Any, rings: Any, n_rings: int, spread: float, dark: Any
+) -> bool:
+    """At most two of the eight neighbours are high as well: a hit or its track, not the spot of a grain."""
+    row, column, n = i // columns, i % columns, 0
+    for r in range(max(row - 1, 0), min(row + 2, frame.size // columns)):
+        for c in range(max(column - 1, 0), min(column + 2, columns)):
+            j = r * columns + c
+            if j != i and _is_high(frame, j, bins, norm, rings, n_rings, spread, dark):
+                n += 1
+    return n <= 2
+
+
+@compiled
+def _search(
+    frame: Any, tops: Any, zeros: Any, used: Any, first: Any, last: Any, bins: Any, norm: Any, rings: Any,
+    lines: Any, ring_norm: Any, span: Any, spread: float, dark: Any, least_dark: float, columns: int,
+    piece: int, n_rings: int, high: Any, dead: Any,
+) -> Any:  # fmt: skip
+    rows, pieces = tops.shape
+    n_high, n_dead = 0, 0
+    for r in range(rows):
+        for p in range(pieces):
+            if used[r, p] == 0:
+                continue
+            a, b = first[r, p], last[r, p]
+            top, middle = np.float64(tops[r, p]) - least_dark, rings[(a + b) // 2]
+            suspect = top > _bound(max(max(rings[a], rings[b]), middle) * span[1], spread)
+            empty = zeros[r, p] > 0 and zeros[r, p] < used[r, p] and min(rings[a], rings[b]) * span[0] >= 20.0
+            if not (suspect or empty):
+                continue
+            low_ring, high_ring = _extremes(rings, a, b)
+            suspect = suspect and top > _bound(high_ring * span[1], spread)
+            empty = empty and low_ring * span[0] >= 20.0
+            if not (suspect or empty):
+                continue
+            least = least_dark + _bound(max(low_ring, 0.0) * span[0], spread) if suspect else np.inf
+            for i in range(r * columns + p * piece, min(r * columns + (p + 1) * piece, (r + 1) * columns)):
+                v = np.float64(frame[i])
+                if (v <= least and not (empty and v == 0.0)) or bins[i] >= n_rings:
+                    continue
+                if v == 0.0:
+                    if n_dead < dead.size:
+                        dead[n_dead] = i
+                        n_dead += 1
+                elif (
+                    v <= tops[r, p] and not lines[bins[i]] and n_high < high.size
+                    and _is_high(frame, i, bins, norm, rings, n_rings, spread, dark)
+                ):  # fmt: skip
+                    ring = max(rings[bins[i]], 0.0)
+                    excess = v - ring * norm[i] - (dark[i] if dark.size > 1 else 0.0)
+                    moves = excess > 5.0 * np.sqrt(spread * (ring * ring_norm[bins[i]] + 1.0))
+                    if moves and _isolated(frame, i, columns, bins, norm, rings, n_rings, spread, dark):
+                        high[n_high] = i
+                        n_high += 1
+    return n_high, n_dead

@@ -1,0 +1,157 @@
+"""Integration in parts: the profile, and each of its rings in four quadrants of two combs, in one pass."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.azimuthal import AzimuthalPlan
+from streamproc.reduction.kernels import compiled
+from streamproc.reduction.passes import Constants, Sums
+from streamproc.reduction.profile import Profile
+from streamproc.reduction.tables import UnsplitTable, flipped
+
+__all__ = ["COMBS", "PARTS", "QUADRANTS", "TOOTH_DEG", "PartedPlan", "Parts"]
+
+QUADRANTS, COMBS = 4, 2
+PARTS = QUADRANTS * COMBS
+TOOTH_DEG = 2.5
+"""Width of a comb's tooth (degrees of azimuth): finer than texture, coarser than the spot of a grain."""
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parts:
+    """One frame in parts; arrays of float64, shape (bins, PARTS), part = quadrant * COMBS + comb.
+
+    ``signal`` is counts minus dark; ``variance`` its counting variance; ``norm`` the normalisation and
+    ``counts`` the pixels. ``lost`` is the number of used pixels that this frame's values excluded.
+    """
+
+    signal: Float
+    variance: Float
+    norm: Float
+    counts: Float
+    lost: int
+
+
+@dataclass(slots=True)
+class _Dark:
+    """The newest run dark made ready; only an array nobody can write to is remembered."""
+
+    entry: tuple[Any, Constants] | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartedPlan:
+    """An azimuthal plan whose pass also tells the parts of each ring.
+
+    Attributes
+    ----------
+    plan : AzimuthalPlan
+        As the analysis uses it; the profile is the plan's.
+    bins : ndarray of int64, shape (n_pixels,)
+        Ring of each pixel by its centre; ``plan.axis.size`` where it is not used.
+    cells : Constants
+        The table by ring and part.
+    """
+
+    plan: AzimuthalPlan
+    bins: npt.NDArray[np.int64]
+    cells: Constants
+    _dark: _Dark = field(default_factory=_Dark)
+
+    @classmethod
+    def of(cls, plan: AzimuthalPlan) -> PartedPlan:
+        """Divide the rings of a plan."""
+        n, constants = plan.axis.size, plan.constants
+        bins = _rings(plan)
+        part = _part_of_pixels(plan)
+        index = np.where(bins < n, bins * PARTS + part, n * PARTS)
+        kind = np.uint16 if n * PARTS < np.iinfo(np.uint16).max else np.int32
+        table = UnsplitTable(index.astype(kind), n * PARTS)
+        table.bins.flags.writeable = False
+        return cls(plan, bins, Constants.of(table, constants.norm, constants.dark))
+
+    @property
+    def used(self) -> npt.NDArray[np.bool_]:
+        """Pixels that count, shape (rows, columns)."""
+        return (self.bins < self.plan.axis.size).reshape(self.plan.shape)
+
+    def integrate(
+        self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None = None
+    ) -> tuple[Profile, Parts, Constants]:
+        """Integrate an image or stack; parameters and errors as :meth:`AzimuthalPlan.integrate`.
+
+        Returns
+        -------
+        profile : Profile
+            Without pixel splitting the sum of the parts: no pass of its own.
+        parts : Parts
+        constants : Constants
+            Table by ring and part, with the dark that was subtracted.
+        """
+        cells = self._with_dark(dark)
+        sums = self.plan.sums(frame, cells)
+        shape = (self.plan.axis.size, PARTS)
+        parts = Parts(
+            sums.signal.reshape(shape), sums.variance.reshape(shape), sums.norm.reshape(shape),
+            sums.counts.reshape(shape), sums.n_masked,
+        )  # fmt: skip
+        if self.plan.options.splitting != "no":
+            return self.plan.integrate(frame, dark), parts, cells
+        rings = np.empty((4, shape[0]))
+        _over_parts(parts.signal, parts.variance, parts.norm, parts.counts, rings)
+        return (
+            self.plan.profile(Sums(rings[0], rings[1], rings[2], rings[3], sums.n_masked, sums.n_frames)),
+            parts,
+            cells,
+        )
+
+    def _with_dark(self, dark: npt.NDArray[Any] | None) -> Constants:
+        if dark is None:
+            return self.cells
+        known = self._dark.entry
+        if known is not None and known[0] is dark:
+            return known[1]
+        cells = self.cells.with_dark(self.plan.correction.run_dark(np.asarray(dark), self.plan.shape))
+        if not dark.flags.writeable:
+            self._dark.entry = (dark, cells)
+        return cells
+
+
+@compiled
+def _over_parts(signal: Any, variance: Any, norm: Any, counts: Any, rings: Any) -> None:
+    for b in range(signal.shape[0]):
+        for k in range(4):
+            rings[k, b] = 0.0
+        for p in range(signal.shape[1]):
+            rings[0, b] += signal[b, p]
+            rings[1, b] += variance[b, p]
+            rings[2, b] += norm[b, p]
+            rings[3, b] += counts[b, p]
+
+
+def _rings(plan: AzimuthalPlan) -> npt.NDArray[np.int64]:
+    """Return the ring of each pixel: the plan's own, or with splitting the one its centre lies in."""
+    table = plan.constants.table
+    if isinstance(table, UnsplitTable):
+        return table.bins.astype(np.int64)
+    step = plan.axis[1] - plan.axis[0]
+    integrator = plan.geometry.integrator(plan.shape)
+    centre = integrator.center_array(plan.shape, unit=plan.options.unit)
+    at = np.floor((flipped(centre, plan.options.flip).ravel() - plan.axis[0]) / step + 0.5).astype(np.int64)
+    used = np.diff(table.first) > 0
+    return np.where(used & (at >= 0) & (at < plan.axis.size), at, plan.axis.size)
+
+
+def _part_of_pixels(plan: AzimuthalPlan) -> npt.NDArray[np.int64]:
+    integrator = plan.geometry.integrator(plan.shape)
+    chi = flipped(integrator.center_array(plan.shape, unit="chi_deg"), plan.options.flip).ravel()
+    quadrant = np.clip(np.floor((chi + 180.0) / 90.0), 0, QUADRANTS - 1)
+    comb = np.floor((chi + 180.0) / TOOTH_DEG) % COMBS
+    return np.asarray(quadrant * COMBS + comb, np.int64)

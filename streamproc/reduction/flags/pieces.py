@@ -1,0 +1,172 @@
+"""Pieces of rows that cannot be right: missing rows, dead and hot modules, saturated regions, shadows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.flags.scan import Scan
+from streamproc.reduction.flags.tiles import PROMISED, TILE_ROWS, Promise
+from streamproc.reduction.kernels import compiled
+
+__all__ = ["CONSTANT", "DEAD", "HIGH", "HOT", "PieceFaults", "piece_faults", "shaded_tiles"]
+
+CONSTANT, DEAD, HOT, HIGH = 1, 2, 4, 8
+"""Marks of a piece: no variation in a whole row; no counts; far above its rings; at the limit."""
+
+_HOT_TIMES = 3.0
+_STRIP_ROWS = 150
+"""A strip of limit values this long and narrower than a piece is a gap between modules, marked so by DECTRIS
+detectors; modules and chips are longer than that, saturated spots shorter."""
+
+_SMOOTH = 0.7
+_SHADED = 0.6
+_LEAST_COUNTS = 100.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PieceFaults:
+    """Marks of the pieces (rows, pieces), and how many rows and used pixels they concern."""
+
+    marks: npt.NDArray[np.uint8]
+    missing_rows: int
+    lost_rows: int
+    """Rows without a single usable value: gaps, or rows that were never read."""
+
+    dead: int
+    hot: int
+    saturated: int
+
+
+def piece_faults(scan: Scan, used: npt.NDArray[np.uint32], promise: Promise) -> PieceFaults:
+    """Judge every piece.
+
+    Parameters
+    ----------
+    scan : Scan
+        Figures of the pieces.
+    used : ndarray, shape (rows, pieces)
+        Used pixels of each.
+    promise : Promise
+        What the rings promise.
+    """
+    marks, counts = np.zeros(used.shape, np.uint8), np.zeros(5, np.int64)
+    _judge_rows(
+        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, used, promise.per_pixel, TILE_ROWS, PROMISED,
+        _STRIP_ROWS, marks, counts,
+    )  # fmt: skip
+    _judge_tiles(
+        scan.sums,
+        scan.lows,
+        scan.highs,
+        used,
+        promise.per_pixel,
+        TILE_ROWS,
+        PROMISED,
+        _HOT_TIMES,
+        marks,
+        counts,
+    )
+    return PieceFaults(marks, *(int(n) for n in counts))
+
+
+@compiled
+def _judge_rows(
+    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, tile_rows: int,
+    promised: float, strip: int, marks: Any, counts: Any,
+) -> None:  # fmt: skip
+    """Rows without variation or without values, dead pieces, pieces at the limit."""
+    rows, pieces = sums.shape
+    same = np.zeros(pieces, np.int64)
+    for r in range(rows):
+        promise, constant, lost, there = 0.0, True, True, False
+        for p in range(pieces):
+            n, gone = used[r, p], lows[r, p] + highs[r, p]
+            if n == 0:
+                continue
+            there = True
+            if gone < n:
+                lost = False
+                if zeros[r, p] + gone == n or (
+                    zeros[r, p] == 0 and np.float64(tops[r, p]) * (n - gone) == sums[r, p]
+                ):
+                    promise += per_pixel[r // tile_rows, p] * (n - gone)
+                else:
+                    constant = False
+        missing = there and constant and not lost and promise >= promised
+        counts[0] += missing
+        counts[1] += there and lost
+        for p in range(pieces):
+            n, high = used[r, p], highs[r, p]
+            if missing:
+                marks[r, p] |= 1
+            elif (
+                n > 0
+                and lows[r, p] == 0
+                and zeros[r, p] == n
+                and per_pixel[r // tile_rows, p] * n >= promised
+            ):
+                marks[r, p] |= 2
+                counts[2] += n
+            same[p] = same[p] + 1 if r > 0 and high > 0 and high < n and high == highs[r - 1, p] else 0
+            if same[p] == strip:
+                for k in range(r - strip, r + 1):
+                    counts[4] -= highs[k, p] if marks[k, p] & 8 else 0
+                    marks[k, p] &= 7
+            if high > 0 and same[p] < strip and not (there and lost):
+                marks[r, p] |= 8
+                counts[4] += high
+
+
+@compiled
+def _judge_tiles(
+    sums: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, tile_rows: int, promised: float,
+    times: float, marks: Any, counts: Any,
+) -> None:  # fmt: skip
+    """Tiles without counts whose pieces are promised too little each, and tiles whose every piece is hot."""
+    rows, pieces = sums.shape
+    for i in range(per_pixel.shape[0]):
+        for p in range(pieces):
+            start, stop = i * tile_rows, min((i + 1) * tile_rows, rows)
+            pixels, empty, hot = 0, True, True
+            for r in range(start, stop):
+                n = used[r, p] - lows[r, p] - highs[r, p]
+                if n <= 0 or marks[r, p] & 1:
+                    continue
+                pixels += n
+                empty = empty and sums[r, p] == 0
+                expected = per_pixel[i, p] * n
+                hot = hot and sums[r, p] > times * expected + 10.0 * np.sqrt(expected + 1.0)
+            mark = 0
+            if pixels > 0 and empty and per_pixel[i, p] * pixels >= promised:
+                mark = 2
+            elif pixels >= tile_rows and hot:
+                mark = 4
+            if mark == 0:
+                continue
+            for r in range(start, stop):
+                if not marks[r, p] & (1 | 2):
+                    marks[r, p] |= mark
+                    counts[2 if mark == 2 else 3] += used[r, p]
+
+
+def shaded_tiles(promise: Promise, used: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.bool_]]:
+    """Find tiles whose smooth scattering falls far below that at the same angle elsewhere.
+
+    A tile is judged where the smooth part of the rings makes 70 % of what is promised (so that texture cannot
+    look like a shadow) and promises 100 counts. It is shaded below 60 % of the promise: polarisation that is
+    not corrected takes a ring to 75 % of its mean at 40 degrees, an air gap or a fibre less.
+
+    Returns
+    -------
+    float
+        Used pixels of the shaded tiles over all used pixels.
+    ndarray of bool
+        Which, shape of the tiles.
+    """
+    judged = (promise.floor >= _SMOOTH * promise.expected) & (promise.expected >= _LEAST_COUNTS)
+    shaded = judged & (promise.observed < _SHADED * promise.expected)
+    return float(used[shaded].sum()) / max(float(used.sum()), 1.0), shaded

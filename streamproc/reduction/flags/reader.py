@@ -1,0 +1,244 @@
+"""Readers: from a frame or a pattern to its :class:`Reading`, keeping nothing."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.errors import FrameFailed
+from streamproc.reduction.azimuthal import AzimuthalPlan
+from streamproc.reduction.flags.curve import Curve, describe_curve
+from streamproc.reduction.flags.dark import DarkJudge
+from streamproc.reduction.flags.lines import channel_faults, ice_places, ice_rings, negative_share
+from streamproc.reduction.flags.outliers import OutlierFinder, dispersion
+from streamproc.reduction.flags.parts import PartedPlan, Parts
+from streamproc.reduction.flags.pieces import DEAD, HIGH, HOT, piece_faults, shaded_tiles
+from streamproc.reduction.flags.reading import Evidence, Reading, TileView
+from streamproc.reduction.flags.rings import quadrant_profiles, spottiness, sturdy_profile
+from streamproc.reduction.flags.said import axis_said, boxes_said, pixels_said, rows_said, tiles_said
+from streamproc.reduction.flags.scan import Scan, Scanner
+from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.tiles import Promise, Tiles
+from streamproc.reduction.passes import Constants
+from streamproc.reduction.profile import Profile
+
+__all__ = ["FrameReader", "read_pattern"]
+
+Float = npt.NDArray[np.float64]
+
+LEAST_CHANNELS = 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Look:
+    """One image, looked at from all sides; arrays by ring unless said otherwise."""
+
+    image: npt.NDArray[Any]
+    profile: Profile
+    parts: Parts
+    cells: Constants
+    scan: Scan
+    curve: Curve
+    quadrants: Float
+    rings: Float
+    floor: Float
+    measured: npt.NDArray[np.bool_]
+    spread: float
+
+
+class FrameReader:
+    """Reads the images of one plan. Safe among threads.
+
+    Parameters
+    ----------
+    plan : AzimuthalPlan
+        How images become patterns.
+    settings : FlagSettings, optional
+        Limit of the counter (default: that of the plan's correction, else the largest value of the type), and
+        the thresholds from which evidence is worth its time.
+    """
+
+    def __init__(self, plan: AzimuthalPlan, settings: FlagSettings | None = None) -> None:
+        self.plan, self._settings = plan, settings or FlagSettings()
+        self.parted = PartedPlan.of(plan)
+        self._scanner = Scanner(self.parted.used)
+        pixels = self._scanner.used_pixels
+        self._tiles, self._outliers = Tiles(self.parted, pixels), OutlierFinder(self.parted, pixels)
+        self._dark = DarkJudge(plan.axis.size)
+        self._used = max(int(pixels.sum()), 1)
+        self._kind = "two_theta_deg" if plan.options.unit == "2th_deg" else "q_invA"
+        self._ice = ice_places(self._kind, plan.geometry.wavelength_A)
+
+    def warm_up(self) -> None:
+        """Compile for the usual types, so that no live frame waits."""
+        for dtype in ("u2", "u4", "i4", "f8"):
+            self.read(np.ones(self.plan.shape, dtype))
+
+    def read(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None = None) -> tuple[Reading, Profile]:
+        """Read an image or a stack.
+
+        Parameters
+        ----------
+        frame : ndarray, shape (rows, columns) or (n, rows, columns)
+            Raw values. A stack is judged by the sum of its images.
+        dark : ndarray, optional
+            Dark of the same run.
+
+        Returns
+        -------
+        reading : Reading
+        profile : Profile
+            As ``plan.integrate`` gives it; no second pass is needed.
+
+        Raises
+        ------
+        FrameFailed
+            As :meth:`AzimuthalPlan.integrate`, and where hardly any ring has a usable pixel.
+        """
+        look = self._look(frame, dark)
+        times, columns = look.profile.n_frames, self.plan.shape[1]
+        rings = look.rings * times
+        promise = self._tiles.promise(look.scan, rings, look.floor * times, look.cells)
+        faults = piece_faults(look.scan, self._scanner.used_pixels, promise)
+        dark_pixels = None if look.cells.dark is None else look.cells.dark.mean
+        if dark_pixels is not None and times > 1:
+            dark_pixels = dark_pixels * times
+        lines = near_lines(look.rings, look.floor, look.curve.width)
+        out = self._outliers.find(look.image, look.scan, rings, lines, look.spread, dark_pixels)
+        shaded, where = shaded_tiles(promise, self._tiles.used)
+        spotty, ring = spottiness(look.parts, look.rings, look.floor)
+        ice, tops = ice_rings(look.curve, self._ice)
+        numbers = {
+            "saturated": faults.saturated / self._used,
+            "dead": (faults.dead + out.dead.size) / self._used,
+            "hot": faults.hot / self._used,
+            "ice_rings": ice,
+            "spikes": float(out.high.size),
+            "spotty": spotty,
+            "shadow": shaded,
+            "over_exposed_dark": max(
+                self._dark.ring_share(look.cells, look.rings), negative_share(look.curve)
+            ),
+            "missing_rows": float(faults.missing_rows),
+        }
+        said: dict[str, Callable[[], Evidence]] = {
+            "saturated": lambda: boxes_said(faults.marks & HIGH, columns),
+            "dead": lambda: boxes_said(faults.marks & DEAD, columns) | pixels_said(out.dead, columns),
+            "hot": lambda: boxes_said(faults.marks & HOT, columns),
+            "ice_rings": lambda: axis_said(look.curve.axis, tops),
+            "spikes": lambda: pixels_said(out.high, columns),
+            "spotty": lambda: {"axis": [[float(look.profile.axis[i]) for i in ring]]},
+            "shadow": lambda: tiles_said(where, self.plan.shape),
+            "missing_rows": lambda: rows_said(faults.marks),
+        }
+        reading = Reading(
+            numbers,
+            {n: say() for n, say in said.items() if numbers[n] >= self._settings.limit(n).falls_below},
+            look.scan.checksum,
+            self._level(look.parts),
+            look.curve,
+            self._kind,
+            constant=bool(look.scan.tops.max() == 0),
+            quadrants=look.quadrants[look.measured],
+            tiles=TileView(_ratio(promise), promise.expected, self._tiles.used),
+            high=out.high,
+            used=self._used,
+            lost_rows=faults.lost_rows,
+            columns=columns,
+        )
+        return reading, look.profile
+
+    def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> _Look:
+        profile, parts, cells = self.parted.integrate(frame, dark)
+        image = self._image(np.asarray(frame))
+        scan = self._scanner.scan(image, self._limit(np.asarray(frame).dtype) * profile.n_frames)
+        spread = dispersion(parts)
+        quadrants, norms = quadrant_profiles(parts)
+        sturdy = np.empty(len(quadrants))
+        sturdy_profile(quadrants, norms, sturdy)
+        measured = np.isfinite(sturdy) & np.isfinite(profile.intensity)
+        if np.count_nonzero(measured) < LEAST_CHANNELS:
+            raise FrameFailed("hardly any ring has a usable pixel: the frame is saturated, masked or empty")
+        curve = describe_curve(
+            profile.axis[measured], profile.intensity[measured], spread * profile.variance[measured]
+        )
+        rings, floor = np.zeros(sturdy.size), np.zeros(sturdy.size)
+        rings[measured] = sturdy[measured]
+        floor[measured] = np.minimum(curve.floor, rings[measured])
+        return _Look(image, profile, parts, cells, scan, curve, quadrants, rings, floor, measured, spread)
+
+    def _level(self, parts: Parts) -> float:
+        norm = float(parts.norm.sum())
+        return float(parts.signal.sum()) / norm if norm > 0 else float("nan")
+
+    def _limit(self, dtype: np.dtype[Any]) -> float:
+        if self._settings.saturation is not None:
+            return self._settings.saturation
+        return self.plan.correction.limits(dtype)[1]
+
+    def _image(self, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Return what is scanned: the image itself, or the sum of a stack."""
+        if frame.ndim == 3 and len(frame) > 1:
+            frame = frame.sum(axis=0, dtype=np.float64 if frame.dtype.kind == "f" else np.int64)
+        if frame.dtype.kind == "b" or frame.dtype == np.float16 or frame.dtype.itemsize > 8:
+            frame = frame.astype(np.float64)
+        return np.ascontiguousarray(frame, frame.dtype.newbyteorder("=")).reshape(-1)
+
+
+def near_lines(rings: Float, floor: Float, width: float) -> npt.NDArray[np.bool_]:
+    """Return which rings are lines, or lie within a line's width of one."""
+    reach = int(np.clip(width, 1, 8)) if width == width else 1
+    grown = rings > 1.5 * np.maximum(floor, 0.0)
+    for _ in range(reach):
+        grown = grown | np.append(grown[1:], False) | np.append(False, grown[:-1])
+    return grown
+
+
+def _ratio(promise: Promise) -> Float:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return promise.observed / promise.expected
+
+
+def read_pattern(
+    axis: Float, y: Float, axis_kind: str, wavelength_A: float | None, settings: FlagSettings | None = None
+) -> Reading:
+    """Read a 1-D pattern that no image of ours stands behind.
+
+    Parameters
+    ----------
+    axis, y : ndarray of float64, shape (n,)
+        Rising axis and intensity, finite.
+    axis_kind : {"two_theta_deg", "q_invA"}
+        Its axis.
+    wavelength_A : float or None
+        Needed for the ice lines on a 2theta axis.
+    settings : FlagSettings, optional
+        Limit of the counter; default: a flat top is one.
+    """
+    saturation = None if settings is None else settings.saturation
+    curve = describe_curve(axis, y)
+    faults = channel_faults(curve, saturation)
+    ice, tops = ice_rings(curve, ice_places(axis_kind, wavelength_A))
+    n, nan = y.size, float("nan")
+    numbers = {
+        "saturated": len(faults.flat_top) / n, "dead": len(faults.dead) / n, "hot": nan, "ice_rings": ice,
+        "spikes": float(len(faults.spikes)), "spotty": nan, "shadow": nan,
+        "over_exposed_dark": negative_share(curve), "missing_rows": nan,
+    }  # fmt: skip
+    evidence = {
+        name: axis_said(axis, channels)
+        for name, channels in (
+            ("saturated", faults.flat_top), ("dead", faults.dead), ("ice_rings", tops),
+            ("spikes", faults.spikes),
+        )
+        if numbers[name] > 0
+    }  # fmt: skip
+    data = y.tobytes()
+    checksum = zlib.crc32(data) | zlib.adler32(data) << 32
+    constant = bool(y.max() == y.min())
+    return Reading(numbers, evidence, checksum, float(y.mean()), curve, axis_kind, constant, used=n)

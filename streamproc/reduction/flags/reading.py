@@ -1,0 +1,88 @@
+"""Reading: everything that one frame or pattern shows by itself, and what its run will compare."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.flags.curve import Curve
+
+__all__ = ["Evidence", "Reading", "TileView", "ranges"]
+
+Evidence = Mapping[str, Any]
+"""JSON-able: ``pixels`` [[row, column], ...], ``rows`` [[first, last], ...], ``boxes`` [[row, row, column,
+column], ...] or ``axis`` [[from, to], ...]; at most ``MOST_SAID`` entries, ``count`` of how many."""
+
+MOST_SAID = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TileView:
+    """Tiles of a frame: observed over promised counts, promised counts, used pixels; shape of the tiles."""
+
+    ratio: npt.NDArray[np.float64]
+    promised: npt.NDArray[np.float64]
+    used: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reading:
+    """What a frame or a pattern shows by itself.
+
+    Attributes
+    ----------
+    numbers : Mapping
+        Number of each kind that one reading can show; NaN where it cannot be judged.
+    evidence : Mapping
+        Of kinds whose number is not zero.
+    checksum : int
+        Over the data, for copies.
+    level : float
+        Mean intensity, dark subtracted.
+    curve : Curve
+        The pattern.
+    axis_kind : {"two_theta_deg", "q_invA"}
+        Its axis.
+    constant : bool
+        Every value is the same: copies of it say nothing.
+    quadrants : ndarray, shape (n, 4), or None
+        The pattern of each quadrant of an image.
+    tiles : TileView or None
+        The tiles of an image.
+    high : ndarray of int64
+        Isolated high pixels, flat indices.
+    used : int
+        Used pixels or channels.
+    lost_rows : int
+        Rows of an image without a usable value.
+    columns : int
+        Columns of the image, 0 for a pattern.
+    """
+
+    numbers: Mapping[str, float]
+    evidence: Mapping[str, Evidence]
+    checksum: int
+    level: float
+    curve: Curve
+    axis_kind: str
+    constant: bool = False
+    quadrants: npt.NDArray[np.float64] | None = None
+    tiles: TileView | None = None
+    high: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    used: int = 0
+    lost_rows: int = 0
+    columns: int = 0
+
+
+def ranges(numbers: npt.NDArray[Any] | list[int]) -> list[list[int]]:
+    """Return rising whole numbers as [first, last] of each run."""
+    values = np.asarray(numbers, np.int64)
+    if not values.size:
+        return []
+    ends = np.flatnonzero(np.diff(values) > 1)
+    first, last = np.concatenate([[0], ends + 1]), np.concatenate([ends, [values.size - 1]])
+    return [[int(values[a]), int(values[b])] for a, b in zip(first, last, strict=True)]

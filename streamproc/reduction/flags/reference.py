@@ -1,0 +1,205 @@
+"""RunReference: the run's own level, pattern, quadrants and tiles, and how a reading differs from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.flags.against import Comparison, beam_shift, compare, strain_slope
+from streamproc.reduction.flags.newlines import new_line, shaded_share
+from streamproc.reduction.flags.reading import Evidence, Reading, TileView
+from streamproc.reduction.flags.said import axis_said, boxes_said
+from streamproc.reduction.flags.tiles import TILE_ROWS
+
+__all__ = ["RunReference"]
+
+Float = npt.NDArray[np.float64]
+
+_RATE = 0.2
+"""Weight of the newest reading in the recent level and pattern: what changes over 5 readings is followed."""
+
+_SLOW_RATE = 0.02
+_DRIFT_RATE = 0.3
+_STARTS = 3
+_AGREES = 0.95
+_REBASE_AFTER = 5
+_SHADED = 0.8
+_SIGMAS = 8.0
+_NAN = float("nan")
+
+
+class RunReference:
+    """The run so far, from its readings that were not bad. Arrays are float32, in memory as stored."""
+
+    def __init__(self) -> None:
+        self._level = self._monitor = self._monitor_start = self._monitor_now = _NAN
+        self._scale = 1.0
+        self._zero = self._strain = 0.0
+        self._n = self._strange = 0
+        self._arrays: dict[str, npt.NDArray[np.float32]] = {}
+        self._found: Comparison | None = None
+
+    # -- levels -------------------------------------------------------------------------------------------
+
+    def beam_lost(self, reading: Reading, monitor: float) -> tuple[float, Evidence]:
+        """Return which share of the run's level is missing: its monitor's, its patterns' without one."""
+        now, usual, by = reading.level, self._level, "pattern"
+        if monitor == monitor:
+            now, usual, by = monitor, self._monitor, "monitor"
+        if not usual > 0:
+            return _NAN, {}
+        return max(1.0 - now / usual, 0.0), {"by": by, "level": now, "usual": usual}
+
+    def monitor_drift(self) -> tuple[float, Evidence]:
+        """Return the change of the monitor, a mean over some readings, since the start of the run."""
+        start, now = self._monitor_start, self._monitor_now
+        if not start > 0 or self._n < _STARTS:
+            return _NAN, {}
+        return abs(now / start - 1.0), {"by": "monitor", "level": now, "start": start}
+
+    # -- comparing ----------------------------------------------------------------------------------------
+
+    def compare(self, reading: Reading) -> tuple[dict[str, float], dict[str, Evidence]]:
+        """Return numbers and evidence of the kinds that compare patterns; NaN where they cannot be judged."""
+        numbers = dict.fromkeys(("i0_drift", "zero_drift", "parasitic_rings", "shadow"), _NAN)
+        told: dict[str, Evidence] = {}
+        if not self._n:
+            return numbers, told
+        curve, slope = reading.curve, strain_slope(reading.curve.axis, reading.axis_kind)
+        first, recent = self._on(curve.axis, "first"), self._on(curve.axis, "recent")
+        found = compare(curve.axis, slope, first, curve.y, curve.variance, (self._zero, self._strain))
+        self._found = found
+        if found.agreement >= _AGREES and found.scale > 0:
+            scale = self._scale + _DRIFT_RATE * (found.scale - self._scale)
+            numbers["i0_drift"] = abs(scale - 1.0) if self._n >= _STARTS else _NAN
+            told["i0_drift"] = {"by": "pattern", "scale": scale}
+            numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, found)
+        share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, curve.width)
+        numbers["parasitic_rings"] = share
+        told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1)))
+        numbers["shadow"], told["shadow"] = self._shadow(reading, recent)
+        return numbers, told
+
+    def _zero_drift(self, reading: Reading, found: Comparison) -> tuple[float, Evidence]:
+        curve = reading.curve
+        width = curve.width * curve.step
+        if not width > 0:
+            return _NAN, {}
+        along = max(abs(found.zero) - 3 * found.zero_sigma, 0.0)
+        told: dict[str, Any] = {"shift": found.zero, "sigma": found.zero_sigma, "strain": found.strain}
+        if reading.quadrants is None or self._arrays["quadrants"].shape != reading.quadrants.shape:
+            return along / width, told
+        right, up, sigma = beam_shift(
+            curve.axis, self._arrays["quadrants"].astype(np.float64), reading.quadrants, curve.variance
+        )
+        told["beam"] = [right, up]
+        return max(along, float(np.hypot(right, up)) - 3 * sigma) / width, told
+
+    def _shadow(self, reading: Reading, recent: Float) -> tuple[float, Evidence]:
+        """Tiles (or blocks of the axis) that have become darker than the rest."""
+        if reading.tiles is None:
+            curve = reading.curve
+            share, starts = shaded_share(curve.y, curve.variance, recent)
+            block = max(curve.y.size // 16, 1)
+            return share, axis_said(
+                curve.axis, [i for s in starts for i in range(s, min(s + block, curve.y.size))]
+            )
+        before, tiles = self._arrays["tiles"].astype(np.float64), reading.tiles
+        if before.shape != tiles.ratio.shape:
+            return _NAN, {}
+        expected = before * tiles.promised
+        with np.errstate(invalid="ignore"):
+            missing = expected - tiles.ratio * tiles.promised
+            dark = (missing > (1 - _SHADED) * expected) & (missing > _SIGMAS * np.sqrt(expected + 1.0))
+        rows = np.repeat(dark, TILE_ROWS, axis=0)
+        share = float(tiles.used[dark].sum()) / max(float(tiles.used.sum()), 1.0)
+        return share, boxes_said(rows, reading.columns) if share > 0 else {}
+
+    # -- what the run is ----------------------------------------------------------------------------------
+
+    def accept(self, reading: Reading, monitor: float, doubtful: bool) -> None:
+        """Take a reading that is not bad into the reference; slowly where a new line is in it."""
+        self._take_levels(reading, monitor)
+        found, curve, self._found = self._found, reading.curve, None
+        if not self._n:
+            self._begin(reading)
+        elif found is not None and found.agreement >= _AGREES and found.scale > 0:
+            self._zero, self._strain, self._strange = found.zero, found.strain, 0
+            self._scale += _DRIFT_RATE * (found.scale - self._scale)
+        else:
+            self._strange += 1
+        self._n += 1
+        self._blend("recent", curve.axis, curve.y, _SLOW_RATE if doubtful else _RATE)
+        if reading.tiles is not None:
+            self._blend_tiles(reading.tiles)
+        if self._strange >= _REBASE_AFTER:
+            self._begin(reading)
+
+    def _begin(self, reading: Reading) -> None:
+        """Begin, or begin anew where the pattern has become another one."""
+        curve = reading.curve
+        self._zero = self._strain = 0.0
+        self._scale, self._strange = 1.0, 0
+        new: dict[str, Float] = {"axis": curve.axis, "first": curve.y, "recent": curve.y}
+        new["quadrants"] = np.empty((0, 4)) if reading.quadrants is None else reading.quadrants
+        new["tiles"] = np.empty((0, 0)) if reading.tiles is None else reading.tiles.ratio
+        self._arrays = {name: value.astype(np.float32) for name, value in new.items()}
+
+    def _take_levels(self, reading: Reading, monitor: float) -> None:
+        self._level = _followed(self._level, reading.level, _RATE)
+        if monitor == monitor:
+            self._monitor = _followed(self._monitor, monitor, _RATE)
+            self._monitor_now = _followed(self._monitor_now, monitor, _DRIFT_RATE)
+            if self._n < _STARTS:
+                self._monitor_start = _followed(self._monitor_start, monitor, 1.0 / (self._n + 1))
+
+    def _blend(self, name: str, axis: Float, y: Float, rate: float) -> None:
+        old = self._arrays[name].astype(np.float64)
+        if old.size != y.size:
+            y = np.interp(self._arrays["axis"], axis, y)
+        self._arrays[name] = (old + rate * (y - old)).astype(np.float32)
+
+    def _blend_tiles(self, tiles: TileView) -> None:
+        old = self._arrays["tiles"].astype(np.float64)
+        if old.shape == tiles.ratio.shape:
+            mixed = np.where(np.isfinite(old), old + _RATE * (tiles.ratio - old), tiles.ratio)
+            self._arrays["tiles"] = np.where(np.isfinite(mixed), mixed, old).astype(np.float32)
+
+    def _on(self, axis: Float, name: str) -> Float:
+        """Return a stored pattern on the axis of a reading."""
+        stored = self._arrays[name].astype(np.float64)
+        if stored.size == axis.size and abs(float(self._arrays["axis"][0]) - axis[0]) < 1e-5 * abs(axis[-1]):
+            return stored
+        return np.interp(axis, self._arrays["axis"].astype(np.float64), stored)
+
+    # -- stored state -------------------------------------------------------------------------------------
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state."""
+        return {
+            "numbers": [
+                self._level, self._monitor, self._monitor_start, self._monitor_now, self._scale, self._zero,
+                self._strain,
+            ],
+            "counts": [self._n, self._strange],
+            "arrays": {k: [list(v.shape), v.astype("<f4").tobytes()] for k, v in self._arrays.items()},
+        }  # fmt: skip
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`snapshot` gave."""
+        (
+            self._level, self._monitor, self._monitor_start, self._monitor_now, self._scale, self._zero,
+            self._strain,
+        ) = (float(v) for v in state["numbers"])  # fmt: skip
+        self._n, self._strange = (int(v) for v in state["counts"])
+        self._arrays = {
+            k: np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
+            for k, (shape, data) in state["arrays"].items()
+        }
+
+
+def _followed(old: float, new: float, rate: float) -> float:
+    return new if old != old else old + rate * (new - old)

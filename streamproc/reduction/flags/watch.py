@@ -1,0 +1,168 @@
+"""FlagWatch: what a reading shows within its run, and which flags are up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from streamproc.reduction.flags.kinds import KINDS
+from streamproc.reduction.flags.reading import Evidence, Reading
+from streamproc.reduction.flags.reference import RunReference
+from streamproc.reduction.flags.repeats import Copies, HotPixels
+from streamproc.reduction.flags.settings import FlagSettings
+
+__all__ = ["FlagWatch", "Judgement", "judged_alone"]
+
+Numbers = dict[str, float]
+
+_NAN = float("nan")
+
+_SPOILS = ("saturated", "dead", "hot", "over_exposed_dark", "missing_rows")
+"""Kinds that spoil the pattern itself, so that comparing it with the run's says nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is said of one reading.
+
+    Attributes
+    ----------
+    numbers, flags : Mapping
+        Number (NaN: not judged) and flag of each kind.
+    evidence : Mapping
+        Of the kinds whose flag is up.
+    reasons : tuple of str
+        One sentence for each flag that is up.
+    """
+
+    numbers: Mapping[str, float]
+    flags: Mapping[str, bool]
+    evidence: Mapping[str, Evidence]
+    reasons: tuple[str, ...]
+
+    @property
+    def bad(self) -> bool:
+        """Whether nothing may be concluded from the reading."""
+        return any(up and KINDS[name].bad for name, up in self.flags.items())
+
+
+def judged_alone(reading: Reading, settings: FlagSettings) -> Judgement:
+    """Judge a reading by itself: thresholds, no memory."""
+    numbers = {n: v for n, v in reading.numbers.items() if n not in settings.off}
+    flags = {n: v >= settings.limit(n).threshold for n, v in numbers.items()}
+    return _said(numbers, flags, reading.evidence, settings)
+
+
+class FlagWatch:
+    """Judges the readings of one run, in order.
+
+    Parameters
+    ----------
+    settings : FlagSettings
+        Thresholds.
+    """
+
+    def __init__(self, settings: FlagSettings) -> None:
+        self._settings = settings
+        self._up = dict.fromkeys(KINDS, False)
+        self._copies, self._hot = Copies(), HotPixels()
+        self._reference = RunReference()
+
+    def take(self, reading: Reading, monitor: float = float("nan")) -> Judgement:
+        """Judge the next reading.
+
+        Parameters
+        ----------
+        reading : Reading
+            What it shows by itself.
+        monitor : float
+            Incident beam; NaN without one.
+        """
+        numbers: Numbers = dict.fromkeys(KINDS, _NAN) | dict(reading.numbers)
+        evidence: dict[str, Evidence] = dict(reading.evidence)
+        self._take_repeats(reading, numbers, evidence)
+        spoilt = self._beam_lost(reading, monitor, numbers, evidence)
+        spoilt |= any(self._over(n, numbers[n]) for n in _SPOILS)
+        if not spoilt:
+            self._compare(reading, monitor, numbers, evidence)
+        numbers = {n: v for n, v in numbers.items() if n not in self._settings.off}
+        flags = {n: self._raised(n, v, spoilt) for n, v in numbers.items()}
+        judgement = _said(numbers, flags, evidence, self._settings)
+        if not judgement.bad:
+            self._reference.accept(reading, monitor, flags.get("parasitic_rings", False))
+        return judgement
+
+    def _over(self, name: str, number: float) -> bool:
+        limit = self._settings.limit(name)
+        return name not in self._settings.off and number >= (
+            limit.falls_below if self._up[name] else limit.threshold
+        )
+
+    def _raised(self, name: str, number: float, spoilt: bool) -> bool:
+        """Hysteresis. What a spoilt reading cannot show stays as it is."""
+        if number == number or not spoilt:
+            self._up[name] = self._over(name, number)
+        return self._up[name]
+
+    def _compare(
+        self, reading: Reading, monitor: float, numbers: Numbers, evidence: dict[str, Evidence]
+    ) -> None:
+        found, told = self._reference.compare(reading)
+        alone, darker = numbers["shadow"], found.pop("shadow")
+        if darker == darker and not alone >= darker:
+            numbers["shadow"], evidence["shadow"] = darker, told["shadow"]
+        told.pop("shadow", None)
+        numbers |= found
+        evidence |= told
+        if monitor == monitor:
+            numbers["i0_drift"], evidence["i0_drift"] = self._reference.monitor_drift()
+
+    def _take_repeats(self, reading: Reading, numbers: Numbers, evidence: dict[str, Evidence]) -> None:
+        copies = self._copies.count(reading)
+        numbers["stale"] = float(copies)
+        evidence["stale"] = {"copies": copies}
+        if copies or not reading.columns:
+            return
+        hot = self._hot.persistent(reading.high)
+        if hot.size:
+            numbers["hot"] += hot.size / reading.used
+            numbers["spikes"] -= hot.size
+            listed = [[int(i // reading.columns), int(i % reading.columns)] for i in hot[:8]]
+            evidence["hot"] = {**evidence.get("hot", {}), "pixels": listed, "count": int(hot.size)}
+
+    def _beam_lost(
+        self, reading: Reading, monitor: float, numbers: Numbers, evidence: dict[str, Evidence]
+    ) -> bool:
+        numbers["beam_loss"], evidence["beam_loss"] = self._reference.beam_lost(reading, monitor)
+        return self._over("beam_loss", numbers["beam_loss"])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the state: numbers, strings, lists, bytes."""
+        return {
+            "up": [name for name, up in self._up.items() if up],
+            "copies": self._copies.snapshot(),
+            "hot": self._hot.snapshot(),
+            "reference": self._reference.snapshot(),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take up what :meth:`snapshot` gave."""
+        self._up = {name: name in state["up"] for name in KINDS}
+        self._copies.restore(state["copies"])
+        self._hot.restore(state["hot"])
+        self._reference.restore(state["reference"])
+
+
+def _said(
+    numbers: Mapping[str, float], flags: Mapping[str, bool], evidence: Mapping[str, Evidence],
+    settings: FlagSettings,
+) -> Judgement:  # fmt: skip
+    up = [name for name, raised in flags.items() if raised]
+    reasons = tuple(
+        f"{'bad-frame' if KINDS[n].bad else 'doubt'}: {n} {numbers[n]:.3g}"
+        f"{' ' + KINDS[n].units if KINDS[n].units not in ('', '1') else ''} "
+        f"(limit {settings.limit(n).threshold:g})"
+        for n in up
+    )
+    return Judgement(numbers, flags, {n: evidence[n] for n in up if n in evidence}, reasons)
