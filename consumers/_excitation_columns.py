@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,7 +15,7 @@ from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.analysis import Frame
 from streamproc.errors import FrameFailed
 
-__all__ = ["MapKeys", "MapSoFar", "Piece", "piece_of"]
+__all__ = ["MapKeys", "MapSoFar", "Piece", "packed", "piece_of", "unpacked"]
 
 Array = npt.NDArray[np.float64]
 
@@ -153,6 +154,16 @@ def _counting(y: Array) -> Array:
     return np.full(y.shape, np.nan)
 
 
+def packed(values: npt.NDArray[Any]) -> bytes:
+    """Return numbers as compressed bytes: open-run state passes a broker that limits messages."""
+    return zlib.compress(np.ascontiguousarray(values, dtype="<f8").tobytes(), 6)
+
+
+def unpacked(stored: bytes, shape: tuple[int, ...]) -> Array:
+    """Return what :func:`packed` took, bit for bit."""
+    return np.frombuffer(zlib.decompress(stored), "<f8").reshape(shape).astype(float)
+
+
 class MapSoFar:
     """All pieces of a run as one map: equal Q and energies are averaged, a whole map replaces all before."""
 
@@ -213,11 +224,11 @@ class MapSoFar:
 
     def snapshot(self) -> dict[str, Any]:
         """Return it as plain data."""
-        return {"rows": self._rows.astype("<f8").tobytes(), "events": self.events}
+        return {"rows": packed(self._rows), "events": self.events}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`snapshot` gave."""
-        self._rows = np.frombuffer(state["rows"], "<f8").reshape(-1, 6).astype(float)
+        self._rows = unpacked(state["rows"], (-1, 6))
         self.events = int(state["events"])
 
 

@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
+from streamproc.consumers._excitation_columns import packed, unpacked
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.reader import MapReader, Read, Refined
 from threadpoolctl import threadpool_limits
@@ -40,7 +40,7 @@ class Asked:
 
     def snapshot(self) -> dict[str, Any]:
         """Return it as plain data."""
-        arrays = {k: getattr(self.measured, k).astype("<f8").tobytes() for k in _PARTS}
+        arrays = {k: packed(getattr(self.measured, k)) for k in _PARTS}
         return {
             "seq_num": self.seq_num,
             "events": self.events,
@@ -54,9 +54,7 @@ class Asked:
         """Take up what :meth:`snapshot` gave."""
         n, m = (int(v) for v in state["shape"])
         shapes = {"q_rlu": (n, 3), "energy_meV": (m,)}
-        parts = {
-            k: np.frombuffer(state[k], "<f8").reshape(shapes.get(k, (n, m))).astype(float) for k in _PARTS
-        }
+        parts = {k: unpacked(state[k], shapes.get(k, (n, m))) for k in _PARTS}
         measured = SqeMap(*(parts[k] for k in _PARTS[:-1]), parts["measured"] > 0.5)
         return cls(int(state["seq_num"]), measured, int(state["events"]), float(state["counts"]))
 

@@ -86,11 +86,11 @@ class ExcitationFitSettings(_Table):
         default_factory=lambda: ResolutionSettings(), description="What spectra are seen through."
     )
     zero_sigma_fwhm: float = Field(
-        0.1,
+        0.07,
         ge=0,
         le=1,
         description="How far energy 0 may be off on the axis (standard deviation, in resolution widths); "
-        "fitted where an elastic line shows it. 0: the axis is trusted.",
+        "an elastic line shows it, else it widens every sigma. 0: the axis is trusted.",
     )
     background: Literal["constant", "linear"] = Field("constant", description="Background under the modes.")
     cross_check_every: int = Field(

@@ -58,7 +58,7 @@ class SpectrumFit:
         self.source = SpectrumSource(settings)
         self.resolution = settings.resolution.line(settings.base_dir)
         self.zero_sigma = settings.zero_sigma_fwhm * self.resolution.fwhm
-        self._forwards: OrderedDict[tuple[bytes, float], Forward] = OrderedDict()
+        self._forwards: OrderedDict[bytes, Forward] = OrderedDict()
         self._lock = threading.Lock()
 
     def outputs(self) -> Sequence[Output]:
@@ -71,13 +71,12 @@ class SpectrumFit:
         return run_outputs(s.energy_units, s.dispersion, s.dispersion_points)
 
     def forward(self, energy: npt.NDArray[np.float64], temperature_K: float) -> Forward:
-        """Return the model on an axis; the same axis and temperature share one."""
-        kT = thermal_energy(temperature_K, self.settings.energy_units)
-        key = (energy.tobytes(), kT)
+        """Return the model on an axis; spectra on one axis share the convolution."""
+        kT, key = thermal_energy(temperature_K, self.settings.energy_units), energy.tobytes()
         with self._lock:
             if key in self._forwards:
                 self._forwards.move_to_end(key)
-                return self._forwards[key]
+                return self._forwards[key].at(kT)
         try:
             made = Forward(energy, self.resolution, kT)
         except ConfigurationError as error:

@@ -13,8 +13,9 @@ from streamproc.consumers._patterns import PatternSource
 from streamproc.analysis import Frame, FrameFailure, FrameResult, Provenance, RunResult
 from streamproc.documents import Position
 from streamproc.errors import FrameFailed
-from streamproc.reduction.flags.reader import LEAST_CHANNELS, FrameReader, read_pattern
-from streamproc.reduction.flags.reading import Reading
+from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.reader import FrameReader
+from streamproc.reduction.flags.reading import LEAST_CHANNELS, Reading
 from streamproc.reduction.flags.watch import FlagWatch, judged_alone
 from streamproc.runs import Run
 

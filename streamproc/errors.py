@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "AnalysisHangs",
     "ArchiveDamaged",
     "BrokerAway",
     "ConfigurationError",
@@ -59,6 +60,10 @@ class FatalError(StreamprocError):
     """Cannot be trusted any further: the process ends with ``exit_code`` and a supervisor restarts it."""
 
     exit_code = 1
+
+
+class AnalysisHangs(FatalError):
+    """A batch was not answered in its deadline; its thread cannot be ended but with the process."""
 
 
 class ConfigurationError(FatalError):

@@ -1,9 +1,10 @@
-"""Faults for :mod:`data_flags`: what goes wrong at a detector, put into frames and patterns that are sound."""
+"""Faults for :mod:`data_flags`: what goes wrong at a detector, put into sound frames and patterns."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,10 @@ def _once(memory: dict[str, Any], name: str, make: Callable[[], Any]) -> Any:
     return memory[name]
 
 
+class NoPlace(Exception):
+    """The scene has no place for this fault."""
+
+
 def lost(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
     """Lose 90 to 100 % of the beam."""
     return y * _once(memory, "left", lambda: random.choice([0.0, 0.003, 0.03, 0.1]))
@@ -88,7 +93,9 @@ def ring(scene: Scene, at: float, width: float) -> Array:
 def ice(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
     """Add the rings of hexagonal ice, a fifth to five times the floor high."""
     height = _once(memory, "height", lambda: float(np.median(y)) * random.uniform(0.4, 4))
-    width = _once(memory, "width", lambda: scene.step * scene.width / 2.355 * random.uniform(1, 1.5))
+    width = _once(
+        memory, "width", lambda: scene.step * min(scene.width, 4) / 2.355 * random.uniform(0.8, 1.2)
+    )
     strain = _once(memory, "strain", lambda: random.uniform(-0.002, 0.001))
     out = y.copy()
     for spacing, strength in ICE_LINES_A:
@@ -105,12 +112,12 @@ def parasite(scene: Scene, y: Array, n: int, random: np.random.Generator, memory
         inside = np.sort(scene.axis[scene.valid])
         for _ in range(1000):
             at = random.uniform(*np.quantile(inside, [0.1, 0.9]))
-            near = np.abs(scene.axis - at) < 4 * scene.width * scene.step
+            near = np.abs(scene.axis - at) < 1.5 * min(scene.width, 4) * scene.step
             if y[near & scene.valid].max(initial=0) < 1.5 * np.median(y):
                 return at
-        return float(np.median(inside))
+        raise NoPlace
 
-    at, width = _once(memory, "at", place), scene.step * scene.width / 2.355
+    at, width = _once(memory, "at", place), scene.step * min(scene.width, 4) / 2.355
     height = _once(memory, "height", lambda: random.uniform(0.2, 0.6) * np.quantile(y[scene.valid], 0.999))
     return y + max(height, 2 * np.median(y)) * ring(scene, at, width)
 
@@ -119,11 +126,21 @@ def spotty(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: 
     """Give each ring few grains: spots of two pixels, at random on the ring."""
     from scipy.ndimage import gaussian_filter
 
-    floor = np.quantile(y[scene.valid], 0.3)
-    share = _once(memory, "share", lambda: random.uniform(0.001, 0.003))
+    floor = _once(memory, "floor", lambda: smooth_part(scene, y))
+    share = _once(memory, "share", lambda: random.uniform(0.0007, 0.002))
     grains = (random.random(y.shape) < share) * random.exponential(1.0, y.shape)
     field = gaussian_filter(grains, 0.9)
-    return np.where(y > 1.5 * floor, floor + (y - floor) * field / share, y)
+    spots = np.where(y > 1.5 * floor, floor + (y - floor) * field / share, y)
+    return np.minimum(spots, 0.8 * scene.limit)
+
+
+def smooth_part(scene: Scene, y: Array) -> Array:
+    """Return the floor below the rings: a low quantile over the azimuth and over neighbouring angles."""
+    edges = np.linspace(scene.axis[scene.valid].min(), scene.axis[scene.valid].max(), 25)
+    levels = [
+        np.quantile(y[scene.valid & (scene.axis >= a) & (scene.axis <= b)], 0.1) for a, b in pairwise(edges)
+    ]
+    return np.interp(scene.axis, 0.5 * (edges[:-1] + edges[1:]), levels)
 
 
 def shade(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
@@ -169,7 +186,7 @@ def dead(scene: Scene, data: Array, n: int, random: np.random.Generator, memory:
         start = _once(memory, "start", lambda: random.integers(20, data.size - 60))
         out[start : start + 20] = 0
         return out
-    if _once(memory, "single", lambda: random.random() < 0.4 and np.median(data[scene.valid]) > 25):
+    if _once(memory, "single", lambda: random.random() < 0.4 and np.quantile(data[scene.valid], 0.02) > 20):
         where = _once(memory, "pixels", lambda: random.random(data.shape) < 1 / 300)
     else:
         where = np.zeros(data.shape, bool)
@@ -222,10 +239,18 @@ DRAWN: dict[str, Fault] = {
 
 
 def moved(scene: Scene, y: Array, memory: dict[str, Any], random: np.random.Generator) -> Array:
-    """Move the beam on the detector (by whole pixels), or all lines alike by 0.4 to 1.5 of their width."""
+    """Move the beam on the detector, or all lines alike, by 0.4 to 1.5 of a line's width."""
     if y.ndim == 2:
-        by = _once(memory, "by", lambda: [int(random.choice([-2, -1, 1, 2])) for _ in range(2)])
-        return np.roll(y, by, (0, 1))
+        pixel = float(np.abs(np.diff(scene.axis, axis=0)).max())
+
+        def pixels() -> list[int]:
+            angle, far = (
+                random.uniform(0, 2 * np.pi),
+                random.uniform(0.4, 1.5) * scene.width * scene.step / pixel,
+            )
+            return [round(max(far, 1.0) * v) for v in (np.cos(angle), np.sin(angle))]
+
+        return np.roll(y, _once(memory, "by", pixels), (0, 1))
     shift = _once(memory, "by", lambda: random.uniform(0.4, 1.5) * random.choice([-1, 1]))
     at = np.arange(y.size) - shift * scene.width
     return np.interp(at, np.arange(y.size), y)
@@ -259,6 +284,6 @@ def with_fault(scene: Scene, kind: str, n: int, random: np.random.Generator) -> 
 
 
 def thinned(scene: Scene, counts: Sequence[Array], random: np.random.Generator) -> Scene:
-    """Return a scene that draws half of the measured counts by chance: real noise, and a new one each time."""
+    """Return a scene that draws half of the measured counts by chance: real noise, new each time."""
     halves = [random.binomial(np.maximum(c, 0).astype(np.int64), 0.5).astype(float) for c in counts]
     return replace(scene, images=halves, noisy=False)

@@ -86,7 +86,7 @@ def simulated_frames(seed: int) -> Scenes:
         )  # fmt: skip
         mask = None if dtype == "i4" else ~valid
         plan = AzimuthalPlan.build(
-            geometry, Correction(mask=mask, polarization_factor=None), PlanOptions(600), shape=(side, side)
+            geometry, Correction(mask=mask, saturation=limit), PlanOptions(600), shape=(side, side)
         )
         yield scene, FrameReader(plan, FlagSettings(saturation=limit))
 

@@ -2,6 +2,7 @@
 
 lmfit (extra ``dev``) fits the same spectra beside it: weighted least squares from the true values moved by
 half a resolution width, the true number of modes given, its own convolution on a fine grid.
+Sharp: narrower than the resolution. Times are CPU times of the one thread that works.
 Usage: python benchmarks/science/excitation_spectra.py [--model dho] [--seeds 1 2 3] [--spectra 400]
        [--lmfit 40] [--foreign 25]
 """
@@ -13,6 +14,7 @@ import time
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 from scipy.stats import kstest
 from streamproc.models.excitations.oscillators.answer import answer
 from streamproc.models.excitations.oscillators.dho import structure_factor
@@ -48,29 +50,22 @@ def accuracy(judged: Judged, model: OnnxModel) -> dict[str, float]:
     off, sharp = np.abs(value - truth), truth[:, 1] < 1.0
     clear = sharp & (peak >= 50)
     faint = clear & (peak < 100)
+    gross = off[:, 0] > 1.0
     found = {
         "flagged": doubted.mean(),
         "number right": np.mean([x.right_number for x in sound]),
         "searched": np.mean([x.answer.searched for x in judged.cases]),
-        "energy off (fwhm), rms, sharp, 50 to 100 counts": np.sqrt(np.mean(off[faint, 0] ** 2)),
-        "energy off (fwhm), rms, sharp, 50 counts and more": np.sqrt(
-            np.mean(off[sharp & (peak >= 50), 0] ** 2)
-        ),
-        "energy off (fwhm), median, sharp, 50 counts and more": np.median(off[clear, 0]),
+        "energy off by more than 1 fwhm (share of sharp modes of 50 counts and more)": gross[clear].mean(),
+        "energy off (fwhm), rms of the others of them": np.sqrt(np.mean(off[clear & ~gross, 0] ** 2)),
+        "the same for peaks of 50 to 100 counts": np.sqrt(np.mean(off[faint & ~gross, 0] ** 2)),
         "energy off (fwhm), median, all modes": np.median(off[:, 0]),
     }
     for k, name in enumerate(PER_MODE):
         found[f"90 % interval holds the {name}"] = np.mean(off[:, k] <= c.q90[name] * sigma[:, k])
         pull = (truth[:, k] - value[:, k]) / (c.q68[name] * sigma[:, k])
-        rank = 0.5 * (1 + np.vectorize(_erf)(pull / np.sqrt(2)))
+        rank = ndtr(pull)
         found[f"rank of the true {name} uniform: KS distance"] = kstest(rank, "uniform").statistic
     return found
-
-
-def _erf(x: float) -> float:
-    from math import erf
-
-    return erf(x)
 
 
 def foreign(model: OnnxModel, library: Library, each: int, seed: int) -> dict[str, float]:
@@ -116,9 +111,9 @@ def lmfit_fit(data: Spectrum, forward: Forward, start: np.ndarray, modes: int) -
         line = v["elastic"] * forward.resolution(e - v["zero"])
         return (data.counts - seen - line - v["background"]) * weight
 
-    began = time.perf_counter()
+    began = time.thread_time()
     done = minimize(residual, parameters, method="leastsq")
-    took = time.perf_counter() - began
+    took = time.thread_time() - began
     v = done.params.valuesdict()
     return np.array([[v[f"e{k}"], v[f"w{k}"], v[f"a{k}"]] for k in range(modes)]), took
 
@@ -154,10 +149,10 @@ def _seconds(model: OnnxModel, data: Spectrum, forward: Forward) -> float:
     """Network, refinement and signals; the best of three, as for a stream of spectra on one axis."""
     shape, best = forward.resolution, float("inf")
     for _ in range(3):
-        began = time.perf_counter()
+        began = time.thread_time()
         outputs = model.run(prepare(data, shape.fwhm, shape.lorentzian, forward.kT)[None])
         answer(forward, data, outputs, 0, zero_prior(shape.fwhm))
-        best = min(best, time.perf_counter() - began)
+        best = min(best, time.thread_time() - began)
     return best
 
 
@@ -169,16 +164,16 @@ def latency(model: OnnxModel, seed: int) -> None:
         c, took, parts = Composition(len(modes)), [], []
         for _ in range(200):
             data = spectrum_of(energy, rng.poisson(forward(c, c.vector(modes, 900.0, 0.05, 2.0))[0]))
-            began = time.perf_counter()
+            began = time.thread_time()
             x = prepare(data, 1.5, 0.0, 26.0)[None]
             outputs = model.run(x)
-            middle = time.perf_counter()
+            middle = time.thread_time()
             answer(forward, data, outputs, 0, zero_prior(1.5))
-            took.append(time.perf_counter() - began)
+            took.append(time.thread_time() - began)
             parts.append(middle - began)
-        began = time.perf_counter()
+        began = time.thread_time()
         search(forward, data, zero_prior(1.5))
-        searched = time.perf_counter() - began
+        searched = time.thread_time() - began
         print(
             f"{len(modes)} mode(s), 161 points: answer {1e3 * np.median(took):.2f} ms (p90 "
             f"{1e3 * np.quantile(took, 0.9):.2f}), of it network {1e3 * np.median(parts):.2f} ms; "

@@ -13,7 +13,10 @@ from streamproc.errors import ConfigurationError
 
 __all__ = ["KINDS", "main"]
 
-KINDS = {"spin-model": "streamproc.models.excitations.map_training.command"}
+KINDS = {
+    "spin-model": "streamproc.models.excitations.map_training.command",
+    "spectrum": "streamproc.models.excitations.oscillators.command",
+}
 """Module of each kind of model; it has ``add_options(parser)`` and ``train_kind(arguments)``."""
 
 _DESCRIPTION = """\

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,7 @@ class OnnxRunner:
         return {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(names)}
 
 
-def conformal_quantile(values: Array, level: float) -> float:
+def conformal_quantile(values: Array | Sequence[float], level: float) -> float:
     """Conformal quantile: the ceil((n + 1) level)-th smallest (Vovk, Gammerman & Shafer 2005)."""
     rank = min(len(values) - 1, int(np.ceil((len(values) + 1) * level)) - 1)
-    return round(float(np.sort(values)[rank]), 4)
+    return float(np.sort(values)[rank])

@@ -107,7 +107,8 @@ def _store(url: str, api_key: str | None, name: str) -> Any:
 
 
 def _build(settings: Any, store: Any, spool: Path, once: bool, give_up_s: float) -> tuple[Any, Any, Any, Any]:
-    from streamproc.archiving.archiver import ArchiveOptions, Archiver
+    from streamproc.archiving.archiver import Archiver
+    from streamproc.archiving.ports import ArchiveOptions
     from streamproc.archiving.spool import Spool
     from streamproc.observability.archive_metrics import ArchiveMetrics
     from streamproc.transports.kafka import KafkaSource

@@ -12,7 +12,7 @@ import click
 from streamproc.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from streamproc.comparison.judge import Comparison
+    from streamproc.comparison.comparison import Comparison
 
 __all__ = ["compare_command"]
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streamproc.cli.leaving import leave_at_once
+
 if TYPE_CHECKING:
     from streamproc.cli.controls import Controls
     from streamproc.cli.replay_task import Task
@@ -36,7 +38,9 @@ _REFUSED = 3
     "--analysis", default="phase-map", show_default=True, metavar="NAME", help="What to do with them."
 )
 @click.option(
-    "--model", metavar="NAME:VERSION", help="NAME, NAME:VERSION or an .onnx file; overrides the settings."
+    "--model",
+    metavar="VERSION",
+    help="Version of the model of the settings, NAME, NAME:VERSION or an .onnx file.",
 )
 @click.option(
     "--speed", default="max", show_default=True, metavar="real|10x|max",
@@ -126,7 +130,10 @@ def replay_command(**given: Any) -> int:
                 click.echo("\n".join(outcome_lines(done)))
     if task.as_json:
         click.echo(json.dumps([outcome_json(done) for done in results], indent=2, default=str))
-    return _ended(task, controls, results)
+    code = _ended(task, controls, results)
+    if any(done.outcome.ending == "hangs" for done in results):
+        leave_at_once(code)
+    return code
 
 
 def _ended(task: Task, controls: Controls, results: Sequence[Done]) -> int:

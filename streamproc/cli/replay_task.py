@@ -10,6 +10,7 @@ from streamproc.analysis import Analysis
 from streamproc.cli.reading import parse_since
 from streamproc.cli.wiring import load_analysis, settings_of
 from streamproc.errors import ConfigurationError
+from streamproc.loading import analysis_settings, find_analysis
 from streamproc.observability.logs import configure_logs
 from streamproc.replay import ForwardTarget, JsonLinesTarget, NoTarget, ResumeFile, Target
 from streamproc.settings import Settings
@@ -91,10 +92,20 @@ class Task:
 
     def loaded(self) -> Analysis:
         """Load the analysis with its model."""
+        model = self._model()
+        return load_analysis(self.analysis, self.settings, {"model": model} if model else None)
+
+    def _model(self) -> str | None:
+        """Return the model that is asked for; a version alone is one of the model of the settings."""
         model = self.model
         if model and model.endswith(".onnx"):
-            model = str(Path(model).resolve())
-        return load_analysis(self.analysis, self.settings, {"model": model} if model else None)
+            return str(Path(model).resolve())
+        if model and model.isdecimal():
+            found = find_analysis(self.analysis)
+            usual = analysis_settings(found, self.settings.analysis.get(found.name, {}))
+            name, _, _ = str(getattr(usual, "model", "")).partition(":")
+            return f"{name}:{model}" if name and not name.endswith(".onnx") else model
+        return model
 
     def resume(self, analysis: Analysis) -> ResumeFile:
         """Open the resume file of this task."""

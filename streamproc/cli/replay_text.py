@@ -23,6 +23,7 @@ _COLOURS = {
     "unfinished": "yellow",
     "damaged": "red",
     "refused": "red",
+    "hangs": "red",
 }
 _MARKS = {"equal bytes": "green", "equal values": "cyan", "not kept": "yellow", "differs": "red"}
 

@@ -12,7 +12,7 @@ import numpy as np
 import structlog
 
 from streamproc.analysis import Analysis
-from streamproc.errors import RunNotStored
+from streamproc.errors import AnalysisHangs, RunNotStored
 from streamproc.replay.attempt import Attempt, make_attempt
 from streamproc.replay.outcome import Ending, Progress, ReplayOutcome, ledger_of
 from streamproc.replay.quiet import quiet
@@ -28,6 +28,7 @@ _log = structlog.get_logger()
 
 _TELL_S = 0.1
 _NO_RESUME = "no resume"
+_INTERRUPTED = "replay interrupted; replayed again, these readings are answered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,7 @@ def replay_run(
     Raises
     ------
     FatalError
-        The target does not take results, or an analysis hangs.
+        The target does not take results.
     """
     resume = resume or ResumeFile(None, _NO_RESUME)
     _take_up(resume, run_ref.uid, sink)
@@ -101,7 +102,7 @@ def replay_run(
         outcome = _replayed(attempt, run_ref, analysis, controls)
     over = outcome.ending != "interrupted"
     try:
-        sink.end_run(over)
+        sink.end_run(over and outcome.ending != "hangs")
     except RunNotStored as error:
         return replace(outcome, ending="refused", reason=error.message)
     if over:
@@ -110,16 +111,22 @@ def replay_run(
 
 
 def _replayed(attempt: Attempt, run_ref: RunRef, analysis: Analysis, controls: _Controls) -> ReplayOutcome:
+    ended: Ending = "complete"
+    reason = ""
     try:
-        _turn(attempt, run_ref.num_events(analysis.stream()), controls)
-        ended: Ending = "complete"
-        if controls.stop.is_set() and not _all_done(attempt):
-            ended = "interrupted"
-            _interrupt(attempt, run_ref, analysis)
+        try:
+            _turn(attempt, run_ref.num_events(analysis.stream()), controls)
+            if controls.stop.is_set() and not _all_done(attempt):
+                ended, reason = "interrupted", "it was asked to stop"
+                attempt.service.drain()
+                _abandon(attempt, run_ref, analysis, _INTERRUPTED)
+        except AnalysisHangs as error:
+            ended, reason = "hangs", error.message
+            _abandon(attempt, run_ref, analysis, reason)
         notes = (*run_ref.notes, *attempt.reader.notes(run_ref.uid))
     finally:
         attempt.service.close()
-    return _outcome(attempt, run_ref, analysis, ended, notes)
+    return _outcome(attempt, run_ref, analysis, ended, reason, notes)
 
 
 def _take_up(resume: ResumeFile, run_uid: str, sink: Target) -> None:
@@ -163,19 +170,16 @@ def _all_done(attempt: Attempt) -> bool:
     return attempt.service.all_answered() and not attempt.service.open_runs
 
 
-def _interrupt(attempt: Attempt, run_ref: RunRef, analysis: Analysis) -> None:
-    """Finish what is in work, keep the moment, then end the result run with a complete ledger."""
-    attempt.service.drain()
+def _abandon(attempt: Attempt, run_ref: RunRef, analysis: Analysis, reason: str) -> None:
+    """Keep the moment, then end the result run with a complete ledger."""
     attempt.delivery.freeze()
-    reason = "replay interrupted; replayed again, these readings are answered"
     attempt.service.abandon(reason, run_ref.num_events(analysis.stream()))
 
 
 def _outcome(
-    attempt: Attempt, run_ref: RunRef, analysis: Analysis, ending: Ending, notes: tuple[str, ...]
+    attempt: Attempt, run_ref: RunRef, analysis: Analysis, ending: Ending, reason: str, notes: tuple[str, ...]
 ) -> ReplayOutcome:
     delivery, source = attempt.delivery, attempt.source
-    reason = "it was asked to stop" if ending == "interrupted" else ""
     if ending == "complete" and source.fault:
         ending, reason = "damaged", source.fault
     stop = delivery.stop

@@ -14,7 +14,7 @@ __all__ = ["Ending", "Progress", "ReplayOutcome", "ledger_of"]
 Progress = Callable[[int, int, int], None]
 """Called with (readings answered, readings of the run or 0, documents read)."""
 
-Ending = Literal["complete", "unfinished", "damaged", "interrupted", "refused"]
+Ending = Literal["complete", "unfinished", "damaged", "interrupted", "refused", "hangs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,8 @@ class ReplayOutcome:
         Raw run; result run (empty when nothing of it was published).
     ending : str
         ``complete``; ``unfinished``: the archive has no stop; ``damaged``: it could not be read to the end;
-        ``interrupted``: it was asked to stop; ``refused``: it is complete, and the target did not take it.
+        ``interrupted``: it was asked to stop; ``refused``: it is complete, and the target did not take it;
+        ``hangs``: the analysis did not answer in its deadline, and a thread of it is left behind.
     ledger : Mapping
         ``expected``, ``done``, ``failed``, ``dropped`` with reasons, as in the result run's stop.
     reason : str

@@ -51,7 +51,9 @@ class PacedSource(ArchiveSource):
         self._ready: deque[tuple[Document, bool, int]] = deque()
         self._ready_bytes, self._told, self._rest = 0, -1, b""
         self._closed = False
-        self._woken, self._waker = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._woken, self._waker = os.pipe()
+        os.set_blocking(self._woken, False)
+        os.set_blocking(self._waker, False)
         self._ticker: subprocess.Popen[bytes] | None = None
         self._reading = threading.Thread(target=self._read_ahead, name="read-ahead", daemon=True)
 

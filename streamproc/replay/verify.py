@@ -29,8 +29,8 @@ class Verifier:
     run_uid : str
         The raw run.
     reference : iterable of (name, doc)
-        The result run it is held against. A document that comes again replaces the one before (the stop of
-        an interrupted run is followed by another).
+        The result run it is held against. A document that comes again replaces the one before, in its place;
+        another in its stead (the stop after that of an interrupted replay) comes where it comes.
     reference_notes, source_notes : sequence of str
         What the store of the reference, and the archive that is replayed, have lost; for the reasons. The
         lists may still grow.
@@ -57,7 +57,8 @@ class Verifier:
             key = self._key(name, doc)
             if is_interrupted(doc) and key in self._expected:
                 continue
-            self._expected.pop(key, None)
+            if key in self._expected and self._expected[key].get("uid") != doc.get("uid"):
+                del self._expected[key]
             self._expected[key] = self._whole(name, doc)
         self._places = {key: number for number, key in enumerate(self._expected)}
 

@@ -11,9 +11,10 @@ from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers.excitation_fit import ExcitationFit
 from streamproc.models.excitations.maps.example import example_case, example_run, simulated_counts
 
-from streamproc.analysis import Frame, FrameFailure, LoadContext
+from streamproc.analysis import Example, Frame, FrameFailure, LoadContext
 from streamproc.errors import ConfigurationError, FrameFailed, RunRefused
 from streamproc.settings import InferenceSettings
+from streamproc.testing.conformance import check_analysis
 
 TRUTH = {"J": 32.0, "J2": 1.8, "D": -0.2}
 ENERGY = np.arange(20.0, 140.5, 2.0)
@@ -22,6 +23,19 @@ ENERGY = np.arange(20.0, 140.5, 2.0)
 def load(**table):
     settings = ExcitationFitSettings.model_validate({"model": "magnon-square", "map": table})
     return ExcitationFit.load(settings, LoadContext(InferenceSettings()))
+
+
+class MapFit(ExcitationFit):
+    """The same analysis with another example: a scan for a spin model."""
+
+    @classmethod
+    def example(cls, folder):
+        run, frames = example_run()
+        return Example({"model": "magnon-square", "map": {"refine_every": 3}}, run, frames)
+
+
+def test_the_analysis_passes_the_conformance_checks_with_a_spin_model_too() -> None:
+    assert {f.claim: f.fault for f in check_analysis(MapFit) if f.fault} == {}
 
 
 def columns(n: int = 24) -> np.ndarray:
@@ -101,10 +115,10 @@ def test_spectra_that_arrive_one_by_one_end_at_the_answer_of_the_whole_map() -> 
     ]
     assert len(found) == 2
     last = found[-1].values
-    assert last["columns"] == 24
+    assert last["columns"] == 23  # (1/2, 1/2) was measured twice and is one column
     assert abs(last["Zc*J"].value - 32.0) < 3.5 * last["Zc*J"].sigma
     whole = next(s.values for s in said(load(), [frame(1, y, q)]) if s.stream == "fit")
-    # a q that is measured twice is one column here, so the two differ by rounding of the same data
+    # the same data, but for the column that is joined and the noise that is then lower there
     assert last["Zc*J"].value == pytest.approx(whole["Zc*J"].value, abs=0.5 * whole["Zc*J"].sigma)
 
 
@@ -173,6 +187,16 @@ def test_what_is_measured_twice_is_averaged_and_a_map_replaces_what_came_before(
     assert found.intensity[0, 0] == pytest.approx((10 / 10 + 30 / 30) / (1 / 10 + 1 / 30))
     so_far.add(piece_of(frame(3, counts(), columns()), MapKeys()))
     assert so_far.events == 1 and so_far.cells == counts().size
+
+
+def test_the_state_of_a_measured_map_fits_into_a_message_and_comes_back_bit_for_bit() -> None:
+    so_far, q = MapSoFar(), columns(110)
+    so_far.add(piece_of(frame(1, counts(q=q), q), MapKeys()))
+    state = so_far.snapshot()
+    assert len(state["rows"]) < 200_000
+    again = MapSoFar()
+    again.restore(state)
+    assert again.map().intensity.tobytes() == so_far.map().intensity.tobytes()
 
 
 def test_targets_of_unknown_couplings_and_doubtful_keys_are_refused() -> None:

@@ -10,6 +10,7 @@ from streamproc.models.excitations.lswt.bogoliubov import _colpa, diagonalise
 from streamproc.models.excitations.lswt.errors import NotAMinimum
 from streamproc.models.excitations.lswt.hamiltonian import quadratic_form
 from streamproc.models.excitations.lswt.waves import SpinWaves, moment_reduction
+from streamproc.models.excitations.spinmodel.order import in_magnetic_cell
 from streamproc.models.excitations.spinmodel.structure import (
     Bond,
     Coupling,
@@ -18,7 +19,6 @@ from streamproc.models.excitations.spinmodel.structure import (
     Site,
     SpinModel,
     dm_matrix,
-    in_magnetic_cell,
 )
 
 from streamproc.errors import ConfigurationError

@@ -20,6 +20,7 @@ from streamproc.models.excitations.maps.inputs import Prepared
 from streamproc.models.excitations.maps.library import Library
 from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of, widths_of
 from streamproc.models.excitations.spinmodel.case import SpinCase
+from streamproc.models.networks.conformal import conformal_quantile
 
 from streamproc.inference.card import Calibration
 
@@ -34,6 +35,10 @@ FLOOR = 0.002
 _LEVEL = 0.99
 _LEAST = {"distance": 1.6, "residual": 2.5, "unexplained": 0.45, "disagreement": 6.0}
 """Limits are not tighter than this: measured maps hold more than is simulated."""
+
+_MOST_UNEXPLAINED = 0.5
+"""Magnons must explain half of the structure of a map. Simulated maps with strong spurious scattering do not
+do so: such a map is to be masked, and is flagged until then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -120,13 +125,15 @@ def calibrate(held: Held, case: SpinCase, fits: int, progress: Progress) -> Cali
     """
     names = case.parameters.free
     ratio = np.abs(held.truth() - held.outputs["mean"]) / widths_of(held.outputs, FLOOR)
-    q68 = {n: _quantile(ratio[:, k], 0.68) for k, n in enumerate(names)}
-    q90 = {n: _quantile(ratio[:, k], 0.90) for k, n in enumerate(names)}
+    q68 = {n: conformal_quantile(ratio[:, k], 0.68) for k, n in enumerate(names)}
+    q90 = {n: conformal_quantile(ratio[:, k], 0.90) for k, n in enumerate(names)}
     spread = 1 / np.sqrt(12)
     draft = Calibration(floor=FLOOR, q68=q68, q90=q90, limits={}, prior_sigma=dict.fromkeys(names, spread))
     signals = signals_of_rows(held, case, draft, MapChecker(case), list(range(fits)), progress)
-    limits = {s: round(max(_finite_quantile(signals[:, k]), _LEAST[s]), 4) for k, s in enumerate(SIGNALS)}
-    limits["distance"] = round(max(_finite_quantile(held.outputs["distance"]), _LEAST["distance"]), 4)
+    limits = {s: max(_finite_quantile(signals[:, k]), _LEAST[s]) for k, s in enumerate(SIGNALS)}
+    limits["distance"] = max(_finite_quantile(held.outputs["distance"]), _LEAST["distance"])
+    limits["unexplained"] = min(limits["unexplained"], _MOST_UNEXPLAINED)
+    limits = {s: round(v, 4) for s, v in limits.items()}
     return draft.model_copy(update={"limits": limits})
 
 
@@ -148,12 +155,6 @@ def ranks(held: Held, calibration: Calibration, names: Sequence[str]) -> dict[st
             "smallest_bin_over_share": round(float(count.min() / count.mean()), 3),
         }
     return found
-
-
-def _quantile(values: Array, level: float) -> float:
-    """Conformal quantile: the ceil((n + 1) level)-th smallest (Vovk, Gammerman & Shafer 2005)."""
-    rank = min(len(values) - 1, int(np.ceil((len(values) + 1) * level)) - 1)
-    return round(float(np.sort(values)[rank]), 4)
 
 
 def _finite_quantile(values: Array) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from contextlib import suppress
 from dataclasses import replace
 
 from streamproc.models.excitations.map_training.train import TrainSettings, train
@@ -15,11 +16,12 @@ __all__ = ["add_options", "train_kind"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options of this kind to the command's parser."""
+    """Add the options of this kind to the command's parser; those that another kind has added are shared."""
     how = parser.add_argument_group("training of a spin model (default)")
     for name in TrainSettings.__slots__:
         default = getattr(TrainSettings(), name)
-        how.add_argument(f"--{name.replace('_', '-')}", type=int, default=None, help=f"default {default}")
+        with suppress(argparse.ArgumentError):
+            how.add_argument(f"--{name.replace('_', '-')}", type=int, default=None, help=f"default {default}")
 
 
 def train_kind(arguments: argparse.Namespace) -> int:

@@ -29,7 +29,7 @@ from streamproc.models.excitations.maps.inputs import Preparer
 from streamproc.models.excitations.maps.library import Library, build_library
 from streamproc.models.excitations.maps.posterior import widths_of
 from streamproc.models.excitations.spinmodel.case import CONVENTION, SpinCase
-from streamproc.models.phase_map.calibrate import OnnxRunner
+from streamproc.models.networks.conformal import OnnxRunner
 
 from streamproc.inference.card import CARD_KEY, Axis, Calibration, ModelCard
 from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
@@ -158,7 +158,8 @@ def _card(
             "code_version": _code_version(),
             "command": command,
             "limits": "99 % quantile on held-out simulations, but at least distance 1.6, residual 2.5, "
-            "unexplained 0.45, disagreement 6 sigma (measured maps hold more than is simulated)",
+            "disagreement 6 sigma, and unexplained between 0.45 and 0.5 (measured maps hold more than is "
+            "simulated; those with strong spurious scattering are to be masked)",
         },
         scores={},
         licence="BSD-3-Clause",

@@ -9,6 +9,14 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lswt.errors import NotAMinimum
 from streamproc.models.excitations.maps.container import SqeMap
+from streamproc.models.excitations.maps.descent import (
+    Bounds,
+    Found,
+    Problem,
+    descend,
+    inverse,
+    jacobian,
+)
 from streamproc.models.excitations.maps.linear import Linear, Projection, background_basis
 from streamproc.models.excitations.maps.render import Renderer
 from streamproc.models.excitations.maps.widths import Widths
@@ -143,7 +151,6 @@ class MapFitter:
             measured.intensity[seen], 1 / measured.sigma[seen], basis[:, seen],
             np.broadcast_to(tilt, seen.shape)[seen], self.settings.tilt,
         )  # fmt: skip
-        self._low, self._high = self._bounds()
 
     def fit(
         self, starts: Sequence[Sequence[float]] | Array, widths: Widths, free: Sequence[bool] | None = None
@@ -164,30 +171,35 @@ class MapFitter:
         FrameFailed
             The order is unstable at every start.
         """
-        moving = np.ones(len(self._low), bool) if free is None else np.asarray(free, bool)
-        best: tuple[float, Array, int, bool, Linear] | None = None
+        low, high = self._ends()
+        bounds = Bounds(low, high, np.ones(len(low), bool) if free is None else np.asarray(free, bool))
         own = [max(getattr(widths, w), 1e-3 * self.measured.energy_meV[-1]) for w in self.settings.widths]
+        best: Found | None = None
         for start in np.atleast_2d(np.asarray(starts, dtype=float)):
-            found = self._descend(np.concatenate([start, own]), widths, moving)
-            if found is not None and (best is None or found[0] < best[0]):
+            found = descend(
+                self._problem(widths), self._robust if self.settings.robust > 0 else None,
+                np.concatenate([start, own]), self._linear, bounds, self.settings.iterations,
+                self.settings.tolerance,
+            )  # fmt: skip
+            if found is not None and (best is None or found.chi2 < best.chi2):
                 best = found
         if best is None:
             raise FrameFailed("the assumed magnetic order is unstable at every start of the fit")
-        return self._finished(best, widths, moving)
+        return self._finished(best, widths, bounds)
 
     def chi2(self, starts: Array, widths: Widths) -> Array:
         """Return chi-square at some couplings without any descent; infinite where the order is unstable."""
         found = np.full(len(starts), np.inf)
-        own = np.array([getattr(widths, w) for w in self.settings.widths])
+        problem, own = self._problem(widths), np.array([getattr(widths, w) for w in self.settings.widths])
         for k, start in enumerate(starts):
-            solved = self._project(np.concatenate([start, own]), widths, self._linear)
+            solved = problem(np.concatenate([start, own]), self._linear)
             if solved is not None:
-                found[k] = float((self._residual(solved, self._linear) ** 2).sum())
+                found[k] = self._linear.chi2(solved)
         return found
 
     # -- inside -------------------------------------------------------------------------------------------
 
-    def _bounds(self) -> tuple[Array, Array]:
+    def _ends(self) -> tuple[Array, Array]:
         low, high = self.case.parameters.bounds()
         # A prior's range is where training drew, and data may say a little more; but an end at zero is a
         # sign that the order needs.
@@ -204,126 +216,47 @@ class MapFitter:
         given = dict(zip(self.settings.widths, map(float, x[n:]), strict=True))
         return self.case.parameters.values(x[:n]), replace(widths, **given)
 
-    def _project(self, x: Array, widths: Widths, linear: Linear) -> Projection | None:
-        values, broad = self._parts(x, widths)
-        try:
-            signal = self._renderer.map(values, broad)[self._cells]
-        except NotAMinimum:
-            return None
-        return linear.solve(signal)
+    def _problem(self, widths: Widths) -> Problem:
+        def solve(x: Array, linear: Linear) -> Projection | None:
+            values, broad = self._parts(x, widths)
+            try:
+                signal = self._renderer.map(values, broad)[self._cells]
+            except NotAMinimum:
+                return None
+            return linear.solve(signal)
 
-    def _residual(self, solved: Projection, linear: Linear) -> Array:
-        return np.asarray((solved.model - linear.y) * linear.root)
-
-    def _descend(
-        self, x: Array, widths: Widths, moving: npt.NDArray[np.bool_]
-    ) -> tuple[float, Array, int, bool, Linear] | None:
-        """Levenberg-Marquardt with bounds; weights of outliers are renewed once, half way down."""
-        x, linear = np.clip(x, self._low, self._high), self._linear
-        solved = self._project(x, widths, linear)
-        if solved is None:
-            return None
-        damp, renewed, steps = 1e-3, self.settings.robust <= 0, 0
-        residual = self._residual(solved, linear)
-        chi2 = float(residual @ residual)
-        for steps in range(1, self.settings.iterations + 1):
-            jacobian = self._jacobian(x, widths, linear, residual, moving)
-            gain = 0.0
-            while damp < 1e6:
-                trial = np.clip(x + self._step(jacobian, residual, damp, moving), self._low, self._high)
-                after = self._project(trial, widths, linear)
-                new = np.inf if after is None else float((self._residual(after, linear) ** 2).sum())
-                if new < chi2 and after is not None:
-                    gain, x, damp = (chi2 - new) / chi2, trial, max(damp / 8, 1e-7)
-                    solved, residual, chi2 = after, self._residual(after, linear), new
-                    break
-                damp *= 8
-            if gain < self.settings.tolerance or damp >= 1e6:
-                if renewed:
-                    return chi2, x, steps, True, linear
-                renewed, damp = True, 1e-3
-                linear = self._robust(solved)
-                residual = self._residual(solved := linear.solve(self._signal(x, widths)), linear)
-                chi2 = float(residual @ residual)
-        return chi2, x, steps, False, linear
-
-    def _signal(self, x: Array, widths: Widths) -> Array:
-        values, broad = self._parts(x, widths)
-        return self._renderer.map(values, broad)[self._cells]
+        return solve
 
     def _robust(self, solved: Projection) -> Linear:
         """Down-weight outliers (Cauchy's weights) against the noise that the residuals show."""
-        residual = np.abs(self._residual(solved, self._linear))
+        residual = np.abs(self._linear.residual(solved))
         unit = max(1.0, 1.4826 * float(np.median(residual)))
         weight = 1 / (1 + (residual / (self.settings.robust * unit)) ** 2)
         return replace(self._linear, root=self._linear.root * np.sqrt(weight))
 
-    def _steps(self) -> Array:
-        """Finite-difference steps."""
-        return np.asarray(2e-3 * (self._high - self._low))
-
-    def _jacobian(
-        self, x: Array, widths: Widths, linear: Linear, residual: Array, moving: npt.NDArray[np.bool_]
-    ) -> Array:
-        columns = np.zeros((len(x), len(residual)))
-        for k, step in enumerate(self._steps()):
-            if not moving[k]:
-                continue
-            sign = -1.0 if x[k] + step > self._high[k] else 1.0
-            for way in (sign, -sign):
-                trial = x.copy()
-                trial[k] += way * step
-                solved = self._project(trial, widths, linear)
-                if solved is not None:
-                    columns[k] = (self._residual(solved, linear) - residual) / (way * step)
-                    break
-        return columns
-
-    def _step(self, jacobian: Array, residual: Array, damp: float, moving: npt.NDArray[np.bool_]) -> Array:
-        normal, slope = jacobian @ jacobian.T, jacobian @ residual
-        scale = np.sqrt(np.diag(normal))
-        live = moving & (scale > 0)
-        step = np.zeros(len(scale))
-        if live.any():
-            matrix = normal[np.ix_(live, live)] / np.outer(scale[live], scale[live])
-            matrix[np.diag_indices_from(matrix)] += damp
-            step[live] = -np.linalg.solve(matrix, slope[live] / scale[live]) / scale[live]
-        return step
-
-    def _finished(
-        self, found: tuple[float, Array, int, bool, Linear], widths: Widths, moving: npt.NDArray[np.bool_]
-    ) -> MapFit:
-        chi2, x, steps, converged, linear = found
-        solved = linear.solve(self._signal(x, widths))
-        residual = self._residual(solved, linear)
-        jacobian = self._jacobian(x, widths, linear, residual, moving)
-        n_linear = len(solved.coefficients)
-        reduced = chi2 / max(1, len(residual) - n_linear - int(moving.sum()))
-        covariance = _inverse(jacobian @ jacobian.T, moving, self._high - self._low) * max(1.0, reduced)
+    def _finished(self, found: Found, widths: Widths, bounds: Bounds) -> MapFit:
+        problem, linear, x = self._problem(widths), found.linear, found.x
+        solved = problem(x, linear)
+        if solved is None:
+            raise FrameFailed("the assumed magnetic order is unstable where the fit ended")
+        slope = jacobian(problem, x, linear, solved, bounds)
+        freedom = len(linear.y) - len(solved.coefficients) - int(bounds.moving.sum())
+        reduced = found.chi2 / max(1, freedom)
+        covariance = inverse(slope @ slope.T, bounds) * max(1.0, reduced)
         values, broad = self._parts(x, widths)
         explained, significance = self._share(solved, linear, reduced)
         model, signal = np.zeros(self._cells.shape), np.zeros(self._cells.shape)
         model[self._cells], signal[self._cells] = solved.model, solved.signal
         return MapFit(
             values, self.case.parameters.free + self.settings.widths, x, covariance, broad, reduced,
-            explained, significance, model, signal, steps, converged,
+            explained, significance, model, signal, found.steps, found.converged,
         )  # fmt: skip
 
     def _share(self, solved: Projection, linear: Linear, reduced: float) -> tuple[float, float]:
         """How much of what the background cannot say the magnons do: by chi-square without them."""
-        bare = replace(linear, tilted=False).solve(np.zeros_like(linear.y))
-        without = float((self._residual(bare, linear) ** 2).sum())
-        with_magnons = float((self._residual(solved, linear) ** 2).sum())
+        without = linear.chi2(replace(linear, tilted=False).solve(np.zeros_like(linear.y)))
+        with_magnons = linear.chi2(solved)
         noise = float(len(linear.y)) * float(np.mean((linear.root / self._linear.root) ** 2))
         gain = without - with_magnons
         structure = max(without - noise, gain, 1e-12)
         return float(np.clip(gain / structure, 0.0, 1.0)), float(np.sqrt(max(gain, 0.0) / max(1.0, reduced)))
-
-
-def _inverse(normal: Array, moving: npt.NDArray[np.bool_], span: Array) -> Array:
-    """Invert what moves; a direction that the data do not tell keeps the prior's width."""
-    weak = np.diag(12 / span**2) * 1e-4
-    full = np.zeros_like(normal)
-    live = np.ix_(moving, moving)
-    full[live] = np.linalg.inv(normal[live] + weak[live])
-    return full

@@ -99,3 +99,12 @@ class Linear:
         scale = coefficients[: len(own)]
         seen = scale @ own
         return Projection(coefficients, seen + coefficients[len(own) :] @ self.background, seen)
+
+    def residual(self, solved: Projection) -> Array:
+        """Return weighted differences of model and data."""
+        return np.asarray((solved.model - self.y) * self.root)
+
+    def chi2(self, solved: Projection) -> float:
+        """Return the sum of their squares."""
+        found = self.residual(solved)
+        return float(found @ found)

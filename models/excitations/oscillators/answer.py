@@ -27,6 +27,9 @@ _LIKELY = 0.1
 """Numbers of modes of at least this probability are tried."""
 
 _STEPS = 20
+_CLEARLY = 3.5
+"""A fit that leaves no line of so many sigmas over needs no other number of modes beside it."""
+
 _LEFT, _MISFIT = 4.0, 3.0
 """Sigmas of a line that is left over, and of chi-square, from which the network's start is not trusted."""
 
@@ -96,7 +99,7 @@ def start_from(
     slope : bool
         Linear background.
     """
-    c = composition_for(forward, data, len(modes), zero_sigma, slope)
+    c = composition_for(forward, len(modes), zero_sigma, slope)
     vector = c.vector([Mode(m.energy, m.width, 1.0) for m in modes])
     _, derivatives = forward(c, vector)
     linear = [3 * k + 2 for k in range(c.modes)] + [3 * c.modes] * c.elastic + [c.background]
@@ -129,14 +132,17 @@ def answer(
     """
     probability = np.asarray(outputs["number"][row], float)
     top, fwhm = float(forward.energy[-1]), forward.resolution.fwhm
-    tried = []
+    tried: list[Fitted] = []
+    # fewer modes first: a fit with too many goes astray slowly, one with too few shows it at once
     for number in np.flatnonzero(probability >= min(_LIKELY, probability.max())):
         guess = guess_of(outputs, row, int(number), top, fwhm)
         c, start = start_from(forward, data, guess.modes, zero_sigma, slope)
         limits = bounds_for(forward, c, zero_sigma, float(data.counts.max()))
         tried.append(fit(forward, data, c, start, limits, _STEPS))
-    fitted = min(tried, key=lambda f: f.bic)
-    searched = not _explains(forward, data, fitted)
+        if _explains(forward, data, tried[-1], _CLEARLY):
+            break
+    fitted = _without_idle(forward, data, min(tried, key=lambda f: f.bic), zero_sigma)
+    searched = not _explains(forward, data, fitted, _LEFT)
     if searched:
         found = search(forward, data, zero_sigma, slope=slope)
         fitted = min([fitted, *found], key=lambda f: f.bic)
@@ -145,10 +151,29 @@ def answer(
     return Answer(fitted, guess, probability, signals, searched)
 
 
-def _explains(forward: Forward, data: Spectrum, fitted: Fitted) -> bool:
-    """The fit came to its end, and nothing that looks like a line is left over."""
-    left = leftover(forward, data, fitted, both=True)[1]
-    return fitted.converged and left < _LEFT and _misfit(data, fitted) < _MISFIT
+def _explains(forward: Forward, data: Spectrum, fitted: Fitted, most: float) -> bool:
+    """The fit came to its end, and nothing that looks like a line, sharp or broad, is left over."""
+    if not fitted.converged or _misfit(data, fitted) > _MISFIT:
+        return False
+    return all(leftover(forward, data, fitted, both=True, widths=w)[1] < most for w in (1.0, 4.0))
+
+
+def _without_idle(forward: Forward, data: Spectrum, fitted: Fitted, zero_sigma: float) -> Fitted:
+    """Take modes out as long as the information criterion prefers it, the least significant first."""
+    while (k := fitted.composition.modes) > 0:
+        significance = fitted.vector[2 : 3 * k : 3] / np.maximum(fitted.sigma[2 : 3 * k : 3], 1e-300)
+        weakest = int(np.argmin(significance))
+        if significance[weakest] > np.sqrt(3 * np.log(fitted.points)):
+            break  # it would cost more deviance than is charged for it (Wald)
+        old = fitted.composition
+        c = Composition(k - 1, old.elastic, old.zero, old.slope)
+        limits = bounds_for(forward, c, zero_sigma, float(data.counts.max()))
+        start = np.delete(fitted.vector, range(3 * weakest, 3 * weakest + 3))
+        fewer = fit(forward, data, c, start, limits, _STEPS)
+        if fewer.bic >= fitted.bic:
+            break
+        fitted = fewer
+    return fitted
 
 
 def _misfit(data: Spectrum, fitted: Fitted) -> float:

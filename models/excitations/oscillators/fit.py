@@ -18,7 +18,7 @@ _FLOOR = 1e-3
 """Least expected count of a channel: an empty background must not weigh without end."""
 
 _SHARPEST = 0.01
-_TOLERANCE = 1e-3
+_TOLERANCE = 2e-3
 """The descent ends when a step promises less than this of deviance."""
 
 

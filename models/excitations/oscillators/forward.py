@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import spline_filter1d
@@ -60,12 +62,34 @@ class Forward:
         grid = self._first + self._step * np.arange(n)
         seen = resolution(e[:, None] - grid[None, :])
         self._seen = np.ascontiguousarray(spline_filter1d(seen, order=5, axis=1, mode="mirror").T)
+        self._smoothers: dict[float, Array] = {}
         self._ramp = (e - e.mean()) / max(self.span / 2, 1e-300)
 
     @property
     def points(self) -> int:
         """Number of points."""
         return self.energy.size
+
+    def at(self, kT: float) -> Forward:
+        """Return the same at another thermal energy; the convolution is shared."""
+        if kT == self.kT:
+            return self
+        other = copy.copy(self)
+        other.kT = float(kT)
+        return other
+
+    def smoother(self, widths: float) -> Array:
+        """Return the matrix that averages residuals over a peak of so many resolution widths, shape (n, n).
+
+        Rows have unit length, so that independent residuals of variance 1 stay so.
+        """
+        found = self._smoothers.get(widths)
+        if found is None:
+            sigma = np.hypot(widths, 0.5) * self.resolution.fwhm / 2.355
+            found = np.exp(-0.5 * ((self.energy[:, None] - self.energy[None, :]) / sigma) ** 2)
+            found /= np.sqrt((found * found).sum(1))[:, None]
+            self._smoothers[widths] = found
+        return found
 
     def __call__(self, composition: Composition, vector: Array) -> tuple[Array, Array]:
         """Return the spectrum and its derivatives.

@@ -19,7 +19,7 @@ Array = npt.NDArray[np.float64]
 Runner = Callable[[npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]
 
 SIGNALS = ("distance", "misfit", "leftover", "surprise")
-_ZERO_SIGMA = 0.1
+_ZERO_SIGMA = 0.07
 """Prior of the zero, in resolution widths."""
 
 

@@ -21,17 +21,22 @@ _SHORTEST = 1e-3
 
 @numba.njit(cache=True, nogil=True)
 def _splines(t: float, value: Array, slope: Array) -> None:
-    """Quintic B-splines at ``t + m``, m = 0..5, and their slopes (recursion of Cox and de Boor)."""
-    value[:] = 0.0
-    value[0] = 1.0
-    for d in range(1, 6):
-        if d == 5:
-            for m in range(5, -1, -1):
-                slope[m] = (value[m] if m < 5 else 0.0) - (value[m - 1] if m > 0 else 0.0)
-        for m in range(d, -1, -1):
-            left = (t + m) * value[m] if m < d else 0.0
-            right = (d + 1 - t - m) * value[m - 1] if m > 0 else 0.0
-            value[m] = (left + right) / d
+    """Quintic B-splines at ``t + m``, m = 0..5, and their slopes, as polynomials in t."""
+    a, b = t, 1.0 - t
+    a2, b2 = a * a, b * b
+    a4, b4 = a2 * a2, b2 * b2
+    value[0] = a4 * a / 120
+    value[1] = (((((-5 * a + 5) * a + 10) * a + 10) * a + 5) * a + 1) / 120
+    value[2] = (((((10 * a - 20) * a - 20) * a + 20) * a + 50) * a + 26) / 120
+    value[3] = (((-10 * a + 30) * a2 - 60) * a2 + 66) / 120
+    value[4] = (((((5 * a - 20) * a + 20) * a + 20) * a - 50) * a + 26) / 120
+    value[5] = b4 * b / 120
+    slope[0] = a4 / 24
+    slope[1] = ((((-5 * a + 4) * a + 6) * a + 4) * a + 1) / 24
+    slope[2] = ((((10 * a - 16) * a - 12) * a + 8) * a + 10) / 24
+    slope[3] = ((-10 * a + 24) * a2 - 24) * a / 24
+    slope[4] = ((((5 * a - 16) * a + 12) * a + 8) * a - 10) / 24
+    slope[5] = -b4 / 24
 
 
 @numba.njit(cache=True, nogil=True)

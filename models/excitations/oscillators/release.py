@@ -112,11 +112,16 @@ def _calibration(held: Judged) -> Calibration:
     limits = {
         s: max(_LEAST[s], float(np.quantile(signals[:, k], 1 - _FALSE_ALARMS))) for k, s in enumerate(SIGNALS)
     }
-    enough = len(ratio) > 0
+
+    def factors(level: float) -> dict[str, float]:
+        if not len(ratio):
+            return dict.fromkeys(PER_MODE, 9.0)
+        return {n: round(conformal_quantile(ratio[:, k], level), 4) for k, n in enumerate(PER_MODE)}
+
     return Calibration(
         floor=0.0,
-        q68={n: conformal_quantile(ratio[:, k], 0.68) if enough else 9.0 for k, n in enumerate(PER_MODE)},
-        q90={n: conformal_quantile(ratio[:, k], 0.90) if enough else 9.0 for k, n in enumerate(PER_MODE)},
+        q68=factors(0.68),
+        q90=factors(0.90),
         limits={k: round(v, 4) for k, v in limits.items()},
     )
 
@@ -126,13 +131,18 @@ def figures(judged: Judged, calibration: Calibration) -> dict[str, Any]:
     truth, value, sigma, peak = judged.matched()
     off, number = np.abs(value - truth), np.mean([c.right_number for c in judged.cases])
     sharp = (truth[:, 1] < _SHARP) & (peak >= 50)
+    near = sharp & (off[:, 0] <= 1)
     q90 = np.array([calibration.q90[n] for n in PER_MODE])
     limits = np.array([calibration.limits[s] for s in SIGNALS])
     return {
         "spectra": len(judged.cases),
         "number_right": round(float(number), 3),
         "energy_error_over_fwhm_median": _rounded(np.median(off[:, 0])),
-        "energy_error_over_fwhm_rms_sharp_50_counts": _rounded(np.sqrt(np.mean(off[sharp, 0] ** 2))),
+        "sharp_modes_of_50_counts": {
+            "energy_error_over_fwhm_median": _rounded(np.median(off[sharp, 0])),
+            "energy_error_over_fwhm_rms_below_1": _rounded(np.sqrt(np.mean(off[near, 0] ** 2))),
+            "further_off_than_1_fwhm": _rounded(1 - near.sum() / max(1, sharp.sum())),
+        },
         "coverage90": {
             n: _rounded(np.mean(off[:, k] <= q90[k] * sigma[:, k])) for k, n in enumerate(PER_MODE)
         },
@@ -140,8 +150,9 @@ def figures(judged: Judged, calibration: Calibration) -> dict[str, Any]:
     }
 
 
-def _rounded(value: Any) -> float:
-    return round(float(value), 4)
+def _rounded(value: Any) -> float | None:
+    """Four digits; None where there was nothing to take a figure of."""
+    return round(float(value), 4) if np.isfinite(value) else None
 
 
 def _card(

@@ -22,31 +22,27 @@ _WIDTHS = (0.5, 3.0)
 _SHORT = 8
 """Steps after which the best start is chosen."""
 
-_SEEN = 5.0
-"""Sigmas from which an elastic line is there, so that it can say where zero is."""
 
-
-def elastic_start(forward: Forward, data: Spectrum) -> tuple[float, float, float]:
-    """Return first guesses of the elastic area, its significance (sigmas), and of the background."""
+def elastic_start(forward: Forward, data: Spectrum) -> tuple[float, float]:
+    """Return first guesses of the elastic line's area and of the background."""
     y, e, fwhm = data.counts, data.energy, forward.resolution.fwhm
     background = float(max(np.quantile(y, 0.2), 0.0))
     near = np.abs(e) < 1.5 * fwhm
-    if near.sum() < 1 or e[0] > 0 or e[-1] < 0:
-        return 0.0, 0.0, background
+    if not near.any():
+        return 0.0, background
     line = forward.resolution(e[near])
     excess = float(((y[near] - background) * line).sum() / max((line * line).sum(), 1e-300))
-    variance = y[near] + data.one_count if data.variance is None else data.variance[near]
-    sigma = float(np.sqrt((line * line * variance).sum()) / max((line * line).sum(), 1e-300))
-    return max(excess, 0.0), excess / max(sigma, 1e-300), background
+    return max(excess, 0.0), background
 
 
-def composition_for(
-    forward: Forward, data: Spectrum, modes: int, zero_sigma: float, slope: bool
-) -> Composition:
-    """Return what to fit: an elastic line where the axis has room for it, a free zero where one is seen."""
-    inside = forward.energy[0] < forward.resolution.fwhm and forward.energy[-1] > -forward.resolution.fwhm
-    _, seen, _ = elastic_start(forward, data)
-    return Composition(modes, bool(inside), bool(inside and zero_sigma > 0 and seen > _SEEN), slope)
+def composition_for(forward: Forward, modes: int, zero_sigma: float, slope: bool) -> Composition:
+    """Return what to fit: an elastic line where the axis has room for one, a zero unless the axis is trusted.
+
+    Where no elastic line shows the zero, its prior stays and widens the sigmas of the energies.
+    """
+    fwhm = forward.resolution.fwhm
+    inside = forward.energy[0] < fwhm and forward.energy[-1] > -fwhm
+    return Composition(modes, bool(inside), zero_sigma > 0, slope)
 
 
 def search(
@@ -72,11 +68,11 @@ def search(
     list of Fitted
         The best fit of each number of modes that was tried, from 0; the least ``bic`` is the answer.
     """
-    elastic, _, background = elastic_start(forward, data)
+    elastic, background = elastic_start(forward, data)
     top = float(np.abs(data.counts).max())
     found: list[Fitted] = []
     for modes in range(most + 1):
-        c = composition_for(forward, data, modes, zero_sigma, slope)
+        c = composition_for(forward, modes, zero_sigma, slope)
         bounds = bounds_for(forward, c, zero_sigma, top)
         if not found:
             starts = [c.vector([], elastic, 0.0, background)]
@@ -90,7 +86,9 @@ def search(
     return found
 
 
-def leftover(forward: Forward, data: Spectrum, fitted: Fitted, *, both: bool = False) -> tuple[float, float]:
+def leftover(
+    forward: Forward, data: Spectrum, fitted: Fitted, *, both: bool = False, widths: float = 1.0
+) -> tuple[float, float]:
     """Return where a peak as wide as the resolution is left over, and its significance (sigmas).
 
     Parameters
@@ -103,8 +101,10 @@ def leftover(forward: Forward, data: Spectrum, fitted: Fitted, *, both: bool = F
         What explains it so far.
     both : bool
         Count dips as well.
+    widths : float
+        Of the peak, in resolution widths.
     """
-    smooth = _smoothed(forward, data, fitted, forward.resolution.fwhm)
+    smooth = _smoothed(forward, data, fitted, widths)
     place = int(np.argmax(np.abs(smooth) if both else smooth))
     return abs(float(forward.energy[place])), float(abs(smooth[place]) if both else smooth[place])
 
@@ -128,7 +128,7 @@ def _more(forward: Forward, data: Spectrum, fitted: Fitted) -> Iterator[Array]:
     """Starts with one mode more, where the fit leaves most over."""
     fwhm = forward.resolution.fwhm
     for width in _WIDTHS:
-        smooth = _smoothed(forward, data, fitted, width * fwhm)
+        smooth = _smoothed(forward, data, fitted, width)
         for centre in _peaks(forward, smooth, np.hypot(width, 1) * fwhm):
             yield add_mode(forward, data, fitted, centre, width * fwhm)[1]
     if fitted.composition.modes:
@@ -148,12 +148,10 @@ def _split(fitted: Fitted, fwhm: float) -> Array:
     return np.concatenate([rows, fitted.vector[3 * old.modes :]])
 
 
-def _smoothed(forward: Forward, data: Spectrum, fitted: Fitted, width: float) -> Array:
-    """Residuals under a Gaussian of a width, in sigmas."""
+def _smoothed(forward: Forward, data: Spectrum, fitted: Fitted, widths: float) -> Array:
+    """Residuals under a Gaussian of so many resolution widths, in sigmas."""
     rest = (data.counts - fitted.spectrum) / np.sqrt(_variance(data, fitted.spectrum))
-    e, sigma = forward.energy, np.hypot(width, 0.5 * forward.resolution.fwhm) / 2.355
-    kernel = np.exp(-0.5 * ((e[:, None] - e[None, :]) / sigma) ** 2)
-    return np.asarray((kernel @ rest) / np.sqrt((kernel * kernel).sum(1)))
+    return np.asarray(forward.smoother(widths) @ rest)
 
 
 def _peaks(forward: Forward, smooth: Array, apart: float) -> list[float]:

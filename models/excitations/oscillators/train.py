@@ -51,7 +51,7 @@ class TrainSettings:
     members: int = 3
     hidden: int = 256
     features: int = 64
-    hold_out: int = 1000
+    hold_out: int = 800
     threads: int = 2
 
     def quick(self) -> TrainSettings:

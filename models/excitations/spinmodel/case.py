@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.spinmodel.order import in_magnetic_cell
 from streamproc.models.excitations.spinmodel.parameters import Parameters, parameters_of
 from streamproc.models.excitations.spinmodel.schema import (
     BondEntry,
@@ -25,7 +26,6 @@ from streamproc.models.excitations.spinmodel.structure import (
     Site,
     SpinModel,
     dm_matrix,
-    in_magnetic_cell,
 )
 
 from streamproc.errors import ConfigurationError

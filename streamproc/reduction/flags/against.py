@@ -10,20 +10,28 @@ import numpy.typing as npt
 
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["Comparison", "beam_shift", "compare", "strain_slope"]
+__all__ = ["AGREES", "Comparison", "beam_shift", "compare", "strain_slope"]
 
 Float = npt.NDArray[np.float64]
 
 _LAGS = 12
 """Channels that a pattern may jump by between two readings and still be found."""
 
-_AGREES = 0.98
-_ROUNDS = 4
+AGREES = 0.9
+"""Agreement from which on the fit describes the pattern."""
+
+_CLOSE = 0.98
+_TOWARDS = np.sqrt(0.5) * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+_ROUNDS = 6
+_STILL = 0.3
+"""Part of a channel below which a straight line through the fit is good enough."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Comparison:
     """What turns the reference into the pattern: ``y(x) = scale * r(x - zero - strain * slope(x)) + offset``.
+
+    Lines may also have become broader or narrower, which is no concern here.
 
     Attributes
     ----------
@@ -34,7 +42,9 @@ class Comparison:
     strain : float
         Relative change of the lattice.
     agreement : float
-        Share of the pattern's variation that this describes: 1 when nothing else has changed.
+        Share of the pattern's variation above noise that this describes: 1 when nothing else has changed.
+    moved : ndarray, shape (n,)
+        The reference so moved, neither scaled nor offset.
     """
 
     scale: float
@@ -43,6 +53,7 @@ class Comparison:
     zero_sigma: float
     strain: float
     agreement: float
+    moved: Float
 
 
 def strain_slope(axis: Float, kind: str) -> Float:
@@ -68,21 +79,24 @@ def compare(
     zero, strain = start
     warped, found = np.empty_like(y), np.zeros(6)
     weights = 1.0 / np.maximum(variance, 1e-12 * max(float(variance.max()), 1e-300))
+    step = (axis[-1] - axis[0]) / (axis.size - 1)
     for turn in range(_ROUNDS):
         _warp(axis, slope, reference, zero, strain, warped)
         _fit(axis, slope, warped, y, weights, found)
-        if found[5] > _AGREES or turn == _ROUNDS - 1:
+        moves = abs(found[2]) + abs(found[3] * slope[slope.size // 2])
+        if (found[5] > _CLOSE and moves < _STILL * step) or turn == _ROUNDS - 1:
             break  # mostly at once: little has changed since the reading before
-        if turn == 0:
-            step = (axis[-1] - axis[0]) / (axis.size - 1)
+        if turn == 0 and found[5] <= _CLOSE:
             lag = _best_lag(y, warped, min(_LAGS, max(y.size // 8, 1)))
             zero += lag * step
             if lag:
                 continue
         zero, strain = zero + found[2], strain + found[3]
-    zero, strain = zero + found[2], strain + found[3]
-    scale, offset = float(found[0]), float(found[1])
-    return Comparison(scale, offset, float(zero), float(found[4]), float(strain), float(found[5]))
+    zero, strain = float(zero + found[2]), float(strain + found[3])
+    _warp(axis, slope, reference, zero, strain, warped)
+    return Comparison(
+        float(found[0]), float(found[1]), zero, float(found[4]), strain, float(found[5]), warped
+    )
 
 
 @compiled
@@ -117,24 +131,25 @@ def _best_lag(y: Any, reference: Any, most: int) -> int:
 
 @compiled
 def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, found: Any) -> None:
-    """Least squares of y on (r, 1, -r', -slope r'): scale, offset, zero, strain, sigma of zero, agreement."""
-    n = y.size
-    a, b, row = np.zeros((4, 4)), np.zeros(4), np.zeros(4)
+    """Least squares of y on (r, 1, -r', -slope r', r''): see ``found`` at the end."""
+    n, m = y.size, 5
+    a, b, row = np.zeros((m, m)), np.zeros(m), np.zeros(m)
     sw, swy, swyy = 0.0, 0.0, 0.0
     for i in range(1, n - 1):
         d = (r[i + 1] - r[i - 1]) / (axis[i + 1] - axis[i - 1])
         row[0], row[1], row[2], row[3] = r[i], 1.0, -d, -d * slope[i]
-        for j in range(4):
+        row[4] = r[i + 1] - 2.0 * r[i] + r[i - 1]
+        for j in range(m):
             for k in range(j + 1):
                 a[j, k] += w[i] * row[j] * row[k]
             b[j] += w[i] * row[j] * y[i]
         sw += w[i]
         swy += w[i] * y[i]
         swyy += w[i] * y[i] * y[i]
-    size = np.zeros(4)
-    for j in range(4):
+    size = np.zeros(m)
+    for j in range(m):
         size[j] = np.sqrt(a[j, j]) if a[j, j] > 0.0 else 1.0
-    for j in range(4):
+    for j in range(m):
         for k in range(j + 1):
             a[j, k] /= size[j] * size[k]
             a[k, j] = a[j, k]
@@ -144,38 +159,69 @@ def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, found: Any) -> None:
     p = inverse @ b
     left = max(float(swyy - b @ p), 0.0)
     spread = swyy - swy * swy / sw
-    found[0], found[1] = p[0] / size[0], p[1] / size[1]
+    found[0], found[1] = p[0] / size[0], p[1] / size[1]  # scale, offset
     scale = float(found[0]) if abs(found[0]) > 1e-12 else 1e-12
-    found[2], found[3] = p[2] / size[2] / scale, p[3] / size[3] / scale
-    misfit = max(float(left) / max(n - 6, 1), 1.0)
-    found[4] = np.sqrt(misfit * inverse[2, 2]) / size[2] / abs(scale)
-    found[5] = 1.0 - left / spread if spread > 0.0 else 0.0
+    found[2], found[3] = p[2] / size[2] / scale, p[3] / size[3] / scale  # zero, strain
+    misfit = max(float(left) / max(n - 7, 1), 1.0)
+    found[4] = np.sqrt(misfit * inverse[2, 2]) / size[2] / abs(scale)  # sigma of zero
+    variation = spread - (n - 3)  # what is more than noise
+    found[5] = 1.0 - max(left - (n - 7), 0.0) / variation if variation > 0.0 else 0.0  # agreement
 
 
-def beam_shift(axis: Float, reference: Float, y: Float, variance: Float) -> tuple[float, float, float]:
+def beam_shift(
+    axis: Float,
+    slope: Float,
+    reference: Float,
+    y: Float,
+    variance: Float,
+    start: tuple[float, float],
+    far: bool,
+) -> tuple[float, float, float]:
     """Read from the quadrants how far the beam has moved on the detector.
 
     Parameters
     ----------
-    axis, variance : ndarray, shape (n,)
-        Radial axis, variance of the whole ring.
+    axis, slope, variance : ndarray, shape (n,)
+        Radial axis, what strain does there, variance of the whole ring.
     reference, y : ndarray, shape (n, 4)
         Patterns of the quadrants, centred at azimuths -135, -45, 45 and 135 degrees; NaN where nothing is.
+    start : (float, float)
+        Zero shift and strain of all rings.
+    far : bool
+        The beam may have moved by more than part of a line's width; slower.
 
     Returns
     -------
     float, float, float
-        Shift of the rings towards azimuth 0 and 90 degrees, and its sigma, in the unit of the axis.
+        Shift of the rings towards azimuth 0 and 90 degrees, and its sigma, in the unit of the axis; sigma is
+        infinite where a quadrant does not say.
     """
     found = np.zeros((4, 2))
-    _quadrant_shifts(axis, reference, y, variance, found)
+    if far:
+        for q in range(4):
+            found[q] = _far_shift(axis, slope, reference[:, q], y[:, q], 4 * variance, start)
+    else:
+        moved = np.empty((4, axis.size))
+        for q in range(4):
+            _warp(axis, slope, reference[:, q], start[0], start[1], moved[q])
+        _quadrant_shifts(axis, moved, y, variance, found)
     shift, sigma = found.T
-    if not (sigma > 0).all():
+    said = sigma > 0
+    if not said.any() or not (far or said.all()):
         return 0.0, 0.0, float("inf")
-    half = 0.5 * np.sqrt(0.5)
-    right = half * float(-shift[0] + shift[1] + shift[2] - shift[3])
-    up = half * float(-shift[0] - shift[1] + shift[2] + shift[3])
-    return right, up, half * float(np.sqrt((sigma * sigma).sum()))
+    # a beam that moves far smears the rings across its way, so the other quadrants may have to do
+    right, up = np.linalg.pinv(_TOWARDS[said]) @ shift[said]
+    return float(right), float(up), float(np.sqrt(np.mean(sigma[said] ** 2) / 2))
+
+
+def _far_shift(
+    axis: Float, slope: Float, reference: Float, y: Float, variance: Float, start: tuple[float, float]
+) -> tuple[float, float]:
+    both = np.isfinite(reference) & np.isfinite(y)
+    if np.count_nonzero(both) < 32:
+        return 0.0, 0.0
+    found = compare(axis[both], slope[both], reference[both], y[both], variance[both], start)
+    return (found.zero, found.zero_sigma) if found.agreement >= AGREES else (0.0, 0.0)
 
 
 @compiled
@@ -186,11 +232,11 @@ def _quadrant_shifts(axis: Any, reference: Any, y: Any, variance: Any, found: An
         a, b, row = np.zeros((3, 3)), np.zeros(3), np.zeros(3)
         swyy, count = 0.0, 0
         for i in range(1, n - 1):
-            d = (reference[i + 1, q] - reference[i - 1, q]) / (axis[i + 1] - axis[i - 1])
+            d = (reference[q, i + 1] - reference[q, i - 1]) / (axis[i + 1] - axis[i - 1])
             v, w = y[i, q], 0.25 / max(variance[i], 1e-300)
-            if not (d == d and v == v and reference[i, q] == reference[i, q]):
+            if not (d == d and v == v and reference[q, i] == reference[q, i]):
                 continue
-            row[0], row[1], row[2] = reference[i, q], 1.0, -d
+            row[0], row[1], row[2] = reference[q, i], 1.0, -d
             for j in range(3):
                 for k in range(3):
                     a[j, k] += w * row[j] * row[k]

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["Curve", "describe_curve"]
+__all__ = ["Curve", "describe_curve", "narrow_channels"]
 
 Float = npt.NDArray[np.float64]
 
@@ -64,7 +64,14 @@ def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curv
     else:
         total = float(y.sum())
         per_count = float(variance.sum()) / total if total > 0 else 0.0
-    return Curve(axis, y, variance, floor, per_count, float(_width(y, floor, variance)))
+    return Curve(
+        axis,
+        y,
+        variance,
+        floor,
+        per_count,
+        float(_width(y, floor, variance, narrow_channels(y, floor, variance))),
+    )
 
 
 def _per_count(y: Float) -> tuple[float, float]:
@@ -103,10 +110,23 @@ def _floor(y: Any, block: int, floor: Any) -> None:
 
 
 @compiled
-def _width(y: Any, floor: Any, variance: Any) -> float:
+def narrow_channels(y: Any, floor: Any, variance: Any) -> Any:
+    """Mark channels that stand alone: ten sigma and 70 % of their height above both neighbours, bool (n,)."""
+    narrow = np.zeros(y.size, np.bool_)
+    for i in range(1, y.size - 1):
+        over = y[i] - max(y[i - 1], y[i + 1])
+        if over > 0.7 * (y[i] - floor[i]):
+            narrow[i] = over > 10.0 * np.sqrt(variance[i] + max(variance[i - 1], variance[i + 1]))
+    return narrow
+
+
+@compiled
+def _width(y: Any, floor: Any, variance: Any, narrow: Any) -> float:
     """Width of a Gaussian line with the same sum of squares and of squared slopes, noise taken off."""
     square, slope = 0.0, 0.0
     for i in range(1, y.size - 1):
+        if narrow[i - 1] or narrow[i] or narrow[i + 1]:
+            continue
         p = y[i] - floor[i]
         d = 0.5 * ((y[i + 1] - floor[i + 1]) - (y[i - 1] - floor[i - 1]))
         square += p * p - variance[i]

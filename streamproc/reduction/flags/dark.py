@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.parts import PARTS
+from streamproc.reduction.flags.parts import COMBS, PARTS
 from streamproc.reduction.passes import Constants
 
 __all__ = ["DarkJudge"]
 
 Float = npt.NDArray[np.float64]
+
+_SIGMAS = 8.0
 
 
 class DarkJudge:
@@ -24,13 +26,13 @@ class DarkJudge:
 
     def __init__(self, n: int) -> None:
         self._n = n
-        self._known: tuple[Constants, Float, float] | None = None
+        self._known: tuple[Constants, Float, bool] | None = None
 
     def ring_share(self, cells: Constants, rings: Float) -> float:
         """Return which share of the rings of the frame before subtraction the dark holds.
 
-        Both are taken by their second differences, which a pedestal or a slope does not reach: the dark's
-        regressed on the sum of both, two sigma of its noise taken off. 0 without a dark.
+        Both are taken by their second differences, which a pedestal or a slope does not reach. The dark has
+        rings where its two combs agree on them: noise and unequal pixels differ. 0 without a dark.
 
         Parameters
         ----------
@@ -43,19 +45,23 @@ class DarkJudge:
             return 0.0
         if self._known is None or self._known[0] is not cells:
             self._known = (cells, *self._reduced(cells))
-        _, dark, noise = self._known
-        both = _bent(rings) + dark
-        square = float(both @ both)
-        if square <= 0:
+        _, dark, has_rings = self._known
+        if not has_rings:
             return 0.0
-        return max(float(dark @ both) / square - 2.0 * noise / float(np.sqrt(square)), 0.0)
+        both = _bent(rings) + dark
+        return max(float(dark @ both) / max(float(both @ both), 1e-300), 0.0)
 
-    def _reduced(self, cells: Constants) -> tuple[Float, float]:
-        norm = cells.norm_sum.reshape(self._n, PARTS).sum(axis=1)
-        safe = np.where(norm > 0, norm, 1.0)
-        dark = np.where(norm > 0, cells.dark_sum.reshape(self._n, PARTS).sum(axis=1) / safe, 0.0)
-        bent = _bent(dark)
-        return bent, 1.4826 * float(np.median(np.abs(bent)))
+    def _reduced(self, cells: Constants) -> tuple[Float, bool]:
+        shape = (self._n, PARTS // COMBS, COMBS)
+        sums, norms = (v.reshape(shape).sum(axis=1) for v in (cells.dark_sum, cells.norm_sum))
+        full = (norms > 0.2 * np.median(norms)).all(axis=1)
+        one, other = (
+            _bent(np.where(full, sums[:, c] / np.where(full, norms[:, c], 1.0), 0.0)) for c in (0, 1)
+        )
+        inside = full[:-2] & full[1:-1] & full[2:]
+        one, other = one * inside, other * inside
+        chance = float(np.sqrt((one @ one) * (other @ other) / max(np.count_nonzero(inside), 1)))
+        return 0.5 * (one + other), float(one @ other) > _SIGMAS * chance > 0
 
 
 def _bent(y: Float) -> Float:

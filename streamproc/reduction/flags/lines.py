@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.curve import Curve
+from streamproc.reduction.flags.curve import Curve, narrow_channels
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["ICE_LINES_A", "ChannelFaults", "channel_faults", "ice_rings", "negative_share"]
@@ -30,6 +30,7 @@ _SIDES = 0.012
 _LEAST_LINES = 3
 _FIRST = 3
 _SIGMAS = 5.0
+_HIDES = 10.0
 _PROMISED = 20.0
 
 
@@ -71,30 +72,34 @@ def ice_rings(curve: Curve, spacing_axis: Float) -> tuple[float, list[int]]:
     -------
     share : float
         Share of the lines in range, each with its strength, that stand 5 sigma above both sides within 0.4 %
-        of their place. 0 where one of the first three in range is missing; NaN with fewer than three.
+        of their place. A line that another one hides, or that would be too weak, is left out. 0 with fewer
+        than three lines seen, or fewer than two of the first three; NaN where none is in range.
     channels : list of int
         Tops of the lines seen.
     """
-    covered = seen = 0.0
-    n, channels, first_missing = 0, [], False
-    for place, ((_, strength), (centre, reach, side)) in enumerate(
-        zip(ICE_LINES_A, spacing_axis, strict=True)
-    ):
+    found = []
+    for place, (_, strength) in enumerate(ICE_LINES_A):
+        centre, reach, side = spacing_axis[place]
         if np.isnan(centre):
             continue
+        reach, side = max(reach, curve.step), max(side, reach + 4 * curve.step)
         height, sigma, top = _line_height(curve.axis, curve.y, curve.variance, centre, reach, side)
-        if top < 0:
-            continue
-        n += 1
-        covered += strength
-        if height > _SIGMAS * sigma and height > 0:
-            seen += strength
-            channels.append(int(top))
-        elif place < _FIRST:
-            first_missing = True
-    if n < _LEAST_LINES:
+        if top >= 0:
+            found.append((place, strength, height, sigma, int(top)))
+    if not found:
         return float("nan"), []
-    return (0.0, []) if first_missing else (seen / covered, channels)
+    seen = [line for line in found if line[2] > _SIGMAS * line[3]]
+    if len(seen) < _LEAST_LINES or sum(line[0] < _FIRST for line in seen) < _FIRST - 1:
+        return 0.0, []
+    scale = min(line[2] / line[1] for line in seen if line[0] < _FIRST)
+    missing = sum(
+        strength
+        for _, strength, height, sigma, top in found
+        if height <= _SIGMAS * sigma < scale * strength / 2  # it could be seen, and nothing hides it
+        and curve.y[top] - curve.floor[top] <= _HIDES * sigma
+    )
+    there = sum(line[1] for line in seen)
+    return there / (there + missing), [line[4] for line in seen]
 
 
 def ice_places(kind: str, wavelength_A: float | None) -> Float:
@@ -132,7 +137,15 @@ def channel_faults(curve: Curve, saturation: float | None) -> ChannelFaults:
     """
     marks = np.zeros(curve.y.size, np.uint8)
     unit = curve.per_count
-    _mark(curve.y, curve.floor, curve.variance, unit, curve.width, _PROMISED, marks)
+    _mark(
+        curve.y,
+        curve.floor,
+        narrow_channels(curve.y, curve.floor, curve.variance),
+        unit,
+        curve.width,
+        _PROMISED,
+        marks,
+    )
     top = curve.y >= (np.inf if saturation is None else saturation)
     if saturation is None:
         top = marks == 3
@@ -140,7 +153,7 @@ def channel_faults(curve: Curve, saturation: float | None) -> ChannelFaults:
 
 
 @compiled
-def _mark(y: Any, floor: Any, variance: Any, unit: float, width: float, promised: float, marks: Any) -> None:
+def _mark(y: Any, floor: Any, narrow: Any, unit: float, width: float, promised: float, marks: Any) -> None:
     """Mark 1: dead, 2: spike, 3: flat top. Equal neighbours tell only where values vary by counts."""
     n, highest, i = y.size, y.max(), 0
     while i < n:
@@ -156,13 +169,10 @@ def _mark(y: Any, floor: Any, variance: Any, unit: float, width: float, promised
             if beside > promised * unit and (run >= 8 or beside - y[i] > 0.5 * beside):
                 marks[i:j] = 1
         i = j
-    if not width >= 3.0:
-        return
-    for i in range(1, n - 1):
-        higher = max(y[i - 1], y[i + 1])
-        sigma = np.sqrt(variance[i] + max(variance[i - 1], variance[i + 1]))
-        if y[i] - higher > 10.0 * sigma and y[i] - higher > 0.7 * (y[i] - floor[i]):
-            marks[i] = 2
+    if width >= 3.0:
+        for i in range(1, n - 1):
+            if narrow[i] and marks[i] == 0:
+                marks[i] = 2
 
 
 def negative_share(curve: Curve) -> float:

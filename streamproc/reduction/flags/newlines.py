@@ -81,7 +81,8 @@ def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, s
             area += y[i] - calculated[i]
             noise += variance[i]
             i += 1
-        if area <= best or area < sigmas * np.sqrt(noise) or i - start > 3 * reach:
+        no_line = i - start < max(reach // 4, 2) or i - start > 3 * reach  # a hit, or a hump
+        if no_line or area <= best or area < sigmas * np.sqrt(noise):
             i += 1
             continue
         line, top = 0.0, 0.0

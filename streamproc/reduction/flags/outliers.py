@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.parts import PartedPlan, Parts
 from streamproc.reduction.flags.scan import PIECE, Scan
+from streamproc.reduction.flags.tiles import TILE_ROWS
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["MOST", "OutlierFinder", "Outliers", "dispersion"]
@@ -18,9 +19,6 @@ Float = npt.NDArray[np.float64]
 
 MOST = 4096
 """Outliers listed of one frame; a frame with more is spotty or broken, and the number is a lower bound."""
-
-_TIMES, _SIGMAS, _BIN_SIGMAS = 3.0, 10.0, 5.0
-_NEIGHBOURS = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -89,7 +87,7 @@ class OutlierFinder:
 
     def find(
         self, frame: npt.NDArray[Any], scan: Scan, rings: Float, lines: npt.NDArray[np.bool_], spread: float,
-        dark: Float | None,
+        dark: Float | None, judged: npt.NDArray[Any], per_pixel: Float,
     ) -> Outliers:  # fmt: skip
         """Find the outliers of an image (n_pixels,).
 
@@ -107,12 +105,17 @@ class OutlierFinder:
             Variance of a pixel over counting variance.
         dark : ndarray, shape (n_pixels,), or None
             Dark counts of each pixel.
+        judged : ndarray, shape (rows, pieces)
+            Not zero where the zeros of a piece have been counted already.
+        per_pixel : ndarray, shape (tile rows, pieces)
+            Counts promised to a pixel, on the mean of a tile.
         """
         high, dead = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
         n_high, n_dead = _search(
-            frame, scan.tops, scan.zeros, self._used_pixels, self._first, self._last, self._bins, self._norm,
-            rings, lines, self._ring_norm, self._span, spread, self._no_dark if dark is None else dark,
-            self._least(dark), self._columns, PIECE, self._n, high, dead,
+            frame, scan.tops, scan.sums, scan.zeros, judged, per_pixel, TILE_ROWS, self._used_pixels,
+            self._first, self._last, self._bins, self._norm, rings, lines, self._ring_norm,
+            self._span, spread, self._no_dark if dark is None else dark, self._least(dark),
+            self._columns, PIECE, self._n, high, dead,
         )  # fmt: skip
         return Outliers(high[:n_high].copy(), dead[:n_dead].copy())
 
@@ -126,18 +129,17 @@ class OutlierFinder:
 
 
 @compiled
-def _bound(expected: float, spread: float) -> float:
-    """Counts above which a pixel is not explained: three times the ring and ten sigma."""
-    return float(3.0 * expected + 10.0 * np.sqrt(spread * (expected + 1.0)))
+def _bound(expected: float, spread: float, dark: float) -> float:
+    """Counts above dark that a pixel may have: three times the ring, and ten sigma of both and the dark."""
+    return float(3.0 * expected + 10.0 * np.sqrt(spread * (expected + 2.0 * dark + 1.0)))
 
 
 @compiled
-def _extremes(rings: Any, first: int, last: int) -> Any:
-    low, high = np.inf, 0.0
+def _least(rings: Any, first: int, last: int) -> float:
+    low = np.inf
     for b in range(first, last + 1):
-        if rings[b] == rings[b]:
-            low, high = min(low, rings[b]), max(high, rings[b])
-    return low, high
+        low = min(low, rings[b])
+    return low
 
 
 @compiled
@@ -148,7 +150,8 @@ def _is_high(
     if b >= n_rings or rings[b] != rings[b]:
         return False
     expected = max(rings[b], 0.0) * norm[i]
-    return bool(frame[i] - (dark[i] if dark.size > 1 else 0.0) > _bound(expected, spread))
+    below = dark[i] if dark.size > 1 else 0.0
+    return bool(frame[i] - below > _bound(expected, spread, below))
 
 
 @compiled
@@ -167,7 +170,8 @@ def _isolated(
 
 @compiled
 def _search(
-    frame: Any, tops: Any, zeros: Any, used: Any, first: Any, last: Any, bins: Any, norm: Any, rings: Any,
+    frame: Any, tops: Any, sums: Any, zeros: Any, judged: Any, per_pixel: Any, tile_rows: int, used: Any,
+    first: Any, last: Any, bins: Any, norm: Any, rings: Any,
     lines: Any, ring_norm: Any, span: Any, spread: float, dark: Any, least_dark: float, columns: int,
     piece: int, n_rings: int, high: Any, dead: Any,
 ) -> Any:  # fmt: skip
@@ -179,16 +183,24 @@ def _search(
                 continue
             a, b = first[r, p], last[r, p]
             top, middle = np.float64(tops[r, p]) - least_dark, rings[(a + b) // 2]
-            suspect = top > _bound(max(max(rings[a], rings[b]), middle) * span[1], spread)
-            empty = zeros[r, p] > 0 and zeros[r, p] < used[r, p] and min(rings[a], rings[b]) * span[0] >= 20.0
+            suspect = top > _bound(max(max(rings[a], rings[b]), middle) * span[1], spread, least_dark)
+            empty = (
+                judged[r, p] == 0
+                and 0 < zeros[r, p] < used[r, p]
+                and min(rings[a], rings[b]) * span[0] >= 10.0
+            )
             if not (suspect or empty):
                 continue
-            low_ring, high_ring = _extremes(rings, a, b)
-            suspect = suspect and top > _bound(high_ring * span[1], spread)
-            empty = empty and low_ring * span[0] >= 20.0
+            low_ring = _least(rings, a, b)
+            suspect = suspect and top > _bound(max(low_ring, 0.0) * span[0], spread, least_dark)
+            empty = empty and low_ring * span[0] >= 10.0
+            if empty:  # in a shadow zeros are no sign of dead pixels
+                empty = sums[r, p] >= 0.6 * per_pixel[r // tile_rows, p] * (used[r, p] - zeros[r, p])
             if not (suspect or empty):
                 continue
-            least = least_dark + _bound(max(low_ring, 0.0) * span[0], spread) if suspect else np.inf
+            least = (
+                least_dark + _bound(max(low_ring, 0.0) * span[0], spread, least_dark) if suspect else np.inf
+            )
             for i in range(r * columns + p * piece, min(r * columns + (p + 1) * piece, (r + 1) * columns)):
                 v = np.float64(frame[i])
                 if (v <= least and not (empty and v == 0.0)) or bins[i] >= n_rings:

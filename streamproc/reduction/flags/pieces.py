@@ -12,9 +12,9 @@ from streamproc.reduction.flags.scan import Scan
 from streamproc.reduction.flags.tiles import PROMISED, TILE_ROWS, Promise
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["CONSTANT", "DEAD", "HIGH", "HOT", "PieceFaults", "piece_faults", "shaded_tiles"]
+__all__ = ["DEAD", "HIGH", "HOT", "MISSING", "PieceFaults", "piece_faults", "shaded_tiles"]
 
-CONSTANT, DEAD, HOT, HIGH = 1, 2, 4, 8
+MISSING, DEAD, HOT, HIGH = 1, 2, 4, 8
 """Marks of a piece: no variation in a whole row; no counts; far above its rings; at the limit."""
 
 _HOT_TIMES = 3.0
@@ -23,8 +23,9 @@ _STRIP_ROWS = 150
 detectors; modules and chips are longer than that, saturated spots shorter."""
 
 _SMOOTH = 0.7
-_SHADED = 0.6
+_SHADED, _DEEPLY = 0.6, 0.45
 _LEAST_COUNTS = 100.0
+_THERE = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,15 +56,16 @@ def piece_faults(scan: Scan, used: npt.NDArray[np.uint32], promise: Promise) -> 
     """
     marks, counts = np.zeros(used.shape, np.uint8), np.zeros(5, np.int64)
     _judge_rows(
-        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, used, promise.per_pixel, TILE_ROWS, PROMISED,
-        _STRIP_ROWS, marks, counts,
+        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, used, promise.per_pixel, promise.dark,
+        TILE_ROWS, PROMISED, _STRIP_ROWS, marks, counts,
     )  # fmt: skip
     _judge_tiles(
         scan.sums,
         scan.lows,
         scan.highs,
         used,
-        promise.per_pixel,
+        promise.least,
+        promise.dark,
         TILE_ROWS,
         PROMISED,
         _HOT_TIMES,
@@ -74,13 +76,34 @@ def piece_faults(scan: Scan, used: npt.NDArray[np.uint32], promise: Promise) -> 
 
 
 @compiled
+def _too_many_zeros(zeros: int, pixels: int, counts: float, promised: float) -> bool:
+    """Eight pixels or more of a piece are zero beside others that hold what is promised.
+
+    Chance would not do it: a Chernoff bound of the binomial, at half the promise, below exp(-25).
+    """
+    if zeros < 8 or counts < 0.6 * promised * (pixels - zeros):
+        return False
+    return bool(zeros * (0.5 * promised - 1.0 - np.log(pixels / zeros)) > 25.0)
+
+
+@compiled
+def _spread_rows(blank: Any, missing: Any) -> None:
+    """Rows without variation beside missing ones are missing too: nothing is left to promise counts."""
+    for r in range(1, blank.size):
+        missing[r] = missing[r] or (blank[r] and missing[r - 1])
+    for r in range(blank.size - 2, -1, -1):
+        missing[r] = missing[r] or (blank[r] and missing[r + 1])
+
+
+@compiled
 def _judge_rows(
-    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, tile_rows: int,
-    promised: float, strip: int, marks: Any, counts: Any,
+    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, dark: Any,
+    tile_rows: int, promised: float, strip: int, marks: Any, counts: Any,
 ) -> None:  # fmt: skip
     """Rows without variation or without values, dead pieces, pieces at the limit."""
     rows, pieces = sums.shape
     same = np.zeros(pieces, np.int64)
+    blank, rows_missing, gap = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     for r in range(rows):
         promise, constant, lost, there = 0.0, True, True, False
         for p in range(pieces):
@@ -97,8 +120,14 @@ def _judge_rows(
                 else:
                     constant = False
         missing = there and constant and not lost and promise >= promised
-        counts[0] += missing
+        blank[r] = there and constant and not lost
+        gap[r] = there and lost
+        rows_missing[r] = missing
         counts[1] += there and lost
+    _spread_rows(blank, rows_missing)
+    for r in range(rows):
+        missing = rows_missing[r]
+        counts[0] += missing
         for p in range(pieces):
             n, high = used[r, p], highs[r, p]
             if missing:
@@ -111,19 +140,24 @@ def _judge_rows(
             ):
                 marks[r, p] |= 2
                 counts[2] += n
+            elif _too_many_zeros(
+                zeros[r, p], n, sums[r, p], per_pixel[r // tile_rows, p] + dark[r // tile_rows, p]
+            ):
+                marks[r, p] |= 2
+                counts[2] += zeros[r, p]
             same[p] = same[p] + 1 if r > 0 and high > 0 and high < n and high == highs[r - 1, p] else 0
             if same[p] == strip:
                 for k in range(r - strip, r + 1):
                     counts[4] -= highs[k, p] if marks[k, p] & 8 else 0
                     marks[k, p] &= 7
-            if high > 0 and same[p] < strip and not (there and lost):
+            if high > 0 and same[p] < strip and not gap[r]:
                 marks[r, p] |= 8
                 counts[4] += high
 
 
 @compiled
 def _judge_tiles(
-    sums: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, tile_rows: int, promised: float,
+    sums: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, dark: Any, tile_rows: int, promised: float,
     times: float, marks: Any, counts: Any,
 ) -> None:  # fmt: skip
     """Tiles without counts whose pieces are promised too little each, and tiles whose every piece is hot."""
@@ -138,8 +172,10 @@ def _judge_tiles(
                     continue
                 pixels += n
                 empty = empty and sums[r, p] == 0
-                expected = per_pixel[i, p] * n
-                hot = hot and sums[r, p] > times * expected + 10.0 * np.sqrt(expected + 1.0)
+                expected, below = per_pixel[i, p] * n, dark[i, p] * n
+                hot = hot and sums[r, p] - below > times * expected + 10.0 * np.sqrt(
+                    expected + 2 * below + 1.0
+                )
             mark = 0
             if pixels > 0 and empty and per_pixel[i, p] * pixels >= promised:
                 mark = 2
@@ -153,12 +189,30 @@ def _judge_tiles(
                     counts[2 if mark == 2 else 3] += used[r, p]
 
 
-def shaded_tiles(promise: Promise, used: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.bool_]]:
-    """Find tiles whose smooth scattering falls far below that at the same angle elsewhere.
+def smooth_tiles(promise: Promise) -> npt.NDArray[np.bool_]:
+    """Return the tiles that can be judged for shadow: smooth, with counts, and most of their pixels there."""
+    smooth = (promise.floor >= _SMOOTH * promise.expected) & (promise.expected >= _LEAST_COUNTS)
+    return smooth & (promise.there >= _THERE)
 
-    A tile is judged where the smooth part of the rings makes 70 % of what is promised (so that texture cannot
-    look like a shadow) and promises 100 counts. It is shaded below 60 % of the promise: polarisation that is
-    not corrected takes a ring to 75 % of its mean at 40 degrees, an air gap or a fibre less.
+
+def shaded_tiles(
+    promise: Promise, used: npt.NDArray[np.float64], fine: bool
+) -> tuple[float, npt.NDArray[np.bool_]]:
+    """Find tiles whose scattering falls far below that at the same angle elsewhere.
+
+    A tile is judged where the smooth part of the rings makes 70 % of what is promised, so that texture cannot
+    look like a shadow. It is shaded below 60 % of the promise: polarisation that is not corrected takes a ring
+    to 75 % of its mean at 40 degrees, an air gap or a fibre less. With many grains every tile is judged, below
+    45 %: texture would have to take nearly all of a line away, over a whole tile.
+
+    Parameters
+    ----------
+    promise : Promise
+        What the rings promise.
+    used : ndarray, shape of the tiles
+        Used pixels.
+    fine : bool
+        The rings have many grains.
 
     Returns
     -------
@@ -167,6 +221,8 @@ def shaded_tiles(promise: Promise, used: npt.NDArray[np.float64]) -> tuple[float
     ndarray of bool
         Which, shape of the tiles.
     """
-    judged = (promise.floor >= _SMOOTH * promise.expected) & (promise.expected >= _LEAST_COUNTS)
-    shaded = judged & (promise.observed < _SHADED * promise.expected)
+    shaded = smooth_tiles(promise) & (promise.observed < _SHADED * promise.expected)
+    if fine:
+        bright = (promise.expected >= _LEAST_COUNTS) & (promise.there >= _THERE)
+        shaded |= bright & (promise.observed < _DEEPLY * promise.expected)
     return float(used[shaded].sum()) / max(float(used.sum()), 1.0), shaded

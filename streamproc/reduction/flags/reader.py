@@ -1,8 +1,7 @@
-"""Readers: from a frame or a pattern to its :class:`Reading`, keeping nothing."""
+"""FrameReader: from an image to its :class:`Reading`, keeping nothing."""
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -14,11 +13,19 @@ from streamproc.errors import FrameFailed
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.flags.curve import Curve, describe_curve
 from streamproc.reduction.flags.dark import DarkJudge
-from streamproc.reduction.flags.lines import channel_faults, ice_places, ice_rings, negative_share
+from streamproc.reduction.flags.lines import ice_places, ice_rings, negative_share
 from streamproc.reduction.flags.outliers import OutlierFinder, dispersion
 from streamproc.reduction.flags.parts import PartedPlan, Parts
-from streamproc.reduction.flags.pieces import DEAD, HIGH, HOT, piece_faults, shaded_tiles
-from streamproc.reduction.flags.reading import Evidence, Reading, TileView
+from streamproc.reduction.flags.pieces import (
+    DEAD,
+    HIGH,
+    HOT,
+    MISSING,
+    piece_faults,
+    shaded_tiles,
+    smooth_tiles,
+)
+from streamproc.reduction.flags.reading import LEAST_CHANNELS, Evidence, Reading, TileView
 from streamproc.reduction.flags.rings import quadrant_profiles, spottiness, sturdy_profile
 from streamproc.reduction.flags.said import axis_said, boxes_said, pixels_said, rows_said, tiles_said
 from streamproc.reduction.flags.scan import Scan, Scanner
@@ -27,11 +34,14 @@ from streamproc.reduction.flags.tiles import Promise, Tiles
 from streamproc.reduction.passes import Constants
 from streamproc.reduction.profile import Profile
 
-__all__ = ["FrameReader", "read_pattern"]
+__all__ = ["FrameReader"]
 
 Float = npt.NDArray[np.float64]
 
-LEAST_CHANNELS = 16
+_FINE = 0.03
+"""Spottiness below which no single grain stands out of a ring."""
+
+_NAN = float("nan")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,6 +56,7 @@ class _Look:
     curve: Curve
     quadrants: Float
     rings: Float
+    low: Float
     floor: Float
     measured: npt.NDArray[np.bool_]
     spread: float
@@ -103,15 +114,27 @@ class FrameReader:
         look = self._look(frame, dark)
         times, columns = look.profile.n_frames, self.plan.shape[1]
         rings = look.rings * times
-        promise = self._tiles.promise(look.scan, rings, look.floor * times, look.cells)
+        promise = self._tiles.promise(look.scan, rings, look.low * times, look.floor * times, look.cells)
         faults = piece_faults(look.scan, self._scanner.used_pixels, promise)
         dark_pixels = None if look.cells.dark is None else look.cells.dark.mean
         if dark_pixels is not None and times > 1:
             dark_pixels = dark_pixels * times
-        lines = near_lines(look.rings, look.floor, look.curve.width)
-        out = self._outliers.find(look.image, look.scan, rings, lines, look.spread, dark_pixels)
-        shaded, where = shaded_tiles(promise, self._tiles.used)
         spotty, ring = spottiness(look.parts, look.rings, look.floor)
+        lines = near_lines(look.rings, look.floor, look.curve.width)
+        if spotty < _FINE:
+            lines = np.zeros_like(lines)  # no grain makes a spot there
+        out = self._outliers.find(
+            look.image,
+            look.scan,
+            rings,
+            lines,
+            look.spread,
+            dark_pixels,
+            faults.marks & (MISSING | DEAD),
+            promise.per_pixel,
+        )
+        shaded, where = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
+        whole = faults.missing_rows == 0
         ice, tops = ice_rings(look.curve, self._ice)
         numbers = {
             "saturated": faults.saturated / self._used,
@@ -120,12 +143,14 @@ class FrameReader:
             "ice_rings": ice,
             "spikes": float(out.high.size),
             "spotty": spotty,
-            "shadow": shaded,
+            "shadow": _NAN if faults.hot else shaded,
             "over_exposed_dark": max(
                 self._dark.ring_share(look.cells, look.rings), negative_share(look.curve)
             ),
             "missing_rows": float(faults.missing_rows),
         }
+        if not whole:  # rings that miss part of themselves promise too little
+            numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow", "over_exposed_dark"), _NAN)
         said: dict[str, Callable[[], Evidence]] = {
             "saturated": lambda: boxes_said(faults.marks & HIGH, columns),
             "dead": lambda: boxes_said(faults.marks & DEAD, columns) | pixels_said(out.dead, columns),
@@ -145,7 +170,9 @@ class FrameReader:
             self._kind,
             constant=bool(look.scan.tops.max() == 0),
             quadrants=look.quadrants[look.measured],
-            tiles=TileView(_ratio(promise), promise.expected, self._tiles.used),
+            tiles=TileView(
+                _ratio(promise), promise.expected, self._tiles.used, smooth_tiles(promise), spotty < _FINE
+            ),
             high=out.high,
             used=self._used,
             lost_rows=faults.lost_rows,
@@ -159,18 +186,20 @@ class FrameReader:
         scan = self._scanner.scan(image, self._limit(np.asarray(frame).dtype) * profile.n_frames)
         spread = dispersion(parts)
         quadrants, norms = quadrant_profiles(parts)
-        sturdy = np.empty(len(quadrants))
+        sturdy = np.empty((2, len(quadrants)))
         sturdy_profile(quadrants, norms, sturdy)
-        measured = np.isfinite(sturdy) & np.isfinite(profile.intensity)
+        measured = np.isfinite(sturdy[0]) & np.isfinite(profile.intensity)
         if np.count_nonzero(measured) < LEAST_CHANNELS:
             raise FrameFailed("hardly any ring has a usable pixel: the frame is saturated, masked or empty")
-        curve = describe_curve(
-            profile.axis[measured], profile.intensity[measured], spread * profile.variance[measured]
-        )
-        rings, floor = np.zeros(sturdy.size), np.zeros(sturdy.size)
-        rings[measured] = sturdy[measured]
+        # of four quadrants the middle two are used, so the noise is up to twice that of all
+        variance = 2.0 * spread * profile.variance[measured]
+        curve = describe_curve(profile.axis[measured], sturdy[0][measured], variance)
+        rings, low = np.where(measured, sturdy, 0.0)
+        floor = np.zeros(rings.size)
         floor[measured] = np.minimum(curve.floor, rings[measured])
-        return _Look(image, profile, parts, cells, scan, curve, quadrants, rings, floor, measured, spread)
+        return _Look(
+            image, profile, parts, cells, scan, curve, quadrants, rings, low, floor, measured, spread
+        )
 
     def _level(self, parts: Parts) -> float:
         norm = float(parts.norm.sum())
@@ -192,53 +221,12 @@ class FrameReader:
 
 def near_lines(rings: Float, floor: Float, width: float) -> npt.NDArray[np.bool_]:
     """Return which rings are lines, or lie within a line's width of one."""
-    reach = int(np.clip(width, 1, 8)) if width == width else 1
-    grown = rings > 1.5 * np.maximum(floor, 0.0)
-    for _ in range(reach):
-        grown = grown | np.append(grown[1:], False) | np.append(False, grown[:-1])
-    return grown
+    reach = int(np.clip(1.5 * width, 2, 24)) if width == width else 2
+    line = rings > 1.25 * np.maximum(floor, 0.0)
+    before = np.concatenate([np.zeros(reach + 1, np.int64), np.cumsum(line), np.full(reach, line.sum())])
+    return before[2 * reach + 1 :] > before[: rings.size]
 
 
 def _ratio(promise: Promise) -> Float:
     with np.errstate(divide="ignore", invalid="ignore"):
         return promise.observed / promise.expected
-
-
-def read_pattern(
-    axis: Float, y: Float, axis_kind: str, wavelength_A: float | None, settings: FlagSettings | None = None
-) -> Reading:
-    """Read a 1-D pattern that no image of ours stands behind.
-
-    Parameters
-    ----------
-    axis, y : ndarray of float64, shape (n,)
-        Rising axis and intensity, finite.
-    axis_kind : {"two_theta_deg", "q_invA"}
-        Its axis.
-    wavelength_A : float or None
-        Needed for the ice lines on a 2theta axis.
-    settings : FlagSettings, optional
-        Limit of the counter; default: a flat top is one.
-    """
-    saturation = None if settings is None else settings.saturation
-    curve = describe_curve(axis, y)
-    faults = channel_faults(curve, saturation)
-    ice, tops = ice_rings(curve, ice_places(axis_kind, wavelength_A))
-    n, nan = y.size, float("nan")
-    numbers = {
-        "saturated": len(faults.flat_top) / n, "dead": len(faults.dead) / n, "hot": nan, "ice_rings": ice,
-        "spikes": float(len(faults.spikes)), "spotty": nan, "shadow": nan,
-        "over_exposed_dark": negative_share(curve), "missing_rows": nan,
-    }  # fmt: skip
-    evidence = {
-        name: axis_said(axis, channels)
-        for name, channels in (
-            ("saturated", faults.flat_top), ("dead", faults.dead), ("ice_rings", tops),
-            ("spikes", faults.spikes),
-        )
-        if numbers[name] > 0
-    }  # fmt: skip
-    data = y.tobytes()
-    checksum = zlib.crc32(data) | zlib.adler32(data) << 32
-    constant = bool(y.max() == y.min())
-    return Reading(numbers, evidence, checksum, float(y.mean()), curve, axis_kind, constant, used=n)

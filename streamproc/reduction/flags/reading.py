@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.curve import Curve
 
-__all__ = ["Evidence", "Reading", "TileView", "ranges"]
+__all__ = ["LEAST_CHANNELS", "MOST_SAID", "Evidence", "Reading", "TileView", "ranges"]
 
 Evidence = Mapping[str, Any]
 """JSON-able: ``pixels`` [[row, column], ...], ``rows`` [[first, last], ...], ``boxes`` [[row, row, column,
@@ -19,14 +19,22 @@ column], ...] or ``axis`` [[from, to], ...]; at most ``MOST_SAID`` entries, ``co
 
 MOST_SAID = 8
 
+LEAST_CHANNELS = 16
+"""Channels (rings) below which a pattern is none."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TileView:
-    """Tiles of a frame: observed over promised counts, promised counts, used pixels; shape of the tiles."""
+    """Tiles of a frame: observed over promised counts, promised counts, used pixels, and which are smooth.
+
+    ``fine`` is true where the rings have so many grains that lines are as good as smooth parts.
+    """
 
     ratio: npt.NDArray[np.float64]
     promised: npt.NDArray[np.float64]
     used: npt.NDArray[np.float64]
+    smooth: npt.NDArray[np.bool_]
+    fine: bool
 
 
 @dataclass(frozen=True, slots=True, eq=False)

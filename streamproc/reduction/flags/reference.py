@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import Comparison, beam_shift, compare, strain_slope
+from streamproc.reduction.flags.against import AGREES, Comparison, beam_shift, compare, strain_slope
 from streamproc.reduction.flags.newlines import new_line, shaded_share
 from streamproc.reduction.flags.reading import Evidence, Reading, TileView
 from streamproc.reduction.flags.said import axis_said, boxes_said
@@ -24,9 +24,9 @@ _RATE = 0.2
 _SLOW_RATE = 0.02
 _DRIFT_RATE = 0.3
 _STARTS = 3
-_AGREES = 0.95
 _REBASE_AFTER = 5
-_SHADED = 0.8
+_FAR = 0.98
+_SHADED, _DEEPLY = 0.8, 0.65
 _SIGMAS = 8.0
 _NAN = float("nan")
 
@@ -36,11 +36,13 @@ class RunReference:
 
     def __init__(self) -> None:
         self._level = self._monitor = self._monitor_start = self._monitor_now = _NAN
-        self._scale = 1.0
+        self._scale, self._first_level = 1.0, _NAN
         self._zero = self._strain = 0.0
+        self._base = (1.0, 0.0)  # scale and zero of the reference against the first one of the run
         self._n = self._strange = 0
         self._arrays: dict[str, npt.NDArray[np.float32]] = {}
         self._found: Comparison | None = None
+        self._known = False  # the quadrants say what has happened to the pattern
 
     # -- levels -------------------------------------------------------------------------------------------
 
@@ -68,35 +70,54 @@ class RunReference:
         told: dict[str, Evidence] = {}
         if not self._n:
             return numbers, told
+        self._known = False
         curve, slope = reading.curve, strain_slope(reading.curve.axis, reading.axis_kind)
         first, recent = self._on(curve.axis, "first"), self._on(curve.axis, "recent")
         found = compare(curve.axis, slope, first, curve.y, curve.variance, (self._zero, self._strain))
         self._found = found
-        if found.agreement >= _AGREES and found.scale > 0:
-            scale = self._scale + _DRIFT_RATE * (found.scale - self._scale)
+        if found.agreement >= AGREES and found.scale > 0:
+            scale = self._base[0] * self._drifted(found, reading)
             numbers["i0_drift"] = abs(scale - 1.0) if self._n >= _STARTS else _NAN
             told["i0_drift"] = {"by": "pattern", "scale": scale}
-            numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, found)
+        numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, found)
+        recent = compare(curve.axis, slope, recent, curve.y, curve.variance, (0.0, 0.0)).moved
         share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, curve.width)
         numbers["parasitic_rings"] = share
         told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1)))
         numbers["shadow"], told["shadow"] = self._shadow(reading, recent)
         return numbers, told
 
+    def _drifted(self, found: Comparison, reading: Reading) -> float:
+        """Return by how much lines and mean have changed, whichever is less, a mean over some readings.
+
+        A line more moves the mean, a line that broadens its height; the beam moves both.
+        """
+        mean = reading.level / self._first_level if self._first_level > 0 else found.scale
+        now = min(found.scale, mean, key=lambda v: abs(v - 1.0))
+        return self._scale + _DRIFT_RATE * (now - self._scale)
+
     def _zero_drift(self, reading: Reading, found: Comparison) -> tuple[float, Evidence]:
         curve = reading.curve
         width = curve.width * curve.step
         if not width > 0:
             return _NAN, {}
-        along = max(abs(found.zero) - 3 * found.zero_sigma, 0.0)
-        told: dict[str, Any] = {"shift": found.zero, "sigma": found.zero_sigma, "strain": found.strain}
+        zero, agrees = self._base[1] + found.zero, found.agreement >= AGREES
+        along = max(abs(zero) - 3 * found.zero_sigma, 0.0)
+        told: dict[str, Any] = {"shift": zero, "sigma": found.zero_sigma, "strain": found.strain}
         if reading.quadrants is None or self._arrays["quadrants"].shape != reading.quadrants.shape:
-            return along / width, told
+            return (along / width if agrees else _NAN), told
+        far = found.agreement < _FAR
         right, up, sigma = beam_shift(
-            curve.axis, self._arrays["quadrants"].astype(np.float64), reading.quadrants, curve.variance
-        )
+            curve.axis, strain_slope(curve.axis, reading.axis_kind),
+            self._arrays["quadrants"].astype(np.float64), reading.quadrants, curve.variance,
+            (self._zero, self._strain) if far else (found.zero, found.strain), far,
+        )  # fmt: skip
         told["beam"] = [right, up]
-        return max(along, float(np.hypot(right, up)) - 3 * sigma) / width, told
+        if not sigma < np.inf:
+            return (along / width if agrees else _NAN), told
+        self._known = True
+        beam = max(float(np.hypot(right, up)) - 3 * sigma, 0.0)
+        return max(along if agrees else 0.0, beam) / width, told
 
     def _shadow(self, reading: Reading, recent: Float) -> tuple[float, Evidence]:
         """Tiles (or blocks of the axis) that have become darker than the rest."""
@@ -113,7 +134,12 @@ class RunReference:
         expected = before * tiles.promised
         with np.errstate(invalid="ignore"):
             missing = expected - tiles.ratio * tiles.promised
-            dark = (missing > (1 - _SHADED) * expected) & (missing > _SIGMAS * np.sqrt(expected + 1.0))
+            sure = missing > _SIGMAS * np.sqrt(expected + 1.0)
+            # spots come and go, so where there are few grains only a deep shadow of a smooth tile tells
+            judged = (tiles.promised >= 100.0) if tiles.fine else tiles.smooth
+            dark = sure & judged & (missing > (1 - _DEEPLY) * expected)
+            if tiles.fine:
+                dark |= sure & tiles.smooth & (missing > (1 - _SHADED) * expected)
         rows = np.repeat(dark, TILE_ROWS, axis=0)
         share = float(tiles.used[dark].sum()) / max(float(tiles.used.sum()), 1.0)
         return share, boxes_said(rows, reading.columns) if share > 0 else {}
@@ -126,10 +152,12 @@ class RunReference:
         found, curve, self._found = self._found, reading.curve, None
         if not self._n:
             self._begin(reading)
-        elif found is not None and found.agreement >= _AGREES and found.scale > 0:
-            self._zero, self._strain, self._strange = found.zero, found.strain, 0
-            self._scale += _DRIFT_RATE * (found.scale - self._scale)
-        else:
+        elif found is not None and found.agreement >= AGREES and found.scale > 0:
+            if found.agreement >= _FAR or reading.quadrants is None:
+                self._zero, self._strain = found.zero, found.strain
+            self._strange = 0
+            self._scale = self._drifted(found, reading)
+        elif not self._known:
             self._strange += 1
         self._n += 1
         self._blend("recent", curve.axis, curve.y, _SLOW_RATE if doubtful else _RATE)
@@ -141,8 +169,9 @@ class RunReference:
     def _begin(self, reading: Reading) -> None:
         """Begin, or begin anew where the pattern has become another one."""
         curve = reading.curve
+        self._base = (self._base[0] * self._scale, self._base[1] + self._zero)
         self._zero = self._strain = 0.0
-        self._scale, self._strange = 1.0, 0
+        self._scale, self._strange, self._first_level = 1.0, 0, reading.level
         new: dict[str, Float] = {"axis": curve.axis, "first": curve.y, "recent": curve.y}
         new["quadrants"] = np.empty((0, 4)) if reading.quadrants is None else reading.quadrants
         new["tiles"] = np.empty((0, 0)) if reading.tiles is None else reading.tiles.ratio
@@ -182,7 +211,7 @@ class RunReference:
         return {
             "numbers": [
                 self._level, self._monitor, self._monitor_start, self._monitor_now, self._scale, self._zero,
-                self._strain,
+                self._strain, self._first_level, *self._base,
             ],
             "counts": [self._n, self._strange],
             "arrays": {k: [list(v.shape), v.astype("<f4").tobytes()] for k, v in self._arrays.items()},
@@ -192,8 +221,9 @@ class RunReference:
         """Take up what :meth:`snapshot` gave."""
         (
             self._level, self._monitor, self._monitor_start, self._monitor_now, self._scale, self._zero,
-            self._strain,
+            self._strain, self._first_level, *base,
         ) = (float(v) for v in state["numbers"])  # fmt: skip
+        self._base = (base[0], base[1])
         self._n, self._strange = (int(v) for v in state["counts"])
         self._arrays = {
             k: np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)

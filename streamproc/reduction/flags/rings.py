@@ -15,6 +15,9 @@ __all__ = ["quadrant_profiles", "spottiness", "sturdy_profile"]
 Float = npt.NDArray[np.float64]
 
 _LEAST_PIXELS = 4.0
+_TRIMMED = 0.368
+"""Mean of the lower three quarters of a chi-square variable of one degree."""
+
 _STANDS_OUT = 1.0
 """A ring is a line where it is at least this much of the floor above the floor."""
 
@@ -42,24 +45,29 @@ def _quadrants(signal: Any, norm: Any, counts: Any, combs: int, intensity: Any, 
 
 @compiled
 def sturdy_profile(intensity: Any, norms: Any, sturdy: Any) -> None:
-    """Write the middle mean of four quadrants to ``sturdy``; of three the middle, of fewer the mean.
+    """Write ring by ring what one or two bad quadrants do not move, shape (2, bins); NaN without pixels.
 
-    A quadrant counts with at least a tenth of the ring. NaN in a ring without pixels.
+    ``sturdy[0]`` is the middle mean of four quadrants, the middle one of three, the mean of fewer;
+    ``sturdy[1]`` is the second lowest. A quadrant counts with at least a tenth of the ring.
     """
     for b in range(intensity.shape[0]):
         total = norms[b, 0] + norms[b, 1] + norms[b, 2] + norms[b, 3]
-        low, high, s, n, w = np.inf, -np.inf, 0.0, 0, 0.0
+        low, second, high, s, n, w = np.inf, np.inf, -np.inf, 0.0, 0, 0.0
         for q in range(4):
             if norms[b, q] > 0.1 * total:
                 v = intensity[b, q]
-                low, high = min(low, v), max(high, v)
+                if v < low:
+                    low, second = v, low
+                else:
+                    second = min(second, v)
+                high = max(high, v)
                 s += v
                 n += 1
                 w += norms[b, q] * v
         if n > 2:
-            sturdy[b] = (s - low - high) / (n - 2)
+            sturdy[0, b], sturdy[1, b] = (s - low - high) / (n - 2), second
         else:
-            sturdy[b] = w / total if n > 0 else np.nan
+            sturdy[0, b] = sturdy[1, b] = w / total if n > 0 else np.nan
 
 
 def spottiness(parts: Parts, sturdy: Float, floor: Float) -> tuple[float, tuple[int, int]]:
@@ -67,54 +75,52 @@ def spottiness(parts: Parts, sturdy: Float, floor: Float) -> tuple[float, tuple[
 
     Neighbouring teeth of a comb have the same texture and background, but other grains. The line's sum in one
     comb differs from that in the other by counting noise and grains; what is above counting noise, over the
-    line's height, is the relative variance of a part, and an eighth of it that of the ring.
+    line's height, is the relative variance of a part, and an eighth of it that of the ring. The quarter of
+    the lines and quadrants that differs most is left out: hits and single large grains are there.
 
     Returns
     -------
     float
-        Relative standard uncertainty of a ring's intensity, two sigma of its own noise taken off; NaN without
-        lines.
+        Relative standard uncertainty of a ring's intensity; NaN without lines.
     (int, int)
         First and last ring of the line that tells most.
     """
-    out = np.zeros(5)
-    _comb_differences(
-        parts.signal, parts.variance, parts.norm, parts.counts, sturdy, floor, _STANDS_OUT, _LEAST_PIXELS, out
-    )
-    excess, noise, square, first, last = out
-    if square <= 0.0:
+    terms, ends = np.empty(2 * len(sturdy) + 8), np.zeros(2, np.int64)
+    n = _comb_differences(
+        parts.signal, parts.variance, parts.norm, parts.counts, sturdy, floor, _STANDS_OUT, _LEAST_PIXELS,
+        terms, ends,
+    )  # fmt: skip
+    if n < QUADRANTS:
         return float("nan"), (0, 0)
-    variance = (excess - 2.0 * np.sqrt(noise)) / square
-    return float(np.sqrt(max(variance, 0.0) / PARTS)), (int(first), int(last))
+    kept = np.sort(terms[:n])[: max(n * 3 // 4, 1)]
+    return float(np.sqrt(max(float(kept.mean()) / _TRIMMED, 0.0) / PARTS)), (int(ends[0]), int(ends[1]))
 
 
 @compiled
 def _comb_differences(
     signal: Any, variance: Any, norm: Any, counts: Any, sturdy: Any, floor: Any, stands_out: float,
-    least_pixels: float, out: Any,
-) -> None:  # fmt: skip
-    n, best, b = signal.shape[0], 0.0, 0
+    least_pixels: float, terms: Any, ends: Any,
+) -> int:  # fmt: skip
+    """Write, for each line and quadrant, the squared difference above noise over twice the squared height."""
+    n, best, b, found = signal.shape[0], 0.0, 0, 0
     while b < n:
-        if not sturdy[b] > (1.0 + stands_out) * max(floor[b], 0.0):
-            b += 1
-            continue
         first = b
-        while b < n and sturdy[b] > (1.0 + stands_out) * max(floor[b], 0.0):
+        while b < n and sturdy[b] > (1.0 + stands_out) * max(floor[b], 0.0) and sturdy[b] > 0.0:
             b += 1
         mine = 0.0
-        for q in range(signal.shape[1] // 2):
-            difference, noise, height, used = 0.0, 0.0, 0.0, 0
+        for q in range(signal.shape[1] // 2 if b > first else 0):
+            difference, noise, height = 0.0, 0.0, 0.0
             for r in range(first, b):
                 i, j = 2 * q, 2 * q + 1
                 if counts[r, i] >= least_pixels and counts[r, j] >= least_pixels:
                     difference += signal[r, i] / norm[r, i] - signal[r, j] / norm[r, j]
                     noise += variance[r, i] / norm[r, i] ** 2 + variance[r, j] / norm[r, j] ** 2
                     height += sturdy[r] - floor[r]
-                    used += 1
-            if used > 0:
-                out[0] += difference * difference - noise
-                out[1] += 2.0 * noise * noise
-                out[2] += 2.0 * height * height
-                mine += difference * difference - noise
+            if height > 0.0 and noise < 0.02 * height * height and found < terms.size:
+                terms[found] = (difference * difference - noise) / (2.0 * height * height)
+                mine += terms[found]
+                found += 1
         if mine > best:
-            best, out[3], out[4] = mine, first, b - 1
+            best, ends[0], ends[1] = mine, first, b - 1
+        b += 1
+    return found

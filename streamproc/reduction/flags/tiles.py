@@ -26,12 +26,16 @@ PROMISED = 20.0
 class Promise:
     """What the rings promise the tiles, and what is there; float64, shape (tile rows, pieces).
 
-    ``per_pixel`` are the counts that the rings promise one used pixel. ``expected`` and ``floor`` are counts
-    of all rings and of their smooth part, ``observed`` counts without dark; pieces that are dead or were lost
-    as a whole count neither here nor there.
+    ``per_pixel`` are the counts that the rings promise one used pixel, ``least`` by their darker quadrants,
+    and ``dark`` its dark counts. ``there`` is the share of the used pixels that have a value. ``expected``
+    and ``floor`` are counts of all rings and of their smooth part, ``observed`` counts without dark; pieces that
+    are dead or were lost as a whole count neither here nor there.
     """
 
     per_pixel: Float
+    least: Float
+    dark: Float
+    there: Float
     expected: Float
     floor: Float
     observed: Float
@@ -70,15 +74,16 @@ class Tiles:
         self.least_norm = float(norm.min())
         self._dark: tuple[Constants, Float] | None = None
 
-    def promise(self, scan: Scan, rings: Float, floor: Float, cells: Constants) -> Promise:
-        """Compare a scan with the intensity of the rings (bins,) and their smooth part; NaN rings count 0."""
-        per_pixel, expected, smooth, observed = np.zeros((4, *self.shape))
+    def promise(self, scan: Scan, rings: Float, low: Float, floor: Float, cells: Constants) -> Promise:
+        """Compare a scan with intensity, darker quadrants and smooth part of the rings, (bins,) each."""
+        per_pixel, least, expected, smooth, observed, there = np.zeros((6, *self.shape))
+        dark = self._dark_of(cells)
         _promise(
-            self._first, self._rings, self._weights, rings, floor, scan.sums, scan.lows, scan.highs,
-            scan.zeros, self.used_pixels, self.used, self._dark_of(cells), TILE_ROWS, per_pixel, expected,
-            smooth, observed,
+            self._first, self._rings, self._weights, rings, low, floor, scan.sums, scan.lows, scan.highs,
+            scan.zeros, self.used_pixels, self.used, dark, TILE_ROWS, per_pixel, least, expected, smooth,
+            observed, there,
         )  # fmt: skip
-        return Promise(per_pixel, expected, smooth, observed)
+        return Promise(per_pixel, least, dark / np.maximum(self.used, 1.0), there, expected, smooth, observed)
 
     def _dark_of(self, cells: Constants) -> Float:
         if cells.dark is None:
@@ -91,18 +96,19 @@ class Tiles:
 
 @compiled
 def _promise(
-    first: Any, rings: Any, weights: Any, intensity: Any, floor: Any, sums: Any, lows: Any, highs: Any,
-    zeros: Any, used_pixels: Any, used: Any, dark: Any, tile_rows: int, per_pixel: Any,
-    expected: Any, smooth: Any, observed: Any,
+    first: Any, rings: Any, weights: Any, intensity: Any, low: Any, floor: Any, sums: Any, lows: Any,
+    highs: Any, zeros: Any, used_pixels: Any, used: Any, dark: Any, tile_rows: int, per_pixel: Any,
+    least: Any, expected: Any, smooth: Any, observed: Any, shares: Any,
 ) -> None:  # fmt: skip
     rows, pieces = sums.shape
     for t in range(used.size):
-        e, s = 0.0, 0.0
+        e, s, m = 0.0, 0.0, 0.0
         for k in range(first[t], first[t + 1]):
             b = rings[k]
             if intensity[b] == intensity[b]:
                 e += weights[k] * intensity[b]
                 s += weights[k] * floor[b]
+                m += weights[k] * low[b]
         i, p = t // pieces, t % pieces
         counted, there = 0.0, 0.0
         for r in range(i * tile_rows, min((i + 1) * tile_rows, rows)):
@@ -112,6 +118,8 @@ def _promise(
                 counted += np.float64(sums[r, p])
                 there += n - lost
         share = there / used[i, p] if used[i, p] > 0 else 0.0
-        per_pixel[i, p] = max(e, 0.0) / used[i, p] if used[i, p] > 0 else 0.0
+        if used[i, p] > 0:
+            per_pixel[i, p], least[i, p] = max(e, 0.0) / used[i, p], max(m, 0.0) / used[i, p]
         expected[i, p], smooth[i, p] = e * share, s * share
         observed[i, p] = counted - dark[i, p] * share
+        shares[i, p] = share

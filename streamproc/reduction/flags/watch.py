@@ -17,6 +17,7 @@ __all__ = ["FlagWatch", "Judgement", "judged_alone"]
 Numbers = dict[str, float]
 
 _NAN = float("nan")
+_LEAST_HOT = 3
 
 _SPOILS = ("saturated", "dead", "hot", "over_exposed_dark", "missing_rows")
 """Kinds that spoil the pattern itself, so that comparing it with the run's says nothing."""
@@ -82,8 +83,9 @@ class FlagWatch:
         numbers: Numbers = dict.fromkeys(KINDS, _NAN) | dict(reading.numbers)
         evidence: dict[str, Evidence] = dict(reading.evidence)
         self._take_repeats(reading, numbers, evidence)
-        spoilt = self._beam_lost(reading, monitor, numbers, evidence)
-        spoilt |= any(self._over(n, numbers[n]) for n in _SPOILS)
+        spoilt = any(self._over(n, numbers[n]) for n in _SPOILS)
+        if not self._over("over_exposed_dark", numbers["over_exposed_dark"]):  # it takes the level away
+            spoilt |= self._beam_lost(reading, monitor, numbers, evidence)
         if not spoilt:
             self._compare(reading, monitor, numbers, evidence)
         numbers = {n: v for n, v in numbers.items() if n not in self._settings.off}
@@ -113,6 +115,10 @@ class FlagWatch:
         if darker == darker and not alone >= darker:
             numbers["shadow"], evidence["shadow"] = darker, told["shadow"]
         told.pop("shadow", None)
+        if self._over("ice_rings", numbers["ice_rings"]):
+            found["parasitic_rings"] = _NAN  # known by name
+        if self._over("shadow", numbers["shadow"]):
+            found = dict.fromkeys(found, _NAN)
         numbers |= found
         evidence |= told
         if monitor == monitor:
@@ -125,7 +131,7 @@ class FlagWatch:
         if copies or not reading.columns:
             return
         hot = self._hot.persistent(reading.high)
-        if hot.size:
+        if hot.size >= _LEAST_HOT:
             numbers["hot"] += hot.size / reading.used
             numbers["spikes"] -= hot.size
             listed = [[int(i // reading.columns), int(i % reading.columns)] for i in hot[:8]]

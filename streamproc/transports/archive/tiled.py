@@ -190,6 +190,11 @@ def _imported(module: str, attribute: str) -> Callable[..., Any]:
 
 
 def _mongo_documents(run: RunRef) -> Iterator[NamedDocument]:
+    if run.stop is None:
+        run.note(
+            "databroker (2.0.2) gives the last page of events, up to 25, of a run without a stop to nobody: "
+            "they are not replayed"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

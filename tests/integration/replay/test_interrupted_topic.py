@@ -9,16 +9,18 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
 from kafka import KafkaProducer
 
+from streamproc.cli import main
 from streamproc.results import is_interrupted
 from streamproc.transports.codec import encode
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.tiled.reading import run_documents
 
-pytestmark = pytest.mark.broker
+pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
 STEP_S = 1.5
 
 
@@ -50,6 +52,13 @@ class Topic:
 
     def command(self, name, *more):
         return [sys.executable, "-m", "streamproc", name, *map(str, more), *self.where]
+
+    def here(self, name, *more):
+        """A command in this process: most of the time of a short one goes into its start."""
+        said, errors = io.StringIO(), io.StringIO()
+        with redirect_stdout(said), redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+            main([name, *map(str, more), *self.where])
+        return subprocess.CompletedProcess(name, ended.value.code, said.getvalue(), errors.getvalue())
 
     def run(self, name, *more):
         ended = subprocess.run(
@@ -90,14 +99,14 @@ class Topic:
         return list(run_documents(from_uri(self.tiled, api_key="secret")[uid]))
 
     def audited(self):
-        ended = self.run("audit", "--run", self.uid, "--grace", "0", "--json")
+        ended = self.here("audit", "--run", self.uid, "--grace", "0", "--json")
         [row] = json.loads(ended.stdout)["runs"]
         return ended.returncode, row
 
     def table(self):
         import pandas
 
-        ended = self.run("results", "--run", self.uid)
+        ended = self.here("results", "--run", self.uid)
         assert ended.returncode == 0, ended.stderr
         return pandas.read_csv(io.StringIO(ended.stdout), comment="#"), ended.stderr
 
@@ -120,7 +129,7 @@ def test_whole_and_aborted_copies_of_a_run_are_told_apart_by_every_reader(
     points, notes = topic.table()
     assert len(points) < 4 and "interrupted" in notes
 
-    ended = topic.run("replay", "kafka", *topic.config, "--to", "kafka", *resume)
+    ended = topic.here("replay", "kafka", *topic.config, "--to", "kafka", *resume)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     published = topic.published()
     again = max(k for k, (name, _) in enumerate(published) if name == "start")
@@ -130,7 +139,7 @@ def test_whole_and_aborted_copies_of_a_run_are_told_apart_by_every_reader(
     topic.interrupt()
     assert [is_interrupted(stop) for stop in stops(topic.published())] == [True, False, True]
     check_whole(topic, tmp_path)
-    ended = topic.run("replay", "kafka", *topic.config, "--verify", "kafka")
+    ended = topic.here("replay", "kafka", *topic.config, "--verify", "kafka")
     assert ended.returncode == 0 and "byte-identical" in ended.stdout, ended.stdout
 
 
@@ -142,5 +151,5 @@ def check_whole(topic, folder):
     assert (code, row["verdict"], row["done"], row["doubled"]) == (0, "complete", 4, 0)
     points, notes = topic.table()
     assert len(points) == 4 and "interrupted" not in notes
-    status = topic.run("status", topic.uid)
+    status = topic.here("status", topic.uid)
     assert status.returncode == 0 and "done 4 of 4" in status.stdout

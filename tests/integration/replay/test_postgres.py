@@ -95,8 +95,8 @@ def server(tmp_path_factory, beam, postgres):
                 time.sleep(0.2)
         yield url
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
 
 
 @pytest.mark.parametrize("form", ["inline", "hdf5", "tiff", "resource"])

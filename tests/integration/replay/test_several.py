@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
+from streamproc.testing.makers import inline_run
 from streamproc.transports.codec import encode
 
 
@@ -76,3 +79,18 @@ def test_a_name_that_is_not_there_is_said_before_any_work(beam, three, tmp_path)
     out = tmp_path / "out.jsonl"
     ended = replay(folder, "--config", beam.config, *named(102, 4711), "--to", out)
     assert ended.returncode == 2 and "no run '4711'" in ended.stderr and not out.exists()
+
+
+def test_an_analysis_that_hangs_leaves_a_ledger_and_the_process_ends(tmp_path):
+    """Its thread sleeps on for an hour; whoever waits for the command need not."""
+    toy = Path(__file__).parents[1] / "toy_consumer.py"
+    pairs = inline_run([np.ones((4, 4), np.uint16)] * 3, uid="hanging-run-1")
+    (tmp_path / "raw.msgpack").write_bytes(b"".join(encode(*pair) for pair in pairs))
+    config, out = tmp_path / "beamline.toml", tmp_path / "out.jsonl"
+    config.write_text("[service]\nframe_timeout_s = 1.0\n[analysis.toy]\npause_s = 3600.0\n")
+    ended = replay(tmp_path / "raw.msgpack", "--config", config, "--analysis", toy, "--to", out)
+    assert ended.returncode == 1 and "hangs" in ended.stdout, ended.stdout + ended.stderr
+    [stop] = [json.loads(line)[1] for line in out.read_text().splitlines() if line.startswith('["stop"')]
+    ledger = stop["ledger"]["primary"]
+    assert ledger["dropped"] == ledger["expected"] == 3
+    assert "frame_timeout_s" in ledger["dropped_reasons"][0]["reason"]

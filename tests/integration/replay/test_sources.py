@@ -122,6 +122,18 @@ def test_a_databroker_tree_says_that_it_has_no_stream_resources(beam, temp_catal
     assert decode(out[-1])[0] == "stop" if out else outcome.ledger["failed"] > 0
 
 
+def test_an_unfinished_run_in_a_databroker_tree_ends_with_a_ledger_and_says_what_is_withheld(
+    beam, temp_catalog
+):
+    pairs = beam.run("resource", "open")
+    for name, doc in pairs[:-1]:
+        temp_catalog.v1.insert(name, dict(doc))
+    outcome, out = replayed(beam, open_archive(temp_catalog, beam.settings), uid_of(pairs))
+    assert outcome.ending == "unfinished" and decode(out[-1])[0] == "stop"
+    assert any("last page of events" in note for note in outcome.notes)
+    assert outcome.ledger["done"] == outcome.ledger["expected"]
+
+
 def test_the_newest_run_and_a_search_in_a_databroker_catalog(beam, temp_catalog):
     for name, doc in beam.run("inline"):
         if uid_of(beam.run("inline")) not in temp_catalog:

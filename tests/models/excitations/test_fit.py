@@ -13,6 +13,7 @@ from streamproc.models.excitations.oscillators.search import search
 from streamproc.models.excitations.oscillators.spectrum import spectrum_of
 
 from streamproc.errors import FrameFailed
+from streamproc.reduction.spectrum.channels import straighten
 
 ENERGY = np.linspace(-15.0, 45.0, 130)
 TRUTH = [Mode(11.0, 0.9, 250.0), Mode(27.0, 4.0, 600.0)]
@@ -105,6 +106,29 @@ def test_an_overdamped_mode_is_found_as_one():
     data = spectrum_of(ENERGY, np.random.default_rng(3).poisson(mu))
     best = min(search(forward, data, ZERO), key=lambda f: f.bic)
     assert [m.overdamped for m in best.modes] == [True]
+
+
+def test_energies_from_straightened_images_scatter_as_stated():
+    """A pixel's counts are shared by two channels; the errors leave that correlation out."""
+    rng, rows, columns, pulls = np.random.default_rng(4), 160, 120, []
+    x = 2 * np.arange(columns) / (columns - 1) - 1
+    shift = 2 * x + 5 * x**2
+    fine = Forward(np.arange(-90.0, 120.0, 0.1), Gaussian(2.5), 1.0)
+    c = Composition(1)
+    line = fine(c, c.vector([Mode(24.0, 1.2, 6.0)], 10.0, 0.0, 0.02))[0]
+    expected_image = np.interp(np.arange(rows)[:, None] - 60 - shift[None], fine.energy, line)
+    seen = Gaussian(float(np.hypot(2.5, 2.355 * 6**-0.5)))  # sharing widens a line by a variance of 1/6 pixel
+    for _ in range(80):
+        channels = straighten(rng.poisson(expected_image).astype(float), shift)
+        energy = channels.pixel - 60
+        kept = (energy > -45) & (energy < 85)
+        data = spectrum_of(energy[kept], channels.counts[kept])
+        model = Forward(data.energy, seen, 1.0)
+        start = c.vector([Mode(24.0, 1.2, 700.0)], 1200.0, 0.0, 2.4)
+        found = fit(model, data, c, start, bounds_for(model, c, 0.2, float(data.counts.max())))
+        pulls.append((found.vector[0] - 24.0) / found.sigma[0])
+    assert np.std(pulls) == pytest.approx(0.95, abs=0.2)
+    assert abs(np.mean(pulls)) < 0.35
 
 
 def test_limits_hold_even_where_the_data_push_beyond_them():

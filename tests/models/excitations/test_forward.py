@@ -94,6 +94,16 @@ def test_the_derivatives_are_those_of_the_spectrum():
         assert np.abs(numeric - derivatives[k]).max() <= 1e-5 * np.abs(derivatives[k]).max(), name
 
 
+def test_another_temperature_shares_the_convolution_and_nothing_else():
+    cold, c = Forward(UNEVEN, Gaussian(1.5), 1.0), Composition(1)
+    vector = c.vector([Mode(9.0, 1.0, 40.0)], 100.0, 0.1, 1.0)
+    before, _ = cold(c, vector)
+    warm, _ = cold.at(9.0)(c, vector)
+    assert np.array_equal(warm, Forward(UNEVEN, Gaussian(1.5), 9.0)(c, vector)[0])
+    assert np.array_equal(cold(c, vector)[0], before)
+    assert cold.at(1.0) is cold
+
+
 def test_elastic_line_and_background_are_where_and_as_large_as_said():
     forward = Forward(UNEVEN, Gaussian(1.5), 1.0)
     composition = Composition(0, slope=True)

@@ -235,6 +235,21 @@ def test_a_run_that_the_target_refuses_is_an_outcome_and_the_next_is_taken(tmp_p
     assert resume.saved.done == [ref.uid]
 
 
+def test_an_analysis_that_hangs_ends_its_run_with_a_ledger_and_the_next_is_taken(tmp_path, toy):
+    release = threading.Event()
+    hanging = toy(fault=lambda frame: frame.seq_num == 5 and not release.wait(60))
+    archive, target = MemoryArchive(run()), JsonLinesTarget(tmp_path / "out.jsonl")
+    ref, short = next(archive.runs()), own_settings(service={"frame_timeout_s": 0.5, "workers": 2})
+    outcome = replay_run(archive, ref, hanging, target, settings=short)
+    after = replay_run(archive, ref, toy(), target, settings=short)
+    target.close()
+    release.set()
+    assert (outcome.ending, after.ending) == ("hangs", "complete") and not outcome.good
+    assert "frame_timeout_s" in outcome.reason
+    assert outcome.ledger["done"] + outcome.ledger["dropped"] == len(FRAMES) > outcome.ledger["done"]
+    assert "frame_timeout_s" in outcome.ledger["dropped_reasons"][0]["reason"]
+
+
 class Taken(NoTarget):
     """A target that takes nothing back, as a topic: nothing of a run may come behind its stop."""
 
@@ -259,6 +274,9 @@ def test_gone_on_with_into_a_target_that_takes_nothing_back_the_run_begins_anew(
     assert outcome.ending == "complete" and target.raws[-len(whole) :] == whole
     assert first[0][0] == "start" and first[-1][0] == "stop"
     assert is_interrupted(first[-1][1]) and not is_interrupted(decode(whole[-1])[1])
+    of_whole = {decode(raw)[1]["uid"]: raw for raw in whole}
+    for raw in target.raws[: len(first) - 1]:
+        assert of_whole[decode(raw)[1]["uid"]] == raw  # one uid never stands for two documents
 
 
 def test_paused_nothing_is_given_out_and_the_answer_is_the_same(tmp_path, toy):

@@ -119,6 +119,12 @@ def test_the_stop_of_an_interrupted_replay_is_no_reference_where_there_is_anothe
     assert field(verdict([*result()[:-1], aborted], result()), "stop: uid").kind == "differs"
 
 
+def test_copies_of_a_run_in_a_topic_are_one_reference_in_the_runs_own_order():
+    aborted = ("stop", {**result()[-1][1], "uid": "other", "interrupted": True})
+    copy_of_part = [*result()[:3], aborted]
+    assert verdict([*copy_of_part, *result(), *copy_of_part], result()).identical
+
+
 def test_the_order_of_an_objects_keys_is_no_difference_and_a_missing_one_is():
     def listing(*names):
         return [

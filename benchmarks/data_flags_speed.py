@@ -1,0 +1,123 @@
+"""What the data flags add to the integration of a frame, and what they cost on a pattern: CPU time, one thread.
+
+Run ``python benchmarks/data_flags_speed.py [--side 1024] [--rounds 60]``. Integration with and without flags take
+turns over distinct frames. ``marginal`` is what reading a frame costs more than integrating it; the watch is the
+ordered half, which compares it with its run.
+"""
+
+from __future__ import annotations
+
+# ruff: noqa: E402  (threads are bounded before numpy and pyFAI are imported)
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from streamproc.reduction.azimuthal import AzimuthalPlan, PlanOptions
+from streamproc.reduction.correction import Correction
+from streamproc.reduction.flags.outliers import dispersion
+from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.reader import FrameReader
+from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.watch import FlagWatch
+from streamproc.reduction.geometry import Geometry
+
+BINS, FRAMES = 1000, 8
+
+
+def make(side: int, masked: float) -> tuple[AzimuthalPlan, list[Any]]:
+    """Return a plan and distinct frames of powder rings."""
+    from pyFAI.detectors import Detector
+    from pyFAI.integrator.azimuthal import AzimuthalIntegrator
+
+    pixel = 0.15 / side
+    integrator = AzimuthalIntegrator(
+        0.2, 0.07, 0.08, 0.05, -0.03, 0.0, detector=Detector(pixel, pixel, max_shape=(side, side)), wavelength=5e-11
+    )  # fmt: skip
+    random = np.random.default_rng(1)
+    mask = random.random((side, side)) < masked
+    plan = AzimuthalPlan.build(
+        Geometry.of(integrator, "benchmark", ""), Correction(mask=mask), PlanOptions(BINS)
+    )
+    angle = np.rad2deg(integrator.center_array((side, side), unit="2th_rad"))
+    mean = 20 + 30 * np.exp(-angle / 10)
+    for at in (6, 8.5, 11, 13.4, 15, 17.2, 19.9, 22):
+        mean += 400 * np.exp(-0.5 * ((angle - at) / 0.08) ** 2)
+    return plan, [random.poisson(mean).astype(np.uint16) for _ in range(FRAMES)]
+
+
+def times(functions: dict[str, Callable[[Any], Any]], frames: list[Any], rounds: int) -> dict[str, Any]:
+    """Return CPU times (ms) of each function, in turns."""
+    taken: dict[str, list[float]] = {name: [] for name in functions}
+    for function in functions.values():
+        for frame in frames[:3]:
+            function(frame)
+    for turn in range(rounds):
+        for place, (name, function) in enumerate(functions.items()):
+            frame = frames[(turn * len(functions) + place) % len(frames)]
+            start = time.process_time_ns()
+            function(frame)
+            taken[name].append(1e-6 * (time.process_time_ns() - start))
+    return {name: np.array(values) for name, values in taken.items()}
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument(
+        "--masked", type=float, default=0.0, help="share of the pixels that are masked, at random"
+    )
+    parser.add_argument("--rounds", type=int, default=60)
+    arguments = parser.parse_args()
+    plan, frames = make(arguments.side, arguments.masked)
+    reader, watch = FrameReader(plan), FlagWatch(FlagSettings())
+    parts = reader.parted.integrate(frames[0])[1]
+    readings = iter([reader.read(frame)[0] for frame in frames] * (arguments.rounds + 4))
+    axis = plan.axis
+    functions: dict[str, Callable[[Any], Any]] = {
+        "integrate": plan.integrate,
+        "integrate in parts": reader.parted.integrate,
+        "scan": lambda f: reader._scanner.scan(f.ravel(), 65535),
+        "dispersion": lambda f: dispersion(parts),
+        "read (integrate + flags)": reader.read,
+        "watch (ordered half)": lambda f: watch.take(next(readings)),
+    }
+    found = times(functions, frames, arguments.rounds)
+    side = arguments.side
+    print(f"{side} x {side} uint16, {BINS} bins, {arguments.masked:.1%} masked, 1 thread, CPU time")
+    print(f"{'':28}{'median ms':>10}{'min ms':>9}")
+    for name, values in found.items():
+        print(f"{name:28}{np.median(values):10.3f}{values.min():9.3f}")
+    extra = {k: f(found["read (integrate + flags)"]) - f(found["integrate"]) for k, f in
+             (("median", np.median), ("min", np.min))}  # fmt: skip
+    print(f"{'marginal of the flags':28}{extra['median']:10.3f}{extra['min']:9.3f}")
+    patterns = [
+        np.random.default_rng(k).poisson(plan.integrate(frames[0]).intensity).astype(float) for k in range(8)
+    ]
+    second = FlagWatch(FlagSettings())
+    found = times(
+        {
+            f"pattern of {axis.size}: read": lambda y: read_pattern(axis, y, "two_theta_deg", 0.5),
+            f"pattern of {axis.size}: read, watch": lambda y: second.take(
+                read_pattern(axis, y, "two_theta_deg", 0.5)
+            ),
+        },
+        patterns,
+        arguments.rounds,
+    )
+    for name, values in found.items():
+        print(f"{name:28}{np.median(values):10.3f}{values.min():9.3f}")
+
+
+if __name__ == "__main__":
+    main()

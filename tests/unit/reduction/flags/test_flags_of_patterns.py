@@ -1,0 +1,93 @@
+"""What a 1-D pattern shows by itself."""
+
+import numpy as np
+import pytest
+
+from streamproc.reduction.flags.curve import describe_curve
+from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.watch import judged_alone
+
+
+def drawn(y, seed=0):
+    return np.random.default_rng(seed).poisson(y).astype(float)
+
+
+def up(axis, y, **settings):
+    made = FlagSettings(**settings)
+    judgement = judged_alone(read_pattern(axis, y, "two_theta_deg", 1.5406, made), made)
+    return {name for name, raised in judgement.flags.items() if raised}, judgement
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.7e-4, 1e6])
+def test_a_sound_pattern_in_any_unit_raises_nothing(pattern, scale):
+    axis, y = pattern
+    for seed in range(20):
+        assert up(axis, scale * drawn(y, seed))[0] == set()
+
+
+def test_noise_and_width_are_those_put_in(pattern):
+    axis, y = pattern
+    curve = describe_curve(axis, 2.5 * drawn(y))
+    assert curve.per_count == pytest.approx(2.5, rel=0.15)
+    assert curve.width * curve.step == pytest.approx(2.355 * 0.09, rel=0.1)
+
+
+def test_flat_tops_are_saturation(pattern):
+    axis, y = pattern
+    flags, judgement = up(axis, np.minimum(drawn(y), 2200))
+    assert flags == {"saturated"}
+    assert any(a < 28.4 < b for a, b in judgement.evidence["saturated"]["axis"])
+
+
+def test_the_limit_of_the_counter_may_be_given(pattern):
+    axis, y = pattern
+    assert up(axis, drawn(y), saturation=2000.0)[0] == {"saturated"}
+
+
+def test_dead_channels_are_listed(pattern):
+    axis, y = pattern
+    data = drawn(y)
+    data[1000:1012] = 0
+    flags, judgement = up(axis, data)
+    assert flags == {"dead"}
+    assert judgement.evidence["dead"]["axis"] == [[axis[1000], axis[1011]]]
+
+
+def test_single_high_channels_are_spikes_and_sharp_lines_are_not(pattern):
+    axis, y = pattern
+    data = drawn(y)
+    hits = [200, 900, 1500, 2600]
+    data[hits] += 3000
+    flags, judgement = up(axis, data)
+    assert flags == {"spikes"}
+    assert [a for a, _ in judgement.evidence["spikes"]["axis"]] == [axis[i] for i in hits]
+    coarse = axis[::12]
+    sharp = 200 + sum(5000 * np.exp(-0.5 * ((coarse - at) / 0.1) ** 2) for at in (20, 30, 41, 55, 63))
+    assert up(coarse, drawn(sharp))[0] == set()
+
+
+def test_over_subtraction_is_told(pattern):
+    axis, y = pattern
+    data = drawn(y) - 260
+    assert "over_exposed_dark" in up(axis, data)[0]
+
+
+def test_ice_needs_its_lines_and_a_wavelength(pattern):
+    axis, y = pattern
+    ice = y.copy()
+    for spacing, strength in ((3.895, 1), (3.661, 0.56), (3.438, 0.61), (2.248, 0.6), (2.068, 0.52)):
+        at = 2 * np.rad2deg(np.arcsin(1.5406 / (2 * spacing)))
+        ice += 400 * strength * np.exp(-0.5 * ((axis - at) / 0.1) ** 2)
+    assert up(axis, drawn(ice))[0] == {"ice_rings"}
+    without = read_pattern(axis, drawn(ice), "two_theta_deg", None)
+    assert np.isnan(without.numbers["ice_rings"])
+
+
+def test_settings_that_cannot_be_meant_are_refused():
+    from pydantic import ValidationError
+
+    with pytest.raises(ValidationError, match="no such data flag: stail"):
+        FlagSettings(off=("stail",))
+    with pytest.raises(ValidationError, match="must not be above threshold"):
+        FlagSettings(limits={"spotty": {"threshold": 0.1, "release": 0.2}})

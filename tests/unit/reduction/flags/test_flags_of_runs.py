@@ -1,0 +1,167 @@
+"""What a reading shows within its run: levels, drifts, copies, hot pixels, new lines, hysteresis."""
+
+import msgpack
+import numpy as np
+import pytest
+
+from streamproc.reduction.flags.against import compare, strain_slope
+from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.watch import FlagWatch
+
+
+def up(judgement):
+    return {name for name, raised in judgement.flags.items() if raised}
+
+
+def watched(bench, means, settings=None, monitor=None):
+    watch = FlagWatch(settings or FlagSettings())
+    readings = [bench.read(bench.draw(mean, "i4")) for mean in means]
+    monitors = monitor if monitor is not None else [float("nan")] * len(readings)
+    return [watch.take(r, m) for r, m in zip(readings, monitors, strict=True)]
+
+
+def test_a_run_whose_lattice_and_lines_change_raises_nothing(bench):
+    means = [bench.expected(strain=5e-4 * k, width=0.3 * (1 + 0.04 * k)) for k in range(12)]
+    assert [up(j) for j in watched(bench, means)] == [set()] * 12
+
+
+def test_beam_loss_rises_at_once_and_falls_when_the_beam_is_back(bench):
+    sound = bench.expected()
+    judged = watched(bench, [sound] * 4 + [0.02 * sound] * 2 + [sound] * 2)
+    assert [up(j) for j in judged] == [set()] * 4 + [{"beam_loss"}] * 2 + [set()] * 2
+    assert judged[4].bad and judged[4].numbers["beam_loss"] == pytest.approx(0.98, abs=0.01)
+    assert judged[4].evidence["beam_loss"]["by"] == "pattern"
+
+
+def test_the_monitor_decides_where_there_is_one(bench):
+    sound = bench.expected()
+    absorbed = watched(bench, [sound] * 4 + [0.1 * sound], monitor=[1e5] * 5)
+    assert "beam_loss" not in up(absorbed[-1])
+    lost = watched(bench, [sound] * 5, monitor=[1e5] * 4 + [2e3])
+    assert "beam_loss" in up(lost[-1]) and lost[-1].evidence["beam_loss"]["by"] == "monitor"
+
+
+def test_a_beam_that_decays_is_a_drift_and_the_reading_stays_good(bench):
+    judged = watched(bench, [bench.expected() * (1 - 0.025 * k) for k in range(12)])
+    assert up(judged[-1]) == {"i0_drift"} and not judged[-1].bad
+    assert up(judged[3]) == set()
+
+
+def test_a_copy_is_counted_and_an_empty_frame_is_none(bench):
+    watch, reading = FlagWatch(FlagSettings()), bench.read(bench.draw())
+    counts = [watch.take(r).numbers["stale"] for r in (reading, reading, reading, bench.read(bench.draw()))]
+    assert counts == [0, 1, 2, 0]
+    empty = bench.read(np.zeros((384, 384), "u2"))
+    watch.take(empty)
+    assert watch.take(empty).numbers["stale"] == 0
+
+
+def test_a_pixel_high_three_times_running_is_hot_and_no_spike(bench):
+    watch, judged = FlagWatch(FlagSettings()), []
+    for _ in range(4):
+        frame = bench.draw(dtype="i4")
+        for row, column in ((50, 60), (200, 310), (301, 17), (320, 90)):
+            frame[row, column] = 9000
+        judged.append(watch.take(bench.read(frame)))
+    assert [up(j) for j in judged] == [{"spikes"}] * 2 + [{"hot"}] * 2
+    assert sorted(judged[3].evidence["hot"]["pixels"])[0] == [50, 60]
+
+
+@pytest.mark.parametrize("by", [(3, 0), (0, -3), (2, 2), (-9, 4)])
+def test_a_beam_that_moves_on_the_detector_is_a_zero_drift(bench, by):
+    sound = bench.expected()
+    judged = watched(bench, [sound] * 4 + [np.roll(sound, by, (0, 1))] * 3)
+    assert ["zero_drift" in up(j) for j in judged] == [False] * 4 + [True] * 3
+    assert not judged[-1].bad
+    pixel_deg = np.rad2deg(2e-4 / 0.16)
+    assert np.hypot(*judged[4].evidence["zero_drift"]["beam"]) == pytest.approx(
+        np.hypot(*by) * pixel_deg, rel=0.25
+    )
+
+
+def test_one_more_ring_is_told_with_its_place(bench):
+    sound = bench.expected()
+    more = sound + 300 * np.exp(-0.5 * ((bench.angle - 10.8) / 0.1) ** 2)
+    judged = watched(bench, [sound] * 4 + [more] * 3)
+    assert [up(j) for j in judged] == [set()] * 4 + [{"parasitic_rings"}] * 3
+    ((low, high),) = judged[4].evidence["parasitic_rings"]["axis"]
+    assert low < 10.8 < high and high - low < 1 and not judged[4].bad
+
+
+def test_a_phase_that_takes_the_place_of_another_is_no_parasite(bench):
+    sound, other = bench.expected(), bench.expected(at=(5.1, 8.0, 10.8, 13.7))
+    judged = watched(bench, [sound] * 4 + [0.4 * sound + 0.6 * other] + [other] * 8)
+    assert [up(j) for j in judged] == [set()] * 13
+
+
+def test_a_faint_shadow_is_seen_against_the_readings_before(bench):
+    sound = bench.expected(level=200)
+    shaded = sound.copy()
+    shaded[:192, :192] *= 0.7
+    judged = watched(bench, [sound] * 3 + [shaded])
+    assert "shadow" in up(judged[-1]) and "shadow" not in up(judged[2])
+    boxes = judged[-1].evidence["shadow"]["boxes"]
+    assert max(b[1] for b in boxes) <= 192 and max(b[3] for b in boxes) <= 192
+
+
+def test_a_flag_falls_below_its_release_only(bench):
+    limits = {"limits": {"spikes": {"threshold": 6, "release": 3}}}
+    watch, flags = FlagWatch(FlagSettings(**limits)), []
+    for count in (5, 6, 4, 3, 2, 5):
+        frame = bench.draw(dtype="i4")
+        for k in range(count):
+            frame[40 * k + len(flags) + 5, 300 - 30 * k] += 9000
+        flags.append(watch.take(bench.read(frame)).flags["spikes"])
+    assert flags == [False, True, True, True, False, False]
+
+
+def test_a_kind_that_is_off_is_not_said(bench):
+    judged = watched(bench, [bench.expected()] * 2, FlagSettings(off=("stale", "spotty")))
+    assert "stale" not in judged[-1].numbers and "spotty" not in judged[-1].flags
+
+
+def test_a_restored_watch_says_the_same_bytes(bench):
+    means = [bench.expected(strain=3e-4 * k) * (1 - 0.02 * k) for k in range(8)]
+    readings = [bench.read(bench.draw(mean, "i4")) for mean in means]
+    straight = FlagWatch(FlagSettings())
+    expected = [straight.take(r, 1e5) for r in readings]
+    for cut in (1, 4, 7):
+        first = FlagWatch(FlagSettings())
+        said = [first.take(r, 1e5) for r in readings[:cut]]
+        second = FlagWatch(FlagSettings())
+        second.restore(msgpack.unpackb(msgpack.packb(first.snapshot())))
+        said += [second.take(r, 1e5) for r in readings[cut:]]
+        assert [repr(dict(j.numbers)) for j in said] == [repr(dict(j.numbers)) for j in expected]
+
+
+@pytest.mark.parametrize(
+    ("zero", "strain"), [(0.0, 0.0), (0.05, 0.0), (0.0, 2e-3), (-0.08, 1e-3), (0.3, 0.0)]
+)
+def test_zero_shift_and_strain_are_told_apart(pattern, zero, strain):
+    axis, y = pattern
+    slope = strain_slope(axis, "two_theta_deg")
+    moved = np.interp(axis - zero - strain * slope, axis, y)
+    noisy = np.random.default_rng(1).poisson(1.3 * moved + 20).astype(float)
+    found = compare(axis, slope, y, noisy, np.maximum(noisy, 1), (0.0, 0.0))
+    assert found.scale == pytest.approx(1.3, rel=0.01)
+    assert found.zero == pytest.approx(zero, abs=4e-3) and found.strain == pytest.approx(strain, abs=2e-4)
+    assert abs(found.zero - zero) < 5 * found.zero_sigma and found.agreement > 0.95
+
+
+@pytest.mark.parametrize("shift", [0.1, -0.2, 0.4])
+def test_a_shifted_zero_of_a_pattern_is_found_and_an_expanding_lattice_is_none(pattern, shift):
+    axis, y = pattern
+    random = np.random.default_rng(2)
+
+    def judged(moves):
+        watch = FlagWatch(FlagSettings())
+        return [
+            up(watch.take(read_pattern(axis, random.poisson(m).astype(float), "two_theta_deg", 1.5406)))
+            for m in moves
+        ]
+
+    moved = np.interp(axis - shift, axis, y)
+    assert judged([y] * 4 + [moved] * 2) == [set()] * 4 + [{"zero_drift"}] * 2
+    slope = strain_slope(axis, "two_theta_deg")
+    assert judged([np.interp(axis - 5e-4 * k * slope, axis, y) for k in range(10)]) == [set()] * 10
