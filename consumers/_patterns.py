@@ -17,7 +17,7 @@ from streamproc.reduction.geometry import geometry_from_calibration_md
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.runs import Run
 
-__all__ = ["MeasuredPattern", "PatternSource", "log_q"]
+__all__ = ["MeasuredPattern", "PatternSource", "dimensions", "log_q"]
 
 Array = npt.NDArray[np.float64]
 AxisKind = Literal["two_theta_deg", "q_invA"]
@@ -74,7 +74,7 @@ class PatternSource:
         if s.key is not None:
             return s.key if s.key in data_keys else None
         wanted = {1} if s.axis_key is not None else {2, 3}
-        fitting = [k for k, entry in data_keys.items() if k != s.axis_key and _dimensions(entry) in wanted]
+        fitting = [k for k, entry in data_keys.items() if k != s.axis_key and dimensions(entry) in wanted]
         if len(fitting) > 1:
             raise RunRefused(
                 f"stream {s.stream!r} has {len(fitting)} keys that could be the detector "
@@ -198,7 +198,7 @@ def _checked(axis: Array, kind: AxisKind, y: Array, wavelength_A: float | None) 
     return MeasuredPattern(axis, kind, y, wavelength_A)
 
 
-def _dimensions(entry: Any) -> int:
+def dimensions(entry: Any) -> int:
     """Return how many dimensions longer than one a data key has (ophyd-async puts a 1 in front)."""
     shape = entry.get("shape") if isinstance(entry, Mapping) else None
     if not isinstance(shape, list | tuple):

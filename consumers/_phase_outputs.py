@@ -122,10 +122,12 @@ CHANGE_POINTS = (
     Output("quantity", "text", "", "what changes"),
     Output("position", "estimate", "", "where", (), True, True),
     Output("log10_bayes_factor", "number", "1", "for this change against none"),
-    Output("kind", "text", "", "jump or kink"),
+    Output("kind", "text", "", "jump, kink, or gradual (from begin to end)"),
     Output("branch", "number", "", "0 until the series turns round, then 1, ..."),
     Output("significant", "flag", "", "false withdraws it"),
     Output("points", "number", "", "readings so far"),
+    Output("begin", "number", "", "of a gradual change: where it begins"),
+    Output("end", "number", "", "of a gradual change: where it ends"),
 )
 
 

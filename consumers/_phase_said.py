@@ -130,4 +130,5 @@ def change_said(c: ChangePoint, model_id: str) -> RunResult:
         "number": float(c.number), "series_key": c.series_key, "quantity": c.quantity, "position": position,
         "log10_bayes_factor": c.log10_bayes_factor, "kind": c.kind, "branch": float(c.branch),
         "significant": c.significant, "points": float(c.points),
+        "begin": c.span[0] if c.span else float("nan"), "end": c.span[1] if c.span else float("nan"),
     })  # fmt: skip

@@ -309,4 +309,5 @@ def _change(c: ChangePoint) -> RunResult:
         "number": c.number, "series_key": c.series_key, "quantity": c.quantity, "position": position,
         "log10_bayes_factor": c.log10_bayes_factor, "kind": c.kind, "branch": c.branch,
         "significant": c.significant, "points": c.points,
+        "begin": c.span[0] if c.span else float("nan"), "end": c.span[1] if c.span else float("nan"),
     })  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 __all__ = [
+    "AnalysisHangs",
     "ArchiveDamaged",
     "BrokerAway",
     "ConfigurationError",
@@ -15,6 +16,7 @@ __all__ = [
     "FatalError",
     "FrameFailed",
     "NotYet",
+    "RunNotStored",
     "RunRefused",
     "StreamprocError",
     "Where",
@@ -60,6 +62,10 @@ class FatalError(StreamprocError):
     exit_code = 1
 
 
+class AnalysisHangs(FatalError):
+    """A batch was not answered in its deadline; its thread cannot be ended but with the process."""
+
+
 class ConfigurationError(FatalError):
     """Something the user must provide is missing or wrong; found at start-up, exit code 2, no retry."""
 
@@ -98,6 +104,10 @@ class FrameFailed(ContainedError):
 
 class ArchiveDamaged(ContainedError):
     """An archive ends early, has changed or is none; what was read of the run before counts."""
+
+
+class RunNotStored(ContainedError):
+    """A store refuses one run; others may be welcome there."""
 
 
 class NotYet(ContainedError):

@@ -17,17 +17,25 @@ from streamproc.ledger import Ledger
 from streamproc.runs import Run
 
 __all__ = [
+    "INTERRUPTED",
+    "REPLAYED",
     "ResultRun",
     "copied_readings",
     "copied_value",
     "deduplicate",
     "document_uid",
     "expand_outputs",
+    "is_interrupted",
     "is_shadow",
     "result_run_uid",
 ]
 
 NamedDocument = tuple[str, dict[str, Any]]
+
+INTERRUPTED = "interrupted"
+"""Key of a stop that ends an interrupted replay; the whole run may come after it, from its start on."""
+REPLAYED = "replayed"
+"""Header of the messages of a replay: the same document may be in the topic already."""
 
 _NAMESPACE = uuid.UUID("6f1f2c1e-52a5-5c1b-9d1c-0d1a3c9f7b10")
 _COPIED = (
@@ -56,6 +64,11 @@ def is_shadow(start: Mapping[str, Any]) -> bool:
     """Tell whether a start document is that of a shadow model's result run: not to be acted upon."""
     about = start.get("streamproc")
     return isinstance(about, Mapping) and about.get("shadow") is True
+
+
+def is_interrupted(stop: Mapping[str, Any]) -> bool:
+    """Tell whether a stop is an interrupted replay's; the run's own stop, where there is one, counts."""
+    return stop.get(INTERRUPTED) is True
 
 
 def document_uid(result_uid: str, *what: str) -> str:

@@ -23,6 +23,7 @@ __all__ = [
     "RunsSettings",
     "ServiceSettings",
     "Settings",
+    "TiledSettings",
     "load_settings",
     "merge_tables",
 ]
@@ -225,6 +226,19 @@ class ObservabilitySettings(_Section):
     )
 
 
+class TiledSettings(_Section):
+    """The catalog that runs are archived in; what `tiled` means as a source, a target or an archive."""
+
+    catalog: str | None = Field(
+        None,
+        description="Container with the raw runs: http(s)://HOST:PORT[/PATH], or profile:NAME[/PATH] of a "
+        "databroker or Tiled profile.",
+    )
+    api_key_env: str = Field(
+        "TILED_API_KEY", description="Environment variable with a key for it; to write, one that may write."
+    )
+
+
 class Settings(BaseSettings):
     """Everything a service needs to know.
 
@@ -246,6 +260,7 @@ class Settings(BaseSettings):
     inference: InferenceSettings = InferenceSettings()
     service: ServiceSettings = ServiceSettings()
     observability: ObservabilitySettings = ObservabilitySettings()
+    tiled: TiledSettings = TiledSettings()
     analysis: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="One table per analysis, e.g. [analysis.phase-map]; the analysis defines its keys.",
@@ -271,6 +286,21 @@ class Settings(BaseSettings):
             "deadletters": self.kafka.deadletters_topic or f"{self.beamline}.bluesky.streamproc.deadletters",
         }
         return named[which]
+
+    def tiled_catalog(self) -> str:
+        """Return the catalog that `tiled` means.
+
+        Raises
+        ------
+        ConfigurationError
+            None is set.
+        """
+        if self.tiled.catalog is None:
+            raise ConfigurationError(
+                "tiled: no catalog is configured; set tiled.catalog in the settings (http://HOST:PORT/PATH "
+                "or profile:NAME), or give its address in place of the word"
+            )
+        return self.tiled.catalog
 
     def state_topic(self, analysis: str) -> str:
         """Return the compacted topic with the open-run state of an analysis (or of ``group_id``)."""

@@ -9,8 +9,8 @@ Usage: python benchmarks/science/phase_map_simulated.py [--models A B C | --trai
 from __future__ import annotations
 
 from several_models import models_of, parser, spread
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.phase_map.check import Checker
-from streamproc.models.phase_map.held import OnnxRunner
 from streamproc.models.phase_map.library import build_library
 from streamproc.models.phase_map.scores import judge_simulated
 from streamproc.models.phase_qpa.system import four_phases

@@ -16,6 +16,10 @@ from streamproc.models.powder.tables import PhaseTable, phase_table, reciprocal_
 Array = npt.NDArray[np.float64]
 
 KINDS = ("cubic", "hexagonal", "tetragonal", "orthorhombic", "monoclinic", "known", "none")
+PSEUDO = "pseudo"
+"""Metrically near to a higher symmetry, as many real crystals (perovskites) and few random cells are."""
+
+_PARENTS = {"tetragonal": "cubic", "orthorhombic": "tetragonal", "monoclinic": "orthorhombic"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,11 @@ def draw(rng: np.random.Generator, kind: str) -> Drawn:
     elif kind == "none":
         name, table, centring = _nothing(rng, x, instrument)
         truths = [] if name != "two phases" else [_truth(table.system, table, centring)]
+    elif kind == PSEUDO:
+        system = str(rng.choice(list(_PARENTS)))
+        table, centring = crystal(rng, system, float(np.exp(rng.uniform(np.log(3e-4), np.log(1e-2)))))
+        name = f"nearly {_PARENTS[system]} {system} {centring} {np.round(table.cell, 3).tolist()}"
+        truths = [_truth(system, table, centring)]
     else:
         table, centring = crystal(rng, kind)
         name = f"{kind} {centring} {np.round(table.cell, 2).tolist()}"
@@ -92,8 +101,11 @@ def _nothing(rng: np.random.Generator, x: Array, instrument: Instrument) -> tupl
     return "lines anywhere", table, "P"
 
 
-def crystal(rng: np.random.Generator, system: str) -> tuple[PhaseTable, str]:
-    """Draw a cell, a centring and intensities; some zonal reflections are extinct, as in many groups."""
+def crystal(rng: np.random.Generator, system: str, distortion: float | None = None) -> tuple[PhaseTable, str]:
+    """Draw a cell, a centring and intensities; some zonal reflections are extinct, as in many groups.
+
+    With a distortion the cell differs by so much only from one of the next higher system.
+    """
     centring = str(rng.choice(CENTRINGS.get(system, ("P",))))
     points = {"P": 1, "F": 4, "R": 3}.get(centring, 2)
     volume = points * float(np.exp(rng.uniform(np.log(25), np.log(350))))
@@ -110,6 +122,13 @@ def crystal(rng: np.random.Generator, system: str) -> tuple[PhaseTable, str]:
         angles[1] = rng.uniform(91, 118)
     if system == "triclinic":
         angles = list(rng.uniform(70, 110, 3))
+    if distortion is not None:
+        if system == "tetragonal":
+            edges = np.array([1.0, 1.0, 1.0 + distortion])
+        elif system == "orthorhombic":
+            edges[1] = 1.0 + distortion
+        else:
+            angles[1] = 90.0 + np.rad2deg(distortion)
     unit = np.array([*edges, *angles])
     edges = edges * (volume * np.sqrt(np.linalg.det(reciprocal_metric(unit)))) ** (1 / 3)
     cell = np.array([*edges, *angles])

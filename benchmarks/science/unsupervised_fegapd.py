@@ -4,7 +4,9 @@
 foretells (Kusne et al. 2020, Nat. Commun. 11, 5966). The patterns come one by one, in the order of the
 file and in two random orders, through the class that the live mode uses. Printed: the number of components
 and how certain it is, the adjusted Rand index of the regions found against those published, and the time
-it took. A picture is drawn.
+it took; for scale, the index of usual clusterings of the whole patterns that are told the published number
+of regions, and of the published labels of each pattern's nearest neighbours: how far the published regions,
+which are foretold and not measured, can be seen in the patterns at all. A picture of both maps is drawn.
 
 Usage: python benchmarks/science/unsupervised_fegapd.py [--data ../shared/data/comb_FeGaPd] [--seeds 3]
 [--out fegapd.png]
@@ -17,6 +19,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.vq import kmeans2
+from scipy.spatial import cKDTree
 from streamproc.consumers._patterns import log_q
 from streamproc.models.mapping.drawing import draw_map
 from streamproc.models.mapping.scores import adjusted_rand_index
@@ -64,6 +69,27 @@ def main() -> None:
             print(f"      drawn: {arguments.out}")
     spread = np.std(indices, ddof=1) if len(indices) > 1 else float("nan")
     print(f"adjusted Rand index {np.mean(indices):.3f} +- {spread:.3f} over {len(indices)} seeds")
+    for_scale(patterns, regions, arguments.seeds)
+
+
+def for_scale(patterns: np.ndarray, regions: np.ndarray, seeds: int) -> None:
+    """Print what clusterings of whole patterns reach, and what the patterns know of the published regions."""
+    roots = np.sqrt(np.maximum(patterns, 0.0))
+    shape = roots / np.linalg.norm(roots, axis=1, keepdims=True)
+    count = np.unique(regions).size
+    ward = fcluster(linkage(shape, "ward"), count, "maxclust")
+    means = [kmeans2(shape, count, minit="++", rng=seed)[1] for seed in range(seeds)]
+    indices = [adjusted_rand_index(label, regions) for label in means]
+    print(
+        f"for scale, told that there are {count}: Ward's clustering of the patterns "
+        f"{adjusted_rand_index(ward, regions):.3f}, k-means {min(indices):.3f} to {max(indices):.3f}"
+    )
+    _, near = cKDTree(shape).query(shape, k=6)
+    foretold = np.array([np.bincount(regions[others[1:]]).argmax() for others in near])
+    print(
+        f"told the published region of all other patterns, by the five most alike: "
+        f"{adjusted_rand_index(foretold, regions):.3f}"
+    )
 
 
 def read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.mapping.so_far import PhaseMapSoFar, Regions
 
-__all__ = ["draw_map", "draw_regions", "flat_places"]
+__all__ = ["draw_map", "draw_regions", "flat_places", "matched_colours"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,7 +32,8 @@ def draw_map(
     title : str
         Above the picture.
     beside : (str, array_like of shape (m,)), optional
-        Title and labels of regions known from elsewhere, drawn beside.
+        Title and labels of regions known from elsewhere, drawn beside; each in the colour of the region
+        found that it shares most points with (no two in one).
     regions : Regions, optional
         Default: those of the map.
 
@@ -53,9 +54,9 @@ def draw_map(
     both = upper.subplots(1, 2 if beside is not None else 1, squeeze=False)[0]
     draw_regions(both[0], so_far, regions.label, named, confidence=regions.confidence, title="regions found")
     if beside is not None:
-        labels = np.unique(np.asarray(beside[1]), return_inverse=True)
-        texts = [str(v) for v in labels[0]]
-        draw_regions(both[1], so_far, labels[1], texts, title=beside[0])
+        texts, known = np.unique(np.asarray(beside[1]), return_inverse=True)
+        colour = matched_colours(regions.label, known)
+        draw_regions(both[1], so_far, known, [str(t) for t in texts], title=beside[0], colour=colour)
     below = lower.subplots(1, max(len(used), 1), squeeze=False)[0]
     for axes, j in zip(below, used, strict=False):
         _points(axes, so_far, so_far.shares[:, j], cmap="viridis", vmin=0, vmax=1, s=14)
@@ -68,18 +69,19 @@ def draw_map(
 
 def draw_regions(
     axes: Any, so_far: PhaseMapSoFar, label: npt.ArrayLike, names: Sequence[str], *,
-    confidence: Array | None = None, title: str = "",
+    confidence: Array | None = None, title: str = "", colour: npt.NDArray[np.int64] | None = None,
 ) -> None:  # fmt: skip
-    """Draw labels into matplotlib axes; the less confident, the paler."""
+    """Draw labels into matplotlib axes; the less confident, the paler; ``colour``: which of each label."""
     from matplotlib import colormaps
 
     label = np.asarray(label, int)
     flat, frame = flat_places(so_far)
-    colours = colormaps["tab10" if len(names) <= 10 else "tab20"]
+    which = np.arange(len(names)) if colour is None else colour
+    colours = colormaps["tab10" if max(len(names), which.max(initial=0) + 1) <= 10 else "tab20"]
     for own in np.unique(label):
         mine = label == own
-        colour = colours(own % colours.N) if own >= 0 else (0.6, 0.6, 0.6, 1.0)
-        rgba = np.tile(colour, (int(mine.sum()), 1))
+        shade = colours(int(which[own]) % colours.N) if own >= 0 else (0.6, 0.6, 0.6, 1.0)
+        rgba = np.tile(shade, (int(mine.sum()), 1))
         if confidence is not None:
             rgba[:, 3] = np.clip(confidence[mine], 0.2, 1.0)
         name = names[own] if own >= 0 else "not known"
@@ -87,6 +89,31 @@ def draw_regions(
     _frame(axes, so_far, frame)
     axes.legend(fontsize=7, loc="upper right")
     axes.set_title(title, fontsize=10)
+
+
+def matched_colours(found: npt.NDArray[np.int64], known: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Choose the colour of each known region: that of the found one it shares most points with.
+
+    Parameters
+    ----------
+    found, known : ndarray of int, shape (m,)
+        Labels of the points, from 0; a found one of -1 is not known.
+
+    Returns
+    -------
+    ndarray of int, shape (known regions,)
+        Label found that it is drawn as, no two alike; beyond all labels where there is none.
+    """
+    from scipy.optimize import linear_sum_assignment
+
+    count = int(known.max(initial=-1)) + 1
+    shared = np.zeros((count, max(int(found.max(initial=-1)) + 1, 1)), np.int64)
+    both = found >= 0
+    np.add.at(shared, (known[both], found[both]), 1)
+    out = np.arange(count) + shared.shape[1]
+    rows, columns = linear_sum_assignment(-shared)
+    out[rows] = columns
+    return out
 
 
 def _points(axes: Any, so_far: PhaseMapSoFar, values: Array, **how: Any) -> None:

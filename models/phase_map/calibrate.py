@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.networks.conformal import OnnxRunner, conformal_quantile
 from streamproc.models.phase_map.check import Checked, Checker
-from streamproc.models.phase_map.held import FLOOR, Held, OnnxRunner, checks_of, foreign_of, presence_of
+from streamproc.models.phase_map.held import FLOOR, Held, checks_of, foreign_of, presence_of
 from streamproc.models.phase_map.interpret import STATES, disagreement
 from streamproc.models.phase_map.joining import fit_joined
 from streamproc.models.phase_map.measured import Measured, prepared
@@ -130,20 +131,10 @@ def widened(
     for name, level in (("q68", 0.68), ("q90", 0.90)):
         old: dict[str, float] = getattr(calibration, name)
         own = np.array([old[n] for n in card.labels])
-        factors[name] = round(max(1.0, _upper((ratio / own)[there], level)), 3)
+        factors[name] = round(max(1.0, conformal_quantile((ratio / own)[there], level)), 3)
         quantiles[name] = old | {n: round(old[n] * factors[name], 4) for n in card.labels}
     said = {"calibrated_with": [m.name for m in kept], "widened_by": factors}
     return calibration.model_copy(update=quantiles), said
-
-
-def _upper(values: Array | Sequence[float], level: float) -> float:
-    """Conformal quantile: the ceil((n + 1) level)-th smallest (Vovk, Gammerman & Shafer 2005)."""
-    rank = min(len(values) - 1, int(np.ceil((len(values) + 1) * level)) - 1)
-    return float(np.sort(values)[rank])
-
-
-def _quantile(values: Array, level: float) -> float:
-    return round(_upper(values, level), 4)
 
 
 def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], dict[str, float]]:
@@ -163,8 +154,8 @@ def _quantiles(mixed: Held, labels: Sequence[str]) -> tuple[dict[str, float], di
             values[f"{name}_{state}"] = column[np.isfinite(column)]
     enough = {n: v if len(v) else np.array([9.0]) for n, v in values.items()}
     return (
-        {n: _quantile(v, 0.68) for n, v in enough.items()},
-        {n: _quantile(v, 0.90) for n, v in enough.items()},
+        {n: conformal_quantile(v, 0.68) for n, v in enough.items()},
+        {n: conformal_quantile(v, 0.90) for n, v in enough.items()},
     )
 
 
@@ -201,8 +192,8 @@ def _limits(
     sigma = plain.widths()[usual, :p] * q68
     apart = disagreement(np.abs(fractions - plain.outputs["fractions"][usual]), sigma, esd).max(1)
     limits = {
-        "foreign": _upper(network, 1 - _FALSE_ALARMS),
-        "foreign_with_fit": _upper(with_fit, 1 - _FALSE_ALARMS),
+        "foreign": conformal_quantile(np.array(network), 1 - _FALSE_ALARMS),
+        "foreign_with_fit": conformal_quantile(np.array(with_fit), 1 - _FALSE_ALARMS),
         "distance": float(np.quantile(plain.outputs["distance"][keep], _FIT_LEVEL)),
         "spread": float(np.quantile(plain.outputs["spread"][keep, :p].max(1), _FIT_LEVEL)),
         "residual": float(np.quantile([c.fit.unexplained for c in checks], _FIT_LEVEL)),

@@ -15,7 +15,7 @@ from streamproc.models.report.parts import Curve, Facts, Table, Words, WorstCase
 from streamproc.inference.card import ModelCard
 
 if TYPE_CHECKING:
-    from streamproc.models.phase_map.train import Course
+    from streamproc.models.networks.course import Course
 
 __all__ = ["evidence_of"]
 

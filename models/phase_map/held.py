@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.phase_map.check import Checked, Checker
 from streamproc.models.phase_map.library import Library
 from streamproc.models.phase_map.mixtures import Mixer, MixSettings
 from streamproc.models.phase_map.rules import foreign_signals, presence_signals
 
-__all__ = ["FLOOR", "Held", "OnnxRunner", "checks_of", "foreign_of", "hold_out", "presence_of"]
+__all__ = ["FLOOR", "Held", "checks_of", "foreign_of", "hold_out", "presence_of"]
 
 Array = npt.NDArray[Any]
 
@@ -25,23 +26,6 @@ SMALL_UNKNOWN = 0.05
 
 _LEAST_SHARE = 0.1
 """States are scored where a phase has at least this share of the crystalline weight."""
-
-
-class OnnxRunner:
-    """Runs a model file's bytes with onnxruntime (two threads)."""
-
-    def __init__(self, data: bytes) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = 2
-        self._session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-
-    def __call__(self, x: Array) -> dict[str, Array]:
-        """Return every output by name."""
-        names = [o.name for o in self._session.get_outputs()]
-        parts = [self._session.run(names, {"x": x[i : i + 256]}) for i in range(0, len(x), 256)]
-        return {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(names)}
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,13 @@ def fit_joined(
     centre, scale = raw.mean(0), np.maximum(raw.std(0), 1e-6)
     x = torch.from_numpy(((raw - centre) / scale).clip(-_CLIP, _CLIP)).float()
     y = torch.from_numpy(np.asarray(truth, np.float32))
-    members = [_member(x, y, seed + k) for k in range(_MEMBERS)]
+    # matrices this small only wait for other threads, on a busy machine up to minutes
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        members = [_member(x, y, seed + k) for k in range(_MEMBERS)]
+    finally:
+        torch.set_num_threads(threads)
     weights, offset, output, bias = (torch.cat(parts, -1) for parts in zip(*members, strict=True))
     return JoinedRule(
         signals=tuple(names),

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
+from streamproc.models.networks.ensemble import FoldedEnsemble
 from torch import nn
 
 __all__ = ["STATES", "Ensemble", "Layout", "Targets", "member_loss", "split"]
@@ -73,8 +73,8 @@ class Layout:
         return self.state_log_scale.stop
 
 
-class Ensemble(nn.Module):  # type: ignore[misc]  # torch has no types here
-    """``members`` networks side by side: first layers concatenated, later ones as batched products.
+class Ensemble(FoldedEnsemble):
+    """The members, and where their outputs are.
 
     Parameters
     ----------
@@ -85,25 +85,9 @@ class Ensemble(nn.Module):  # type: ignore[misc]  # torch has no types here
     """
 
     def __init__(self, points: int, hidden: int, features: int, members: int, phases: int) -> None:
-        super().__init__()
-        self.members, self.layout = members, Layout(phases)
-        self.first = nn.Linear(points, members * hidden)
-        widths = (hidden, hidden, features, self.layout.width)
-        self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(members, a, b) * (1.6 / a) ** 0.5) for a, b in pairwise(widths)
-        )
-        self.biases = nn.ParameterList(nn.Parameter(torch.zeros(members, 1, b)) for b in widths[1:])
-        nn.init.normal_(self.first.weight, std=(2.0 / points) ** 0.5)
-        nn.init.zeros_(self.first.bias)
-
-    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return heads (members, b, layout.width) and features (members, b, features)."""
-        batch = x.shape[0]
-        y = self.first(4 * x - 0.5)
-        y = nn.functional.silu(y).reshape(batch, self.members, -1).transpose(0, 1)
-        for weight, bias in zip(self.weights[:-1], self.biases[:-1], strict=True):
-            y = nn.functional.silu(torch.matmul(y, weight) + bias)
-        return torch.matmul(y, self.weights[-1]) + self.biases[-1], y
+        layout = Layout(phases)
+        super().__init__(points, hidden, features, members, layout.width, gain=4.0, offset=-0.5)
+        self.layout = layout
 
 
 def split(heads: torch.Tensor, layout: Layout) -> tuple[torch.Tensor, torch.Tensor]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.phase_map.calibrate import calibrate, widened
 from streamproc.models.phase_map.check import Checker
 from streamproc.models.phase_map.export import Statistics, output_heads, to_onnx
-from streamproc.models.phase_map.held import FLOOR, OnnxRunner, hold_out
+from streamproc.models.phase_map.held import FLOOR, hold_out
 from streamproc.models.phase_map.interpret import STATES
 from streamproc.models.phase_map.library import Library, build_library
 from streamproc.models.phase_map.measured import Measured
@@ -27,7 +28,7 @@ from streamproc.inference.card import CARD_KEY, Calibration, ModelCard
 from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
 
 if TYPE_CHECKING:
-    from streamproc.models.phase_map.train import Course
+    from streamproc.models.networks.course import Course
 
 __all__ = ["PHYSICS_VERSION", "release"]
 

@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.phase_map.check import Checked, Checker
-from streamproc.models.phase_map.held import Held, OnnxRunner, foreign_of, hold_out
+from streamproc.models.phase_map.held import Held, foreign_of, hold_out
 from streamproc.models.phase_map.interpret import PRESENT, STATES, Answer, interpret
 from streamproc.models.phase_map.library import Library
 from streamproc.models.phase_map.measured import Measured, prepared

@@ -7,15 +7,16 @@ and says how far to trust it. The same settings give the same model on the same 
 from __future__ import annotations
 
 import shutil
-import sys
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from streamproc.models.networks.course import Course, progress_line
+from streamproc.models.networks.ensemble import feature_statistics
 from streamproc.models.phase_map.export import Statistics
 from streamproc.models.phase_map.library import Library, build_library
 from streamproc.models.phase_map.measured import Measured, prepared
@@ -25,7 +26,7 @@ from streamproc.models.phase_map.release import release
 from streamproc.models.phase_map.system import System
 from threadpoolctl import threadpool_limits
 
-__all__ = ["Course", "TrainSettings", "fit", "progress_line", "statistics_of", "targets_of", "train"]
+__all__ = ["TrainSettings", "fit", "statistics_of", "targets_of", "train"]
 
 _BATCH = 256
 _POINTS = 20
@@ -80,17 +81,6 @@ class TrainSettings:
     def quick(self) -> TrainSettings:
         """A tiny model, for tests of the whole way."""
         return replace(self, library=200, steps=60, members=2, hidden=48, features=16, hold_out=400, fits=40)
-
-
-@dataclass(slots=True)
-class Course:
-    """The learning curve, and the best state by the patterns that may stop the training."""
-
-    step: list[int] = field(default_factory=list)
-    training: list[float] = field(default_factory=list)
-    simulated: list[float] = field(default_factory=list)
-    stopping: list[float] = field(default_factory=list)
-    stopped_at: int | None = None
 
 
 def train(
@@ -300,15 +290,9 @@ def statistics_of(ensemble: Ensemble, library: Library, seed: int) -> Statistics
     """Return the mean of the features over patterns the model is meant for, what whitens them, and spans."""
     mixer = Mixer(library, seed + 100, PLAIN)
     rows = torch.randint(len(library), (20 * _BATCH,), generator=mixer.generator).split(_BATCH)
-    with torch.no_grad():
-        parts = [ensemble(mixer.batch(r).x)[1].transpose(0, 1).flatten(1) for r in rows]
-    features = torch.cat(parts).double().numpy()
-    centre = features.mean(0)
-    values, vectors = np.linalg.eigh(np.cov(features.T))
-    floor = 1e-3 * values.max()
-    whiten = (vectors / np.sqrt(np.maximum(values, floor))).astype(np.float32)
+    centre, whiten = feature_statistics(ensemble, (mixer.batch(r).x for r in rows))
     mean, span = _spans(library)
-    return Statistics(centre.astype(np.float32), whiten, mean.numpy(), span.numpy())
+    return Statistics(centre, whiten, mean.numpy(), span.numpy())
 
 
 def _checkpoint(work: Path, settings: TrainSettings, state: dict[str, Any], point: int) -> None:
@@ -337,19 +321,3 @@ def _restore(work: Path, settings: TrainSettings, state: dict[str, Any]) -> int:
 def _decisive(settings: dict[str, Any]) -> dict[str, Any]:
     """Settings that change the weights; the others only say how they are judged."""
     return {k: v for k, v in settings.items() if k not in ("hold_out", "fits", "threads")}
-
-
-def progress_line(what: str, done: int, total: int, seconds: float, note: str = "") -> None:
-    """A bar on a terminal, a line now and then elsewhere."""
-    tty = sys.stderr.isatty()
-    if not tty and done != total and done % max(1, total // 10):
-        return
-    bar = "#" * round(30 * done / total)
-    left = seconds / done * (total - done)
-    text = f"{what:11s} [{bar:30s}] {done}/{total}  {seconds:.0f} s, {left:.0f} s left  {note}"
-    print(
-        f"\r{text:110s}" if tty else text,
-        end="\n" if done == total or not tty else "",
-        file=sys.stderr,
-        flush=True,
-    )

@@ -7,26 +7,31 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import shift as moved_by
+from streamproc.models.series.align import Alignment
 from streamproc.models.series.curves import branches, prepare_curves
-from streamproc.models.series.scan import find_changes
+from streamproc.models.series.scan import Change, find_changes
+from streamproc.models.series.states import find_gradual
+from streamproc.models.series.together import put_together, without_jumps
 from streamproc.models.series.watch import ChangePoint, KnownChanges
-from streamproc.models.unmixing.kernels import products
 from streamproc.models.unmixing.rows import Rows
 
 __all__ = ["QUANTITIES", "PatternWatch"]
 
 Array = npt.NDArray[np.float64]
 
-QUANTITIES = ("shift", "pattern")
-"""What can change: where the pattern as a whole lies, and what it looks like."""
+QUANTITIES = ("shift", "scale", "pattern", "shift and pattern", "scale and pattern")
+"""What can change: position or strength of all lines together, what the pattern looks like, or both."""
 
-_MOST_COMPONENTS = 4
+_COMMON = ("shift", "shift", "scale")
+"""Of shift, stretch and scale."""
+
+_MOST_COMPONENTS = 8
+_MOST_SEARCHED = 4
 _LEAST_SIGNAL = 3.0
 """A curve counts where its variance is this many times that of its own scatter."""
 
-_REACH = 16
-"""Patterns are moved by at most one part in so many of their length."""
+_FAINT = 0.05
+"""Share of the mean intensity below which noise is no longer taken to fall."""
 
 _EVERY_POINT_UP_TO = 64
 
@@ -34,10 +39,12 @@ _EVERY_POINT_UP_TO = 64
 class PatternWatch:
     """Watches how patterns change over a motor or reading.
 
-    Square roots are taken (equal noise in all channels, as for counts) and scaled to unit length. Each
-    pattern is moved along the axis to lie on the first one as well as it can: the shift is one curve (on
-    an axis even in ln q it is minus the strain of the lattice). The coordinates of the moved patterns
-    along their leading principal components are the others. All are searched together.
+    Square roots are taken (equal noise in all channels, as for counts) and scaled to unit length. So each
+    pattern is moved and stretched along the axis to lie on the first one as well as it can: shift, stretch
+    and strength of the lines are curves of their own (on an axis even in ln q the shift is minus the strain
+    of the lattice). They are all that an instrument, a displaced sample or an even expansion can do. What is
+    left of the moved patterns is searched by its coordinates along its leading principal components, for
+    jumps and kinks, and for gradual transitions.
 
     Parameters
     ----------
@@ -56,11 +63,11 @@ class PatternWatch:
     ) -> None:
         self.series_key = series_key
         self._channels, self._least_log10, self._most = channels, least_log10, most_patterns
-        self._reach = max(3, channels // _REACH)
+        self._alignment = Alignment(channels)
         self._first: Array | None = None
         self._rows = Rows(channels)
-        self._points: list[tuple[float, float, float]] = []  # place, shift, how many measurements
-        self._gram = np.zeros((0, 0))
+        self._points: list[tuple[float, ...]] = []
+        """Place, shift, stretch, scale, how many measurements."""
         self._known = KnownChanges(series_key)
         self._count = 0
 
@@ -72,7 +79,7 @@ class PatternWatch:
     @property
     def shifts(self) -> list[tuple[float, float]]:
         """Place of each pattern, and the channels by which it lies higher than the first."""
-        return [(x, by) for x, by, _ in self._points]
+        return [(x, by) for x, by, *_ in self._points]
 
     def update(self, value_of_motor: float, pattern: npt.ArrayLike) -> list[ChangePoint]:
         """Take up the next pattern; returns new, changed and withdrawn change points.
@@ -84,47 +91,39 @@ class PatternWatch:
         pattern : array_like, shape (channels,)
             Intensities; an empty one is ignored.
         """
-        y = np.sqrt(np.maximum(np.asarray(pattern, float), 0.0))
-        size = float(np.sqrt(y @ y))
-        if not (np.isfinite(value_of_motor) and np.isfinite(size) and size > 0):
+        if not self.add(value_of_motor, pattern):
             return []
-        y = (y / size).astype(np.float32).astype(float)  # as a restart will find it
-        if self._first is None:
-            self._first = y
-        by = _shift(y, self._first, self._reach)
-        self._rows.append(moved_by(y, -by, order=3, mode="nearest"))
-        self._points.append((float(value_of_motor), by, 1.0))
-        self._count += 1
-        if len(self._points) >= self._most:
-            self._halve()
-        self._extend_gram()
         if self._count % max(1, len(self._points) // _EVERY_POINT_UP_TO):
             return []
         return self.search()
 
+    def add(self, value_of_motor: float, pattern: npt.ArrayLike) -> bool:
+        """Take up the next pattern without searching (as :meth:`update`); returns whether it counts."""
+        y = np.sqrt(np.maximum(np.asarray(pattern, float), 0.0))
+        size = float(np.sqrt(y @ y))
+        if not (np.isfinite(value_of_motor) and np.isfinite(size) and size > 0):
+            return False
+        y = (y / size).astype(np.float32).astype(float)  # as a restart will find it
+        if self._first is None:
+            self._first = y
+        aligned = self._alignment.on(self._first, y)
+        self._rows.append(aligned.moved)
+        self._points.append((float(value_of_motor), aligned.shift, aligned.stretch, aligned.scale, 1.0))
+        self._count += 1
+        if len(self._points) >= self._most:
+            self._halve()
+        return True
+
     def search(self) -> list[ChangePoint]:
         """Search all patterns so far, whether or not it is time to; returns what is new."""
         found = []
-        points = np.array(self._points).reshape(-1, 3)
+        points = np.array(self._points).reshape(-1, 5)
         for branch, rows in enumerate(branches(points[:, 0])):
-            curves = _curves(points[rows], self._gram[np.ix_(rows, rows)])
-            if curves is None:
-                continue
-            names, y, sigma = curves
-            prepared = prepare_curves(points[rows, 0], y, sigma, trusted=False)
-            changes = [] if prepared is None else find_changes(prepared, least_log10=self._least_log10)
-            found += [(branch, names[change.strongest], change) for change in changes]
+            if len(rows) >= 6:
+                moved = self._alignment.flat(_equal_noise(self._rows.array[rows].astype(float)))
+                events = _events(points[rows], _without_common(moved), self._least_log10)
+                found += [(branch, name, change) for name, change in events]
         return self._known.compare(QUANTITIES, found, self._count)
-
-    def _extend_gram(self) -> None:
-        n, before = len(self._rows), len(self._gram)
-        rows = self._rows.array.astype(float)
-        gram = np.zeros((n, n))
-        gram[:before, :before] = self._gram
-        for i in range(before, n):
-            gram[i, : i + 1] = products(rows[i], rows[: i + 1])
-            gram[: i + 1, i] = gram[i, : i + 1]
-        self._gram = gram
 
     def _halve(self) -> None:
         """Join neighbours in pairs, in order of arrival."""
@@ -134,10 +133,10 @@ class PatternWatch:
         for i in pairs:
             kept.append((rows[i] + rows[i + 1]) / 2)
         self._points = [
-            (*((points[i, :2] + points[i + 1, :2]) / 2).tolist(), float(points[i, 2] + points[i + 1, 2]))
+            (*((points[i, :4] + points[i + 1, :4]) / 2).tolist(), float(points[i, 4] + points[i + 1, 4]))
             for i in pairs
         ]
-        self._rows, self._gram = kept, np.zeros((0, 0))
+        self._rows = kept
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state as plain values (msgpack-able)."""
@@ -152,43 +151,54 @@ class PatternWatch:
         if state["first"] is not None:
             self._first = np.frombuffer(state["first"], "<f4").astype(float)
         self._rows.restore(state["rows"])
-        points = np.frombuffer(state["points"], "<f8").reshape(-1, 3).tolist()
-        self._points = [(x, by, joined) for x, by, joined in points]
-        self._gram = np.zeros((0, 0))
-        self._extend_gram()
+        points = np.frombuffer(state["points"], "<f8").reshape(-1, 5).tolist()
+        self._points = [tuple(point) for point in points]
         self._known.restore(state["known"])
         self._count = int(state["count"])
 
 
-def _shift(y: Array, first: Array, reach: int) -> float:
-    """Channels by which ``y`` lies higher than ``first``: greatest overlap, by a parabola through three."""
-    inner = first[reach:-reach]
-    overlap = np.array(
-        [float(y[reach + lag : y.size - reach + lag] @ inner) for lag in range(-reach, reach + 1)]
-    )
-    best = min(max(int(overlap.argmax()), 1), 2 * reach - 1)
-    below, here, above = overlap[best - 1 : best + 2]
-    bend = below - 2 * here + above
-    part = float(np.clip(0.5 * (below - above) / bend, -0.5, 0.5)) if bend < 0 else 0.0
-    return best - reach + part
+def _equal_noise(roots: Array) -> Array:
+    """Intensities over the root of their mean: noise as even as that of roots, and a mixture stays one."""
+    intensity = roots**2
+    mean = intensity.mean(axis=0)
+    return np.asarray(intensity / np.sqrt(mean + _FAINT * mean.mean()))
 
 
-def _curves(points: Array, gram: Array) -> tuple[list[str], Array, Array] | None:
-    """Curves along which patterns move: names, values (m, d), and the ratio of the noise of the points.
+def _without_common(moved: Array) -> Array:
+    """Take off what position, stretch and strength of the mean pattern still explain, and the mean."""
+    mean = moved.mean(axis=0)
+    slope = np.gradient(mean)
+    modes = np.linalg.qr(np.column_stack([mean, slope, np.linspace(-1.0, 1.0, mean.size) * slope]))[0]
+    left = moved - (moved @ modes) @ modes.T
+    return np.asarray(left - left.mean(axis=0))
 
-    The shift, and the coordinates along the leading principal components, as far as their course stands
-    out of their scatter from point to point. None with too few points.
+
+def _events(points: Array, left: Array, least_log10: float) -> list[tuple[str, Change]]:
+    """All that happens on one branch: quantity and change, rising."""
+    weights = 1 / np.sqrt(points[:, 4:])
+    common = prepare_curves(points[:, 0], points[:, 1:4], np.repeat(weights, 3, axis=1), trusted=False)
+    coordinates = _coordinates(points[:, 0], left)
+    many = np.repeat(weights, coordinates.shape[1], axis=1)
+    curves = prepare_curves(points[:, 0], coordinates, many, trusted=False)
+    if common is None or curves is None:
+        return []
+    few = type(curves)(curves.x, curves.y[:, :_MOST_SEARCHED], curves.sigma[:, :_MOST_SEARCHED])
+    sharp = find_changes(few, least_log10=least_log10)
+    gradual = find_gradual(without_jumps(curves, sharp), least_log10=least_log10)
+    moves = [(_COMMON[c.strongest], c) for c in find_changes(common, least_log10=least_log10)]
+    return put_together(moves, sharp, gradual, float(np.median(np.diff(curves.x))))
+
+
+def _coordinates(x: Array, left: Array) -> Array:
+    """Coordinates along the leading principal components, as far as their course stands out of its scatter.
+
+    The first where none does: then the search has to find nothing.
     """
-    if len(points) < 6:
-        return None
-    centred = gram - gram.mean(axis=0) - gram.mean(axis=1)[:, None] + gram.mean()
-    values, vectors = np.linalg.eigh(centred)
+    values, vectors = np.linalg.eigh(left @ left.T)
     leading = np.argsort(values)[::-1][:_MOST_COMPONENTS]
-    scores = vectors[:, leading] * np.sqrt(np.maximum(values[leading], 0.0))
-    y = np.column_stack([points[:, 1], scores])
-    along = y[np.argsort(points[:, 0], kind="stable")]
+    y = vectors[:, leading] * np.sqrt(np.maximum(values[leading], 0.0))
+    along = y[np.argsort(x, kind="stable")]
     scatter = np.var(along[1:-1] - (along[:-2] + along[2:]) / 2, axis=0) / 1.5
     used = np.var(along, axis=0) >= _LEAST_SIGNAL * np.maximum(scatter, 1e-30)
-    used[1] |= not used.any()  # where nothing stands out, the search has to find nothing
-    names = [QUANTITIES[min(j, 1)] for j in np.flatnonzero(used)]
-    return names, y[:, used], np.repeat(1 / np.sqrt(points[:, 2:]), len(names), axis=1)
+    used[0] |= not used.any()
+    return np.asarray(y[:, used])

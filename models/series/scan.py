@@ -19,9 +19,10 @@ import numpy.typing as npt
 from streamproc.models.series.curves import Curves
 from streamproc.models.series.evidence import log_evidence_kinks, log_evidence_smooth, log_evidences_jump
 
-__all__ = ["Change", "find_changes"]
+__all__ = ["Change", "Kind", "find_changes"]
 
 Array = npt.NDArray[np.float64]
+Kind = Literal["jump", "kink", "gradual"]
 
 _WINDOWS = (6, 10, 16, 26, 42)
 """Points on either side of a gap that are looked at."""
@@ -55,18 +56,21 @@ class Change:
         Central 90 % of the posterior.
     log10_bayes_factor : float
         For a change somewhere on this branch against none; 2 means 100 to 1.
-    kind : {'jump', 'kink'}
-        Which of the two explains it better.
+    kind : {'jump', 'kink', 'gradual'}
+        What explains it best.
     strongest : int
         Column in which it shows most.
+    span : (float, float) or None
+        Of a gradual change: where it begins and ends.
     """
 
     value: float
     sigma: float
     interval90: tuple[float, float]
     log10_bayes_factor: float
-    kind: Literal["jump", "kink"]
+    kind: Kind
     strongest: int
+    span: tuple[float, float] | None = None
 
 
 def find_changes(curves: Curves, *, least_log10: float = 1.5, most: int = 8) -> list[Change]:
@@ -202,7 +206,7 @@ def _located(curves: Curves, low: int, gap: int, high: int, score: float) -> Cha
     edges = np.concatenate([[at[0] - width[0] / 2], at + width / 2])
     cumulated = np.concatenate([[0.0], np.cumsum(density)])
     interval = (float(np.interp(0.05, cumulated, edges)), float(np.interp(0.95, cumulated, edges)))
-    kind: Literal["jump", "kink"] = "jump" if logs[strongest, 0] >= logs[strongest, 1] else "kink"
+    kind: Kind = "jump" if logs[strongest, 0] >= logs[strongest, 1] else "kink"
     return Change(value, sigma, interval, float(score / np.log(10)), kind, strongest)
 
 

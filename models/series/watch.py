@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.series.curves import Curves, branches, prepare_curves
-from streamproc.models.series.scan import Change, find_changes
+from streamproc.models.series.known import ChangePoint, KnownChanges
+from streamproc.models.series.scan import find_changes
 
 __all__ = ["ChangePoint", "KnownChanges", "SeriesWatch"]
 
@@ -17,135 +17,6 @@ Array = npt.NDArray[np.float64]
 
 _LEAST_LOG10 = 1.5
 _EVERY_POINT_UP_TO = 64
-
-
-@dataclass(frozen=True, slots=True)
-class ChangePoint:
-    """A change point as it is published; a later one of the same ``number`` takes its place.
-
-    Attributes
-    ----------
-    number : int
-        Counts the change points of a series from 1.
-    series_key : str
-        The motor or reading that the series runs over; ``value`` has its unit.
-    quantity : str
-        The curve that changes.
-    value, sigma : float
-        Place and its standard uncertainty.
-    interval90 : (float, float)
-        Central 90 % of the posterior.
-    log10_bayes_factor : float
-        For this change against none.
-    kind : {'jump', 'kink'}
-        Of the curve or of its slope.
-    branch : int
-        0 until the series turns round, then 1, ...
-    significant : bool
-        False withdraws it: with the points that came since, it is not significant any more.
-    points : int
-        Points of the series when this was said.
-    """
-
-    number: int
-    series_key: str
-    quantity: str
-    value: float
-    sigma: float
-    interval90: tuple[float, float]
-    log10_bayes_factor: float
-    kind: Literal["jump", "kink"]
-    branch: int
-    significant: bool
-    points: int
-
-
-class KnownChanges:
-    """Change points that have been said; finds out what of a new search is worth saying.
-
-    Parameters
-    ----------
-    series_key : str
-        For the change points that are returned.
-    """
-
-    def __init__(self, series_key: str) -> None:
-        self._series_key = series_key
-        self._known: list[ChangePoint] = []
-
-    @property
-    def significant(self) -> tuple[ChangePoint, ...]:
-        """Those that stand, in order of their value."""
-        return tuple(sorted((c for c in self._known if c.significant), key=lambda c: (c.branch, c.value)))
-
-    def compare(
-        self, quantities: Collection[str], found: Sequence[tuple[int, str, Change]], points: int
-    ) -> list[ChangePoint]:
-        """Take up the outcome of a search over all branches of quantities that were searched together.
-
-        Parameters
-        ----------
-        quantities : collection of str
-            The curves; changes of others are left alone.
-        found : sequence of (int, str, Change)
-            Branch, the quantity that shows it most, change.
-        points : int
-            Points of the series.
-
-        Returns
-        -------
-        list of ChangePoint
-            New ones, ones that have moved or become sharper, and withdrawn ones.
-        """
-        said = []
-        open_ = {c.number: c for c in self._known if c.quantity in quantities}
-        for branch, name, change in found:
-            fresh = ChangePoint(
-                0, self._series_key, name, change.value, change.sigma, change.interval90,
-                change.log10_bayes_factor, change.kind, branch, True, points,
-            )  # fmt: skip
-            before = self._nearest(open_, fresh)
-            if before is None:
-                said.append(self._keep(replace(fresh, number=len(self._known) + 1)))
-                continue
-            del open_[before.number]
-            fresh = replace(fresh, number=before.number)
-            if _differs(before, fresh):
-                said.append(self._keep(fresh))
-        said += [
-            self._keep(replace(c, significant=False, points=points))
-            for c in open_.values()
-            if c.significant
-        ]  # fmt: skip
-        return said
-
-    def _nearest(self, open_: Mapping[int, ChangePoint], fresh: ChangePoint) -> ChangePoint | None:
-        near = [
-            c
-            for c in open_.values()
-            if c.branch == fresh.branch and abs(c.value - fresh.value) <= 3 * np.hypot(c.sigma, fresh.sigma)
-        ]  # fmt: skip
-        return min(near, key=lambda c: abs(c.value - fresh.value), default=None)
-
-    def _keep(self, change: ChangePoint) -> ChangePoint:
-        self._known = [c for c in self._known if c.number != change.number] + [change]
-        return change
-
-    def snapshot(self) -> list[dict[str, Any]]:
-        """Return the state as plain values."""
-        return [asdict(c) for c in self._known]
-
-    def restore(self, state: Sequence[Mapping[str, Any]]) -> None:
-        """Take up what :meth:`snapshot` gave."""
-        self._known = [
-            ChangePoint(**{**c, "interval90": tuple(c["interval90"])}) for c in state
-        ]  # fmt: skip
-
-
-def _differs(before: ChangePoint, fresh: ChangePoint) -> bool:
-    moved = abs(fresh.value - before.value) > 0.5 * fresh.sigma
-    sharper = not 0.8 <= fresh.sigma / max(before.sigma, 1e-300) <= 1.25
-    return moved or sharper or not before.significant
 
 
 class SeriesWatch:

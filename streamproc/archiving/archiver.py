@@ -5,20 +5,21 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import structlog
 
 from streamproc.archiving.gather import GatheredRun, Gatherer
 from streamproc.archiving.keeper import Attempt, Keeper
+from streamproc.archiving.ports import ArchiveOptions, ResultsSource
+from streamproc.archiving.positions import Positions
 from streamproc.archiving.spool import Spool, stem_of
-from streamproc.documents import BadMessage, Document, TopicPartition
+from streamproc.documents import Document
 from streamproc.errors import DeliveryError
 from streamproc.observability.archive_metrics import ArchiveMetrics
 
-__all__ = ["ArchiveOptions", "Archiver", "ResultsSource"]
+__all__ = ["Archiver"]
 
 _log = structlog.get_logger()
 
@@ -26,53 +27,8 @@ _POLL_S = 0.1
 _COMMIT_INTERVAL_S = 1.0
 _LOOK_INTERVAL_S = 1.0
 _FIRST_PAUSE_S = 0.5
-_COMMIT_TIMEOUT_S = 10.0
 _TRIES_ONCE = 5
 """With ``once``: attempts in a row that fail before what is in the spool stays there."""
-
-
-class ResultsSource(Protocol):
-    """What is needed of the source of result documents."""
-
-    def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
-        """Return what has arrived."""
-
-    def rewind_to_start(self, run_uid: str | None, before: Document) -> Sequence[Document]:
-        """Return the documents of a run before one."""
-
-    def revoked(self) -> Sequence[TopicPartition]:
-        """Return the partitions taken away since the last call."""
-
-    def commit(self, consumed: Mapping[TopicPartition, int], timeout_s: float) -> None:
-        """Store the next offset to read per partition."""
-
-    def lag(self) -> int:
-        """Return how many messages wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArchiveOptions:
-    """How the archiver goes about it; all times in s.
-
-    Attributes
-    ----------
-    once : bool
-        End when the topic is read to its present end and everything is stored or spooled.
-    give_up_s : float
-        A run that could not be stored for this long goes to the spool, and its position is committed.
-    most_pause_s : float
-        Longest pause between two attempts.
-    idle_timeout_s : float
-        A run that is silent this long without a stop is kept in the spool's ``open`` folder.
-    drain_timeout_s : float
-        At the end: how long an attempt in progress is waited for.
-    """
-
-    once: bool = False
-    give_up_s: float = 30.0
-    most_pause_s: float = 20.0
-    idle_timeout_s: float = 3600.0
-    drain_timeout_s: float = 4.0
 
 
 class Archiver:
@@ -110,8 +66,7 @@ class Archiver:
         self._options, self._clock = options, clock
         self._keeper = Keeper(store)
         self._gatherer = Gatherer()
-        self._through: dict[TopicPartition, int] = {}
-        self._committed: dict[TopicPartition, int] = {}
+        self._positions = Positions()
         self._whole: deque[tuple[GatheredRun, float]] = deque()
         self._attempt: tuple[Attempt, GatheredRun | None] | None = None
         self._failures = 0
@@ -145,7 +100,7 @@ class Archiver:
         self._last_turn_s = now_s = self._clock()
         polled = self._source.poll(_POLL_S if self._attempt is None else _POLL_S / 5)
         for message in polled:
-            self._through[message.position.topic_partition] = message.position.offset + 1
+            self._positions.read(message)
             self._metrics.document()
             if isinstance(message, Document):
                 self._take(message, now_s)
@@ -195,8 +150,7 @@ class Archiver:
     def _drop_revoked(self) -> None:
         for partition in self._source.revoked():
             self._gatherer.drop(partition)
-            self._through.pop(partition, None)
-            self._committed.pop(partition, None)
+            self._positions.drop(partition)
             self._whole = deque(item for item in self._whole if item[0].partition != partition)
 
     def _expire(self, now_s: float) -> None:
@@ -300,14 +254,7 @@ class Archiver:
         runs = [*self._gatherer.open.values(), *(run for run, _ in self._whole)]
         if self._attempt is not None and self._attempt[1] is not None:
             runs.append(self._attempt[1])
-        safe = dict(self._through)
-        for run in runs:
-            if run.partition in safe:
-                safe[run.partition] = min(safe[run.partition], run.first_offset)
-        moved = {p: offset for p, offset in safe.items() if offset > self._committed.get(p, 0)}
-        if moved:
-            self._source.commit(moved, _COMMIT_TIMEOUT_S)
-            self._committed.update(moved)
+        self._positions.commit(self._source, runs)
 
     # -- ending -------------------------------------------------------------------------------------------
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import Any
 
-from streamproc.archiving.views import MessageView
 from streamproc.documents import Document, TopicPartition
-from streamproc.transports.codec import encode
+from streamproc.transports.kept import KeptRun, MessageView
 
 __all__ = ["GatheredRun", "Gatherer"]
 
-_IN_MEMORY_BYTES = 8 * 1024 * 1024
 _MOST_FINISHED = 10_000
 _NAMES = frozenset({"start", "descriptor", "event", "stop"})
 
@@ -37,31 +34,19 @@ class GatheredRun:
     partition: TopicPartition
     first_offset: int
     touched_s: float
-    _seen: set[str] = field(default_factory=set, repr=False)
-    _sizes: list[int] = field(default_factory=list, repr=False)
-    _file: IO[bytes] = field(
-        default_factory=lambda: tempfile.SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES),  # noqa: SIM115
-        repr=False,
-    )
+    _kept: KeptRun = field(default_factory=KeptRun, repr=False)
 
     def add(self, name: str, doc: Mapping[str, Any], raw: bytes = b"") -> bool:
         """Take a document; False when it is a repeat."""
-        uid = str(doc.get("uid", ""))
-        if uid in self._seen:
-            return False
-        self._seen.add(uid)
-        raw = raw or encode(name, doc)
-        self._file.write(raw)
-        self._sizes.append(len(raw))
-        return True
+        return self._kept.add(name, doc, raw)
 
     def documents(self) -> MessageView:
         """Return the documents in the order they came; nothing may be added while they are read."""
-        return MessageView(self._file, self._sizes)
+        return self._kept.documents()
 
     def close(self) -> None:
         """Free it."""
-        self._file.close()
+        self._kept.close()
 
 
 class Gatherer:

@@ -12,7 +12,7 @@ from streamproc.audit.published import Answer, PublishedRun, ResultIndex
 from streamproc.audit.soundness import Soundness
 from streamproc.documents import BadMessage, Document
 from streamproc.errors import DocumentRefused
-from streamproc.results import document_uid, result_run_uid
+from streamproc.results import REPLAYED, document_uid, is_interrupted, result_run_uid
 from streamproc.runs.seen import TooManyGaps
 from streamproc.transports.codec import encode
 
@@ -136,7 +136,11 @@ class ResultBook:
         run = self._named(document)
         if run is None or self._repeated(run, document):
             return
-        if run.stop is not None:
+        if is_interrupted(document.doc):
+            self._examine(run, document)
+            run.stop = run.stop if _got_further(run.stop, document.doc) else document.doc
+            return
+        if run.stop is not None and not is_interrupted(run.stop):
             self._second(run, document, "one stop")
             return
         self._check_uid(run, document, "stop")
@@ -198,7 +202,8 @@ class ResultBook:
             run.seen[uid] = (content, str(document.position))
             return False
         known, position = run.seen[uid]
-        kind = "conflict" if known != content else "repeated" if self._repeats_allowed else "doubled"
+        allowed = self._repeats_allowed or any(key == REPLAYED for key, _ in document.headers)
+        kind = "conflict" if known != content else "repeated" if allowed else "doubled"
         seq_num = document.doc.get("seq_num")
         primary = run.streams.get(str(document.doc.get("descriptor", ""))) == "primary"
         if primary and kind != "repeated" and type(seq_num) is int:
@@ -261,6 +266,15 @@ def _content(document: Document) -> int:
         return hash(encode(document.name, document.doc))
     except DocumentRefused:
         return hash(repr(document.doc))
+
+
+def _got_further(stop: Mapping[str, Any] | None, interrupted: Mapping[str, Any]) -> bool:
+    """Tell whether a stop counts rather than one of an interrupted replay."""
+    if stop is None:
+        return False
+    counts = [s.get("num_events") for s in (stop, interrupted)]
+    events, others = (sum(c.values()) if isinstance(c, Mapping) else 0 for c in counts)
+    return not is_interrupted(stop) or events >= others
 
 
 def _is_copy(entry: Any) -> bool:

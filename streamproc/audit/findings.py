@@ -11,7 +11,7 @@ __all__ = ["KINDS", "Finding", "Findings"]
 KINDS = {
     "conflict": "two different documents with one uid",
     "doubled": "a reading answered, or a document published, more than once",
-    "repeated": "the same document again, byte for byte (allowed with at-least-once delivery)",
+    "repeated": "the same document again, byte for byte (allowed: a replay, or at-least-once delivery)",
     "lost": "a reading with neither an event nor a place in the ledger",
     "lost-run": "a raw run with frames for the analysis, and no result run",
     "unfounded": "an event for a reading that the raw run does not have",

@@ -10,6 +10,7 @@ from streamproc.audit.findings import Findings
 from streamproc.audit.published import PublishedRun
 from streamproc.audit.raw import RawRun
 from streamproc.audit.report import RunAudit
+from streamproc.results import is_interrupted
 from streamproc.runs.seen import SeqNums
 
 __all__ = ["judge"]
@@ -214,7 +215,7 @@ def _check_copies(case: _Case, raw: RawRun) -> None:
     stop = case.first.stop
     # A run that the service closed by itself says so, and its end is not the raw run's.
     closed_by_service = str((stop or {}).get("reason", "")).startswith("raw run:")
-    if stop is None or raw.stop is None or closed_by_service:
+    if stop is None or raw.stop is None or closed_by_service or is_interrupted(stop):
         return
     if stop.get("time") != raw.stop["time"]:
         case.tell("unlike", f"stop.time {raw.stop['time']!r}", repr(stop.get("time")))

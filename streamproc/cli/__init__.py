@@ -10,7 +10,8 @@ from typing import Any
 import click
 
 from streamproc import __version__
-from streamproc.errors import StreamprocError
+from streamproc.cli.leaving import leave_at_once
+from streamproc.errors import AnalysisHangs, StreamprocError
 
 __all__ = ["main"]
 
@@ -73,6 +74,9 @@ def main(argv: list[str] | None = None) -> None:
         os.environ.setdefault(variable, "1")
     try:
         result: Any = _group.main(args=argv, prog_name="streamproc", standalone_mode=False)
+    except AnalysisHangs as error:
+        click.echo(f"streamproc: {error}", err=True)
+        leave_at_once(error.exit_code)
     except StreamprocError as error:
         click.echo(f"streamproc: {error}", err=True)
         sys.exit(getattr(error, "exit_code", 1))

@@ -23,10 +23,16 @@ _TILED_TRIES = "2"
 
 @click.command("archive")
 @click.option("--config", "-c", type=click.Path(path_type=Path), help="Settings file (TOML).")
-@click.option("--to", "url", required=True, metavar="TILED-URL", help="Container of the raw runs in Tiled.")
 @click.option(
-    "--api-key-env", default="TILED_API_KEY", show_default=True, metavar="NAME",
-    help="Environment variable with a key that may write there.",
+    "--to",
+    "url",
+    metavar="TILED",
+    help="Container of the raw runs: http://HOST:PORT[/PATH] or profile:NAME. "
+    "Default: tiled.catalog of the settings.",
+)
+@click.option(
+    "--api-key-env", metavar="NAME",
+    help="Environment variable with a key that may write there. Default: tiled.api_key_env, TILED_API_KEY.",
 )  # fmt: skip
 @click.option(
     "--spool", type=click.Path(path_type=Path, file_okay=False), default=Path("archive-spool"),
@@ -40,7 +46,7 @@ _TILED_TRIES = "2"
 @click.option("--bootstrap", metavar="HOST:PORT", help="Broker; overrides the file.")
 @click.option("--beamline", metavar="NAME", help="Short name that begins every topic; overrides the file.")
 def archive_command(
-    config: Path | None, url: str, api_key_env: str, spool: Path, once: bool, give_up_s: float,
+    config: Path | None, url: str | None, api_key_env: str | None, spool: Path, once: bool, give_up_s: float,
     bootstrap: str | None, beamline: str | None,
 ) -> int:  # fmt: skip
     """Store result runs in Tiled beside the raw runs, each once and whole.
@@ -64,6 +70,8 @@ def archive_command(
 
     settings = settings_of(config, bootstrap, beamline)
     configure_logs(settings.observability)
+    url = settings.tiled_catalog() if url in (None, "tiled") else url
+    api_key_env = api_key_env or settings.tiled.api_key_env
     store = _store(url, os.environ.get(api_key_env), api_key_env)
     archiver, source, kept, metrics = _build(settings, store, spool, once, give_up_s)
     if threading.current_thread() is threading.main_thread():
@@ -99,7 +107,8 @@ def _store(url: str, api_key: str | None, name: str) -> Any:
 
 
 def _build(settings: Any, store: Any, spool: Path, once: bool, give_up_s: float) -> tuple[Any, Any, Any, Any]:
-    from streamproc.archiving.archiver import ArchiveOptions, Archiver
+    from streamproc.archiving.archiver import Archiver
+    from streamproc.archiving.ports import ArchiveOptions
     from streamproc.archiving.spool import Spool
     from streamproc.observability.archive_metrics import ArchiveMetrics
     from streamproc.transports.kafka import KafkaSource

@@ -12,7 +12,7 @@ import click
 from streamproc.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from streamproc.comparison.judge import Comparison
+    from streamproc.comparison.comparison import Comparison
 
 __all__ = ["compare_command"]
 
@@ -104,8 +104,9 @@ def _replayed(
     run: str, models: tuple[str, str], source: str | None, analysis: str, threshold: float, more: Any,
     quiet: bool,
 ) -> Comparison:  # fmt: skip
-    from streamproc.cli.replay import stopping
-    from streamproc.cli.replaying import Task, _progress
+    from streamproc.cli.controls import stopping
+    from streamproc.cli.progress import run_progress
+    from streamproc.cli.replay_task import Task
     from streamproc.comparison.judge import compare_tables
     from streamproc.comparison.runs import answer_run
     from streamproc.transports.archive.opening import open_archive
@@ -124,7 +125,7 @@ def _replayed(
         ref = next(iter(archive.runs(tasks[0].query)))
         with stopping() as (stop, caught):
             for one in loaded:
-                with _progress(ref, quiet) as told:
+                with run_progress(ref, quiet) as told:
                     answers.append(answer_run(archive, ref, one, settings, progress=told, stop=stop))
         if caught:
             raise click.Abort

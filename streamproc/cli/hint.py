@@ -139,7 +139,7 @@ def _verdict(hint: dict[str, Any]) -> Iterator[str]:
         yield f"  {click.style('cannot say', fg='yellow')}: {hint['abstained']} ({used})"
     likely = sorted(hint["systems"].items(), key=lambda kv: -kv[1])
     shares = ", ".join(f"{name} {share:.1%}" for name, share in likely if share >= 0.001)
-    yield f"  system        {shares}"
+    yield f"  system        {shares} (the highest that the lines allow; a lower one may have nearly its cell)"
     for i, c in enumerate(hint["cells"], 1):
         share = click.style(format(c["probability"], ".1%"), bold=True)
         lattice = f"{c['system']} {c['centring']}"

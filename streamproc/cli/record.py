@@ -60,8 +60,8 @@ def record_command(
     Exit codes: 0 recorded, 1 frames could not be copied (the documents are), 2 something you gave is missing
     or wrong, 3 the folder cannot be written.
     """
+    from streamproc.cli.controls import stopping
     from streamproc.cli.reading import parse_since
-    from streamproc.cli.replay import stopping
     from streamproc.cli.wiring import settings_of
     from streamproc.observability.logs import configure_logs
     from streamproc.replay.recording import Recorder

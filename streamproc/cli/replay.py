@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import json
-import signal
-import sys
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamproc.errors import ConfigurationError
+from streamproc.cli.leaving import leave_at_once
 
 if TYPE_CHECKING:
-    from streamproc.cli.replaying import Task
+    from streamproc.cli.controls import Controls
+    from streamproc.cli.replay_task import Task
+    from streamproc.cli.replaying import Done
 
-__all__ = ["replay_command", "stopping"]
+__all__ = ["replay_command"]
 
-_EPILOGUE = 128
+_REFUSED = 3
 
 
 @click.command("replay")
@@ -40,20 +38,23 @@ _EPILOGUE = 128
     "--analysis", default="phase-map", show_default=True, metavar="NAME", help="What to do with them."
 )
 @click.option(
-    "--model", metavar="NAME:VERSION", help="NAME, NAME:VERSION or an .onnx file; overrides the settings."
+    "--model",
+    metavar="VERSION",
+    help="Version of the model of the settings, NAME, NAME:VERSION or an .onnx file.",
 )
 @click.option(
     "--speed", default="max", show_default=True, metavar="real|10x|max",
     help="real keeps the times between events, 10x (any number) is so many times faster.",
 )  # fmt: skip
 @click.option(
-    "--to", "target", default="none", show_default=True, metavar="kafka|FILE.jsonl|URL|none",
-    help="Where the result documents go: the results topic, a file, a Tiled catalog (http://... or "
-    "profile:NAME), or nowhere.",
+    "--to", "target", default="none", show_default=True, metavar="kafka|FILE.jsonl|tiled|none",
+    help="Where the result documents go: the results topic, a file, a Tiled catalog (tiled: that of the "
+    "settings; or http://..., profile:NAME), or nowhere.",
 )  # fmt: skip
 @click.option(
     "--verify", metavar="RESULTS",
-    help="Compare with these results: a .jsonl or .msgpack file, kafka or kafka:TOPIC, a Tiled catalog.",
+    help="Compare with these results: a .jsonl or .msgpack file, kafka or kafka:TOPIC, tiled, another Tiled "
+    "catalog.",
 )  # fmt: skip
 @click.option(
     "--frames", "roots", multiple=True, type=click.Path(path_type=Path, file_okay=False),
@@ -83,8 +84,10 @@ def replay_command(**given: Any) -> int:
     \b
       run.msgpack, run.jsonl, a folder   suitcase-msgpack or suitcase-jsonl files
       a folder of `streamproc record`    with its frames, checksums are checked
+      tiled                              the catalog of the settings (tiled.catalog)
       http://HOST:8000/raw               a Tiled server (key in TILED_API_KEY)
       profile:NAME[/raw]                 a databroker or Tiled profile
+      python:FILE.py:NAME                a catalog that a Python file makes, databroker.v2.temp() say
       kafka[:TOPIC[@PART:FROM-TO]]       a topic, whole or by offsets; --since by time
 
     A run gives the same result documents, byte for byte, as it gave live, at any speed, wherever SOURCE kept
@@ -101,14 +104,17 @@ def replay_command(**given: Any) -> int:
 
     Ctrl-C or SIGTERM finishes what is in work and ends the result run with a complete ledger; the same
     command again goes on where it ended (into a FILE.jsonl, or with --resume-file; else it begins anew, with
-    the same documents). Ctrl-Z pauses, fg goes on.
+    the same documents). p on a terminal, or SIGUSR1, pauses and goes on; so do Ctrl-Z and fg. Of several
+    runs, what goes wrong with one does not keep the others from their turn.
 
     Exit codes: 0 every run complete, no reading failed and (with --verify) equal; 1 a reading failed, an
     archive is damaged or unfinished, or results differ; 2 something you gave is missing or wrong; 3 the
-    target does not take results; 130 and 143 interrupted.
+    target does not take results, or refuses a run; 130 and 143 interrupted.
     """
+    from streamproc.cli.controls import controlled
+    from streamproc.cli.replay_task import Task
     from streamproc.cli.replay_text import listing_lines, outcome_json, outcome_lines
-    from streamproc.cli.replaying import Task, replay_all
+    from streamproc.cli.replaying import replay_all
 
     task = Task(**given)
     task.configure()
@@ -116,60 +122,29 @@ def replay_command(**given: Any) -> int:
         for line in listing_lines(task.selected()):
             click.echo(line)
         return 0
-    with stopping() as (stop, caught):
+    with controlled() as controls:
         results = []
-        for done in replay_all(task, stop):
+        for done in replay_all(task, controls):
             results.append(done)
             if not task.as_json:
                 click.echo("\n".join(outcome_lines(done)))
     if task.as_json:
         click.echo(json.dumps([outcome_json(done) for done in results], indent=2, default=str))
-    return _ended(task, caught, all(done.good for done in results), stop.is_set())
+    code = _ended(task, controls, results)
+    if any(done.outcome.ending == "hangs" for done in results):
+        leave_at_once(code)
+    return code
 
 
-def _ended(task: Task, caught: Sequence[int], good: bool, stopped: bool) -> int:
-    if stopped:
+def _ended(task: Task, controls: Controls, results: Sequence[Done]) -> int:
+    from streamproc.cli.controls import EPILOGUE
+
+    if controls.stop.is_set():
         click.echo(f"streamproc: interrupted; {task.how_to_resume()}", err=True)
-        return _EPILOGUE + caught[0] if caught else 1
-    return 0 if good else 1
-
-
-@contextmanager
-def stopping() -> Iterator[tuple[threading.Event, list[int]]]:
-    """Turn the first Ctrl-C or SIGTERM into an event; a second one ends at once."""
-    stop, caught = threading.Event(), []  # type: ignore[var-annotated]
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    main = threading.current_thread() is threading.main_thread()
-    before = {n: signal.getsignal(n) for n in numbers} if main else {}
-
-    def end(number: int, frame: Any) -> None:
-        if caught:
-            sys.exit(_EPILOGUE + number)
-        caught.append(number)
-        stop.set()
-
-    for number in before:
-        signal.signal(number, end)
-    try:
-        yield stop, caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-def parse_speed(text: str) -> float:
-    """Return how many times faster: ``real`` 1, ``10x`` 10, ``max`` infinite.
-
-    Raises
-    ------
-    ConfigurationError
-        None of these.
-    """
-    known = {"real": 1.0, "max": float("inf")}
-    try:
-        speed = known[text] if text in known else float(text.removesuffix("x"))
-    except ValueError:
-        speed = 0.0
-    if not speed > 0:
-        raise ConfigurationError(f"--speed {text!r}: expected real, max, or a number such as 10x")
-    return speed
+        return EPILOGUE + controls.caught[0] if controls.caught else 1
+    good = sum(done.good for done in results)
+    if len(results) > 1 and not task.as_json:
+        click.echo(f"{good} of {len(results)} runs good")
+    if any(done.outcome.ending == "refused" for done in results):
+        return _REFUSED
+    return 0 if good == len(results) else 1

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from streamproc.replay.verify import FieldVerdict, Verdict
+from streamproc.replay.verdict import FieldVerdict, Verdict
 from streamproc.transports.archive.ports import RunRef
 
 if TYPE_CHECKING:
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
 
 __all__ = ["listing_lines", "outcome_json", "outcome_lines"]
 
-_COLOURS = {"complete": "green", "interrupted": "yellow", "unfinished": "yellow", "damaged": "red"}
+_COLOURS = {
+    "complete": "green",
+    "interrupted": "yellow",
+    "unfinished": "yellow",
+    "damaged": "red",
+    "refused": "red",
+    "hangs": "red",
+}
 _MARKS = {"equal bytes": "green", "equal values": "cyan", "not kept": "yellow", "differs": "red"}
 
 
@@ -48,6 +55,8 @@ def outcome_lines(done: Done) -> Iterator[str]:
     yield f"  result run {outcome.result_uid or 'none'}: {outcome.documents} documents{_pace(done)}"
     for note in outcome.notes:
         yield f"  note: {note}"
+    if done.uncompared:
+        yield f"  {click.style(done.uncompared, fg='red')}"
     if done.verdict is not None:
         yield from verdict_lines(done.verdict)
 
@@ -75,8 +84,10 @@ def _field_lines(one: FieldVerdict, width: int) -> Iterator[str]:
 def _pace(done: Done) -> str:
     outcome = done.outcome
     rate = outcome.frames / outcome.elapsed_s if outcome.elapsed_s else 0.0
-    late = outcome.late_p95_s
-    paced = "" if late is None else f", times kept within {late * 1000:.1f} ms (p95)"
+    paced = ""
+    if outcome.late_p95_s is not None and outcome.taken_p95_s is not None:
+        late_ms, taken_ms = outcome.late_p95_s * 1000, outcome.taken_p95_s * 1000
+        paced = f", times kept within {late_ms:.1f} ms, taken within {taken_ms:.1f} ms (p95)"
     return f", {outcome.frames} frames in {outcome.elapsed_s:.1f} s, {rate:.1f} frames/s{paced}"
 
 
@@ -90,4 +101,10 @@ def outcome_json(done: Done) -> dict[str, Any]:
             "verdict": found.words(), "identical": found.identical, "equal": found.equal,
             "fields": [asdict(one) for one in found.fields], "missing": found.missing, "extra": found.extra,
         }  # fmt: skip
-    return {**outcome, "scan_id": done.run.scan_id, "good": done.good, "verify": verdict}
+    return {
+        **outcome,
+        "scan_id": done.run.scan_id,
+        "good": done.good,
+        "verify": verdict,
+        "uncompared": done.uncompared,
+    }

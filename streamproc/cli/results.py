@@ -28,7 +28,8 @@ _FORMS = ("csv", "parquet", "xarray", "nexus")
 @click.option(
     "--source", metavar="WHERE",
     help="Settings file (.toml: its results topic), a .jsonl or .msgpack file of documents or a folder of "
-    "them, or the address of a Tiled catalog. Default: the topic that --config and its like name.",
+    "them, tiled (the catalog of the settings) or the address of a Tiled catalog. Default: the topic that "
+    "--config and its like name.",
 )  # fmt: skip
 @click.option("--to", "form", type=click.Choice(_FORMS), default="csv", show_default=True, help="Written as.")
 @click.option(
@@ -77,6 +78,9 @@ def results_command(
     if form != "csv" and out is None:
         raise ConfigurationError(f"--to {form} writes a file: name it with --out FILE")
     where: Any = source if source is not None else settings_of(config, bootstrap, beamline)
+    if source == "tiled":
+        settings = settings_of(config, bootstrap, beamline)
+        where, api_key_env = settings.tiled_catalog(), settings.tiled.api_key_env
     table = read_table(
         where, run_uid, analysis=analysis, model=model, stream=stream,
         api_key=os.environ.get(api_key_env), timeout_s=timeout_s,

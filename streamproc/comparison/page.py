@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from streamproc.comparison.judge import Comparison
+from streamproc.comparison.comparison import Comparison
 from streamproc.export.need import needed
 
 __all__ = ["number", "quantity_rows", "write_report"]

@@ -10,12 +10,11 @@ from typing import Any, cast
 import numpy as np
 
 from streamproc.analysis import Analysis, Frame, FrameFailure, FrameResult, RunAnalysis
-from streamproc.comparison.judge import Timing
-from streamproc.errors import ConfigurationError
+from streamproc.comparison.comparison import Timing
+from streamproc.errors import AnalysisHangs, ConfigurationError
 from streamproc.export.choice import choose
 from streamproc.export.table import ResultTable, build_table
-from streamproc.replay import Archive, NoTarget, RunRef, replay_run
-from streamproc.replay.engine import Progress
+from streamproc.replay import Archive, NoTarget, Progress, RunRef, replay_run
 from streamproc.runs import Run
 from streamproc.settings import Settings
 
@@ -57,6 +56,8 @@ def answer_run(
         archive, run, cast(Analysis, watched), NoTarget(), settings=settings, progress=progress, stop=stop,
         tap=lambda name, doc: documents.append((name, doc)),
     )  # fmt: skip
+    if outcome.ending == "hangs":
+        raise AnalysisHangs(outcome.reason)
     starts = [doc for name, doc in documents if name == "start"]
     if not starts:
         raise ConfigurationError(f"run {run.uid}: {outcome.reason or 'nothing in it for ' + analysis.name}")

@@ -175,6 +175,18 @@ def _grid_metadata(points: Sequence[SamplePoint]) -> dict[str, Any]:
     return md
 
 
+class _Looking:
+    """How the main thread waits for a RunEngine: it looks up ten times a second.
+
+    A signal that comes just before a wait without end is handled when that ends, so a run would go on.
+    """
+
+    def block(self, blocking_event: threading.Event) -> None:
+        """Wait until the plan has ended."""
+        while not blocking_event.wait(_POLL_S):
+            pass
+
+
 def acquire(
     points: Sequence[SamplePoint],
     callbacks: Sequence[Callback],
@@ -206,7 +218,8 @@ def acquire(
     from bluesky.run_engine import RunEngine
     from bluesky.utils import RequestAbort
 
-    engine: Any = RunEngine({}, context_managers=[])
+    looking: Any = _Looking()
+    engine: Any = RunEngine({}, context_managers=[], during_task=looking)
     for callback in callbacks:
         engine.subscribe(callback)
     statuses = []

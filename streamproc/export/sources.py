@@ -137,8 +137,8 @@ def open_source(
     Parameters
     ----------
     source : str, Path, Settings, Tiled container or iterable of (name, doc)
-        Settings (or their ``.toml`` file): the results topic. ``http(s)://``: a Tiled catalog. Another path:
-        documents in a file or folder.
+        Settings (or their ``.toml`` file): the results topic. ``http(s)://`` or ``profile:NAME[/PATH]``: a
+        Tiled catalog. Another path: documents in a file or folder.
     run : str or None
         The run that will be asked for; a Tiled server need then not list all others.
     api_key : str or None
@@ -155,7 +155,7 @@ def open_source(
         return TopicResults(source, timeout_s)
     if isinstance(source, str | Path):
         text = str(source)
-        if text.startswith(("http://", "https://")):
+        if text.startswith(("http://", "https://", "profile:")):
             from streamproc.transports.tiled.reading import TiledResults
 
             return TiledResults.from_url(text, run=run, api_key=api_key)

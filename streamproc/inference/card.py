@@ -22,7 +22,9 @@ class _Frozen(BaseModel):
 class Axis(_Frozen):
     """The abscissa a model reads: ``n`` points from ``start`` to ``stop``, both ends included."""
 
-    kind: Literal["two_theta_deg", "q_invA", "energy_meV"]
+    kind: Literal["two_theta_deg", "q_invA", "energy_meV", "energy_window", "sqe_trials"]
+    """``energy_window``: the share of the measured window, 0 to 1, whatever its energies are.
+    ``sqe_trials``: how well trial couplings explain a map S(Q,E); see the card's reference."""
     start: float
     stop: float
     n: Annotated[int, Field(gt=1)]
@@ -95,6 +97,8 @@ class ModelCard(_Frozen):
     task: str
     input_name: str
     axis: Axis
+    conditions: tuple[str, ...] = ()
+    """Scalars that are appended to the axis' points in the input (temperature, resolution), in order."""
     normalisation: str
     """Name of the normalisation the analysis must apply, e.g. ``sqrt_max``."""
     outputs: tuple[OutputHead, ...]

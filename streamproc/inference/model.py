@@ -67,7 +67,7 @@ class OnnxModel:
 
         Parameters
         ----------
-        x : ndarray of float32, shape (n, axis.n)
+        x : ndarray of float32, shape (n, axis.n + number of conditions)
             Inputs prepared as the card's ``normalisation`` says. Split into batches of ``max_batch``.
 
         Returns
@@ -174,9 +174,10 @@ def _session(path: Path, data: bytes, settings: InferenceSettings) -> Any:
 
 def _check_graph(path: Path, card: ModelCard, session: Any) -> None:
     inputs = {i.name: i.shape for i in session.get_inputs()}
-    if list(inputs) != [card.input_name] or list(inputs[card.input_name])[1:] != [card.axis.n]:
+    width = card.axis.n + len(card.conditions)
+    if list(inputs) != [card.input_name] or list(inputs[card.input_name])[1:] != [width]:
         raise ConfigurationError(
-            f"{path}: expects inputs {inputs}, card says {card.input_name!r} of (batch, {card.axis.n})"
+            f"{path}: expects inputs {inputs}, card says {card.input_name!r} of (batch, {width})"
         )
     outputs = {o.name: o.shape for o in session.get_outputs()}
     for head in card.outputs:

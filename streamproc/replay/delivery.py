@@ -9,7 +9,7 @@ from typing import Any
 from streamproc.documents import TopicPartition
 from streamproc.replay.resume import ResumeFile
 from streamproc.replay.targets import Target
-from streamproc.results import document_uid
+from streamproc.results import INTERRUPTED, document_uid
 from streamproc.transports.codec import decode, encode
 from streamproc.transports.ports import Outgoing, Stored
 
@@ -95,10 +95,8 @@ class Delivery:
             self.result_uid = str(doc["run_start"])
             if self._frozen:
                 # Another document than the stop that the finished run will have: never under the same uid.
-                doc = {
-                    **doc,
-                    "uid": document_uid(self.result_uid, "stop", "interrupted", str(self.documents)),
-                }
+                uid = document_uid(self.result_uid, "stop", "interrupted", str(self.documents))
+                doc = {**doc, "uid": uid, INTERRUPTED: True}
                 message = Outgoing(message.topic, message.key, encode(name, doc), message.headers)
             self.stop = doc
         if self._tap is not None:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-import time
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from streamproc.documents import BadMessage, Document, Position, TopicPartition
 from streamproc.errors import ArchiveDamaged
@@ -18,8 +16,6 @@ MAX_SPEED = float("inf")
 
 _BATCH = 64
 _WAIT_S = 0.02
-_SPIN_S = 0.0015
-"""Sleeping is this much late at worst on a quiet machine; the rest of a wait is spent awake."""
 
 
 class ArchiveSource:
@@ -31,43 +27,29 @@ class ArchiveSource:
         From :meth:`Archive.documents`; may raise ArchiveDamaged at any place.
     name : str
         Of the archive.
-    speed : float
-        How many times faster than it was taken; infinite: as fast as it goes. Documents keep the distances
-        of their own times (``time`` of start, events and stop); others come in their order, not before the
-        one before them is due.
-    clock, sleep : callable
-        Seconds from any origin; waiting.
 
     Attributes
     ----------
     given : int
         Documents given out so far.
     exhausted : bool
-        Whether all have been.
+        Whether the archive has no more.
     fault : str
         Why the archive ended early; empty while it did not.
-    late_s : array of float
-        How much after its time each paced document was given out (s).
+    late_s, taken_s : array of float
+        Of each document that has its time: how much after it the document was given out, and was taken by
+        the loop (s).
     """
 
-    def __init__(
-        self,
-        documents: Iterator[NamedDocument],
-        name: str,
-        speed: float = MAX_SPEED,
-        *,
-        clock: Callable[[], float] = time.perf_counter,
-        sleep: Callable[[float], Any] = time.sleep,
-    ) -> None:
+    def __init__(self, documents: Iterator[NamedDocument], name: str) -> None:
         self.given, self.exhausted, self.fault = 0, False, ""
         self.late_s: array[float] = array("d")
-        self._documents, self._speed = documents, speed
+        self.taken_s: array[float] = array("d")
+        self._documents = documents
+        self._stream = self._pull()
         self._partition: TopicPartition = (name, 0)
-        self._clock, self._sleep = clock, sleep
-        self._begun = self._paused = False
-        self._skip = 0
-        self._next: NamedDocument | None = None
-        self._origin: tuple[float, float] | None = None
+        self._begun = self._paused = self._held = False
+        self._skip = self._pulled = 0
         self._wake = threading.Event()
 
     def wake(self) -> None:
@@ -76,73 +58,40 @@ class ArchiveSource:
 
     def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
         """Return what is due; waits for at most ``timeout_s`` (s) where nothing is."""
-        if not self._begun or self._paused or self.exhausted:
+        if not self._begun or self._paused or self._held or self.lag() == 0:
             self._wait(min(timeout_s, _WAIT_S))
             return ()
-        if self._speed == MAX_SPEED:
-            return self._batch()
-        return self._due(timeout_s)
+        return self._take(timeout_s)
 
-    def _batch(self) -> list[Document]:
+    def hold(self) -> None:
+        """Give nothing more out until :meth:`release`: the user pauses."""
+        self._held = True
+
+    def release(self) -> None:
+        """Give out again."""
+        self._held = False
+
+    def _take(self, timeout_s: float) -> list[Document]:
         batch: list[Document] = []
-        while len(batch) < _BATCH and (named := self._pull()) is not None:
-            batch.append(self._document(named))
+        while len(batch) < _BATCH and (document := next(self._stream, None)) is not None:
+            self.given = self._pulled
+            batch.append(document)
         return batch
-
-    def _due(self, timeout_s: float) -> list[Document]:
-        """Give out the next document at its time, with those that have none before it."""
-        batch: list[Document] = []
-        until_s = self._clock() + timeout_s
-        while (named := self._next or self._pull()) is not None:
-            self._next = named
-            due_s = self._due_s(named)
-            if due_s is not None:
-                if batch and due_s > self._clock():
-                    break
-                if due_s > until_s:
-                    self._wait_for(until_s)
-                    break
-                self._wait_for(due_s)
-                self.late_s.append(self._clock() - due_s)
-            self._next = None
-            batch.append(self._document(named))
-            if due_s is not None:
-                break
-        return batch
-
-    def _due_s(self, named: NamedDocument) -> float | None:
-        time_s = named[1].get("time")
-        if not isinstance(time_s, int | float) or named[0] not in ("start", "event", "stop"):
-            return None
-        if self._origin is None:
-            self._origin = (self._clock(), float(time_s))
-        return self._origin[0] + (float(time_s) - self._origin[1]) / self._speed
-
-    def _wait_for(self, due_s: float) -> None:
-        """Wait until a time of the clock, the last moment awake: sleeping comes back too late."""
-        while (left_s := due_s - self._clock()) > 0:
-            if left_s > _SPIN_S:
-                self._sleep(left_s - _SPIN_S)
 
     def _wait(self, wait_s: float) -> None:
         self._wake.wait(wait_s)
         self._wake.clear()
 
-    def _pull(self) -> NamedDocument | None:
+    def _pull(self) -> Iterator[Document]:
+        """Yield the documents from the offset on where it began; notes the end and the fault."""
         try:
-            while True:
-                named = next(self._documents)
-                self.given += 1
-                if self.given > self._skip:
-                    return named
-        except StopIteration:
-            self.exhausted = True
+            for name, doc in self._documents:
+                self._pulled += 1
+                if self._pulled > self._skip:
+                    yield Document(name, doc, Position(*self._partition, self._pulled - 1))
         except ArchiveDamaged as error:
-            self.exhausted, self.fault = True, error.message
-        return None
-
-    def _document(self, named: NamedDocument) -> Document:
-        return Document(named[0], named[1], Position(*self._partition, self.given - 1))
+            self.fault = error.message
+        self.exhausted = True
 
     # -- the rest of the protocol -------------------------------------------------------------------------
 
@@ -155,7 +104,7 @@ class ArchiveSource:
         self._paused = True
 
     def resume(self) -> None:
-        """Give out again; a paced replay goes on from here with the distances the documents have."""
+        """Give out again; documents that came due meanwhile come at once."""
         self._paused = False
 
     def assigned(self) -> Sequence[TopicPartition]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from streamproc.errors import ConfigurationError, DeliveryError
+from streamproc.results import REPLAYED
 from streamproc.transports.codec import decode
 from streamproc.transports.ports import Outgoing, Sink
 
@@ -18,7 +20,18 @@ __all__ = ["ForwardTarget", "JsonLinesTarget", "NoTarget", "Target", "json_line"
 
 
 class Target(Protocol):
-    """Takes the result documents in order; where it can, it goes back to a :meth:`mark`."""
+    """Takes the result documents in order; where it can, it goes back to a :meth:`mark`.
+
+    Attributes
+    ----------
+    goes_on : bool
+        Whether the rest of an interrupted run may be written behind what is there; otherwise the run begins
+        anew.
+    """
+
+    @property
+    def goes_on(self) -> bool:
+        """See the class."""
 
     def write(self, messages: Sequence[Outgoing]) -> None:
         """Take messages (``value``: an encoded document) for good."""
@@ -30,7 +43,13 @@ class Target(Protocol):
         """Forget everything after a mark."""
 
     def end_run(self, complete: bool) -> None:
-        """Note that a run has ended, complete or interrupted."""
+        """Note that a run has ended, complete or interrupted.
+
+        Raises
+        ------
+        RunNotStored
+            The target refuses this run; it may take others.
+        """
 
     def close(self) -> None:
         """Free everything."""
@@ -38,6 +57,8 @@ class Target(Protocol):
 
 class NoTarget:
     """Takes the results and lets them go; ``tap`` sees each."""
+
+    goes_on = True
 
     def __init__(self, tap: Callable[[bytes], None] | None = None) -> None:
         self._tap = tap
@@ -70,6 +91,8 @@ class JsonLinesTarget:
     path : Path
         The file; what it has already stays until :meth:`rewind`.
     """
+
+    goes_on = True
 
     def __init__(self, path: Path) -> None:
         try:
@@ -114,7 +137,13 @@ class JsonLinesTarget:
 
 
 class ForwardTarget:
-    """Hands the messages to a sink of the transports (Kafka's); it cannot take back what is out."""
+    """Hands the messages to a sink of the transports (Kafka's), marked as a replay's.
+
+    It cannot take back what is out. An interrupted run has its aborted stop there, behind which nothing of a
+    run may come: gone on with, it begins anew, with the same uids and bytes.
+    """
+
+    goes_on = False
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
@@ -122,14 +151,14 @@ class ForwardTarget:
     def write(self, messages: Sequence[Outgoing]) -> None:
         """Publish and wait until it is done."""
         if messages:
-            self._sink.deliver(messages, {})
+            self._sink.deliver([replace(m, headers=(*m.headers, (REPLAYED, b"1"))) for m in messages], {})
 
     def mark(self) -> int | None:
         """It cannot go back."""
         return None
 
     def rewind(self, mark: int | None) -> None:
-        """Go on behind what is out: repeated documents have the same uids and bytes."""
+        """Nothing can be taken back: repeated documents have the same uids and bytes."""
 
     def end_run(self, complete: bool) -> None:
         """Do nothing."""

@@ -167,6 +167,24 @@ class RunTracker:
     def _feed(self, document: Document, adopting: bool) -> list[Outcome]:
         if document.name not in DOCUMENT_NAMES:
             return [Skipped(document, f"unknown document name {document.name[:80]!r}", "unknown-name")]
+        notes, parts = self.check(document)
+        return [outcome for part in parts for outcome in self._route(part, notes, adopting)]
+
+    def check(self, document: Document) -> tuple[list[str], list[Document]]:
+        """Check a document of a known name, and each that is packed in it; nothing is taken in.
+
+        Returns
+        -------
+        notes : list of str
+            What is unusual about it.
+        parts : list of Document
+            The document, or those of a page.
+
+        Raises
+        ------
+        DocumentRefused
+            It cannot be used; says why and where it lies.
+        """
         try:
             notes = self._validator.check(document.name, document.doc)
             parts = unpack_document(document)
@@ -176,7 +194,7 @@ class RunTracker:
         except DocumentRefused as error:
             where = replace(error.where, position=str(document.position))
             raise DocumentRefused(error.message, where) from None
-        return [outcome for part in parts for outcome in self._route(part, notes, adopting)]
+        return notes, parts
 
     def _route(self, document: Document, notes: list[str], adopting: bool) -> list[Outcome]:
         reference = reference_of(document.name, document.doc)

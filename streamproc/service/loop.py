@@ -12,7 +12,7 @@ import structlog
 
 from streamproc.analysis import Analysis, FrameFailure
 from streamproc.documents import BadMessage, Document, TopicPartition
-from streamproc.errors import FatalError
+from streamproc.errors import AnalysisHangs
 from streamproc.frames.readers import FrameReader
 from streamproc.observability.metrics import ServiceMetrics
 from streamproc.runs import RunTracker
@@ -264,7 +264,7 @@ class Service:
                 collected = True
             elif now_s > job.deadline_s:
                 request = job.batch[0].request
-                raise FatalError(
+                raise AnalysisHangs(
                     f"analysis of {len(job.batch)} frame(s) from seq_num {request.seq_num} of run "
                     f"{request.run_uid} did not end within service.frame_timeout_s "
                     f"({self._settings.service.frame_timeout_s:g} s); "

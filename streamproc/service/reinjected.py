@@ -20,6 +20,7 @@ from streamproc.service.outbox import Unsent
 from streamproc.service.work import RunWork
 from streamproc.settings import Settings
 from streamproc.transports.deadletters import ORIGIN
+from streamproc.validation import DOCUMENT_NAMES
 
 if TYPE_CHECKING:
     from streamproc.service.lane import Lane
@@ -52,6 +53,8 @@ class Reinjected:
         """Answer a message that came again; one that changes nothing is a dead letter once more."""
         document = replace(message, letter=dict(message.headers).get(ORIGIN))
         try:
+            if document.name in DOCUMENT_NAMES:
+                self._lane.tracker.check(document)
             run = self._lane.tracker.run_of(document)
             if run is not None:
                 self._retry(run, document)

@@ -159,7 +159,8 @@ class RunWork:
         for lost in self.assembler.missing(self.run.stop):
             self.ledger.failed_range(lost.first, lost.stop, lost.reason)
         documents = self.start_documents()
-        for said in self.analysis.end():
+        # What is said last of half a run would have the uids of what is said of the whole one.
+        for said in self.analysis.end() if self._abandoned is None else ():
             documents.extend(self.result.run_event(said.stream, said.values))
         documents.append(self.result.stop(self.run, self.ledger, self._reason()))
         return documents

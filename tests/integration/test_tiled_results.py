@@ -80,6 +80,19 @@ def test_a_run_that_is_half_there_is_replaced_by_the_whole(store, server, kept):
     assert ds.seq_num.values.tolist() == [1, 2, 4] and ds.attrs["finished"] == 1
 
 
+def test_what_an_interrupted_replay_left_never_replaces_the_whole_and_is_replaced_by_it(store, server):
+    made = named("raw-aborted")
+    stop = {**made[-1][1], "uid": "aborted", "interrupted": True, "num_events": {"primary": 1}}
+    aborted = [*copy.deepcopy(made[:3]), ("stop", stop)]
+    uid = made[0][1]["uid"]
+    for documents, outcome, last in (
+        (aborted, "stored", "aborted"), (made, "replaced", made[-1][1]["uid"]),
+        (aborted, "skipped", made[-1][1]["uid"]),
+    ):  # fmt: skip
+        assert store.put(Whole(copy.deepcopy(documents))) == outcome
+        assert server.client()[uid].metadata["stop"]["uid"] == last
+
+
 def test_rows_that_are_there_twice_are_noticed_and_written_anew(store, server):
     import pyarrow
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,8 @@ def test_ctrl_c_ends_everything_and_leaves_nothing_behind(tmp_path):
 def children(pid):
     found = []
     for task in Path(f"/proc/{pid}/task").iterdir():
-        found += [int(child) for child in (task / "children").read_text().split()]
+        with suppress(FileNotFoundError):  # a thread may end while we look
+            found += [int(child) for child in (task / "children").read_text().split()]
     return found
 
 

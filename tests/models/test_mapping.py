@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgpack
 import numpy as np
 import pytest
-from streamproc.models.mapping.drawing import draw_map, flat_places
+from streamproc.models.mapping.drawing import draw_map, draw_regions, flat_places, matched_colours
 from streamproc.models.mapping.scores import adjusted_rand_index
 from streamproc.models.mapping.so_far import PhaseMapSoFar
 
@@ -128,3 +128,22 @@ def test_the_rand_index_counts_pairs_and_is_zero_by_chance():
         adjusted_rand_index(random.integers(0, 4, 200), random.integers(0, 4, 200)) for _ in range(50)
     ]
     assert abs(np.mean(by_chance)) < 0.01
+
+
+def test_known_regions_are_drawn_in_the_colours_of_the_regions_they_share_most_points_with():
+    pytest.importorskip("matplotlib", reason="pictures need matplotlib (extra train)")
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    so_far = PhaseMapSoFar(("x",), 3)
+    for x in range(12):
+        so_far.add({"x": float(x)}, np.eye(3)[x // 4], np.full(3, 0.01))
+    found = so_far.regions().label
+    known = np.array([2] * 4 + [0] * 4 + [1] * 4)
+    axes = Figure().subplots()
+    draw_regions(axes, so_far, known, ["a", "b", "c"], colour=matched_colours(found, known))
+    tab = colormaps["tab10"]
+    drawn = {c.get_label()[0]: tuple(c.get_facecolor()[0]) for c in axes.collections}
+    assert drawn == {"c": tab(0), "a": tab(1), "b": tab(2)}
+    # a fourth known region has no colour of a found one
+    assert sorted(matched_colours(found, np.arange(12) // 3).tolist())[-1] >= 3

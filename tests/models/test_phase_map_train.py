@@ -57,8 +57,8 @@ def test_the_same_seed_gives_the_same_weights_also_when_resumed(trained: Path, t
 @pytest.mark.parametrize("phases", [1, 4, 9])
 def test_the_graph_computes_what_torch_computes(phases: int) -> None:
     import torch
+    from streamproc.models.networks.conformal import OnnxRunner
     from streamproc.models.phase_map.export import Statistics, to_onnx
-    from streamproc.models.phase_map.held import OnnxRunner
     from streamproc.models.phase_map.network import Ensemble, split
 
     torch.manual_seed(0)

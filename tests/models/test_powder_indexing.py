@@ -7,8 +7,10 @@ import time
 import numpy as np
 import pytest
 from streamproc.models.powder.indexing import NONE, StructureHint, index_lines
+from streamproc.models.powder.indexing.calibration import Calibration, chances_of
 from streamproc.models.powder.indexing.evidence import evaluate
 from streamproc.models.powder.indexing.forms import SYSTEMS, allowed, cell_of, coefficients, parameters_of
+from streamproc.models.powder.indexing.index import _observed
 from streamproc.models.powder.indexing.lattice import (
     metric_of,
     primitive_metric,
@@ -18,6 +20,7 @@ from streamproc.models.powder.indexing.lattice import (
 )
 from streamproc.models.powder.indexing.merit import merit
 from streamproc.models.powder.indexing.observed import Observed
+from streamproc.models.powder.indexing.weighing import weigh
 
 from streamproc.errors import FrameFailed
 
@@ -217,3 +220,35 @@ def test_centrings_leave_the_lattice_points_they_should() -> None:
     grid = np.stack(np.meshgrid(*[np.arange(6)] * 3, indexing="ij"), -1).reshape(-1, 3)
     for centring, share in {"P": 1, "I": 1 / 2, "F": 1 / 4, "C": 1 / 2, "A": 1 / 2, "R": 1 / 3}.items():
         assert allowed(grid, centring).mean() == pytest.approx(share)
+
+
+def weighed_of(x: np.ndarray):
+    found, given = _observed(x, WAVELENGTH_A, None, None, 0.1, 8.0)
+    return weigh(found, given, 60.0)
+
+
+def test_chances_sum_to_one_and_none_has_at_least_the_lapse() -> None:
+    weighed = weighed_of(lines("cubic F", error=0.003))
+    for lapse in (0.0, 0.03):
+        chances = chances_of(weighed, Calibration(2.0, 2.0, lapse, 8.0))
+        assert chances.lattice.sum() + chances.none == pytest.approx(1.0)
+        assert chances.none >= lapse
+    hot, cold = (chances_of(weighed, Calibration(t, 0.0)).lattice.max() for t in (20.0, 1.0))
+    assert hot < cold
+
+
+def test_a_lattice_is_named_after_the_highest_system_that_is_not_excluded(monkeypatch) -> None:
+    monkeypatch.setitem(CELLS, "nearly cubic P", (5.0, 5.0, 5.002, 90.0, 90.0, 90.0))
+    weighed = weighed_of(lines("nearly cubic P", error=0.001))
+    best = weighed.fitted[0].system.name
+    for excluded, name in ((0.0, best), (1e6, "cubic")):
+        chances = chances_of(weighed, Calibration(2.0, 2.0, 0.0, excluded))
+        top = chances.lattices[int(chances.lattice.argmax())]
+        assert weighed.fitted[top[0]].system.name == name
+
+
+def test_a_distortion_that_the_lines_show_is_not_named_after_the_higher_system(monkeypatch) -> None:
+    monkeypatch.setitem(CELLS, "clearly tetragonal P", (5.0, 5.0, 5.15, 90.0, 90.0, 90.0))
+    hint = index(lines("clearly tetragonal P", error=0.003))
+    assert hint.best.system == "tetragonal"
+    assert max(hint.systems, key=lambda s: hint.systems[s]) == "tetragonal"

@@ -23,7 +23,8 @@ class CandidateCell:
     Attributes
     ----------
     system : str
-        cubic, hexagonal (which includes trigonal), tetragonal, orthorhombic or monoclinic (b unique).
+        cubic, hexagonal (which includes trigonal), tetragonal, orthorhombic or monoclinic (b unique): the
+        highest system of this lattice that the lines do not exclude. The crystal's own may be lower.
     centring : str
         P, A, B, C, I, F, or R on hexagonal axes.
     cell, sigma : tuple of float
@@ -69,7 +70,8 @@ class StructureHint:
     Attributes
     ----------
     systems : dict of str to float
-        Probability of each crystal system, and of :data:`NONE`; they sum to one.
+        Probability that the lattice is, as far as the lines tell, one of this system (the crystal may have
+        a lower one and nearly such a cell), and of :data:`NONE`; they sum to one.
     cells : tuple of CandidateCell
         The likeliest first; empty when it abstains.
     abstained : str

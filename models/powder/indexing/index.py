@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import logsumexp
+from streamproc.models.powder.indexing.calibration import CALIBRATION, Calibration, Chances, chances_of
 from streamproc.models.powder.indexing.evidence import Fitted
 from streamproc.models.powder.indexing.forms import SYSTEMS
 from streamproc.models.powder.indexing.hint import NONE, CandidateCell, StructureHint
 from streamproc.models.powder.indexing.lattice import (
     metric_of,
     primitive_metric,
-    same_lattice,
-    signature,
     superlattice_index,
 )
 from streamproc.models.powder.indexing.merit import merit
@@ -37,32 +35,10 @@ __all__ = [
     "weigh_peaks",
 ]
 
-Array = npt.NDArray[np.float64]
-
 MOST_LINES = 28
 LEAST_LINES = 5
 _SAID = 5
 _LEAST_PROBABILITY = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Calibration:
-    """Turns log-evidence into probability (fitted by ``benchmarks/science/indexing.py --calibrate``).
-
-    Attributes
-    ----------
-    temperature : float
-        Log-evidence is divided by it.
-    none : float
-        Added to the log-weight of "none of the cells".
-    """
-
-    temperature: float
-    none: float
-
-
-CALIBRATION = Calibration(temperature=2.0, none=2.0)
-"""A cautious choice: the patterns simulated so far hold too few errors to fit it (docs/decisions/0010)."""
 
 
 def index_peaks(found: PeakList, wavelength_A: float, max_s: float = 20.0) -> StructureHint:
@@ -193,33 +169,27 @@ def _observed(
 
 def hint_from(weighed: Weighed, calibration: Calibration = CALIBRATION) -> StructureHint:
     """Turn evidence into probabilities, and abstain where no cell is likely."""
-    logs = np.array([f.log_evidence for f in weighed.fitted] + [weighed.log_none]) / calibration.temperature
-    logs[-1] += calibration.none
-    chance = np.exp(logs - logsumexp(logs))
-    systems = {s.name: 0.0 for s in SYSTEMS}
-    for fitted, share in zip(weighed.fitted, chance, strict=False):
-        systems[fitted.system.name] += float(share)
-    systems[NONE] = float(chance[-1])
-    told = len(weighed.fitted) > 0 and systems[NONE] < _LEAST_PROBABILITY
-    cells = _cells(weighed, chance) if told else ()
+    chances = chances_of(weighed, calibration)
+    spread = calibration.misnamed / (len(SYSTEMS) - 1)
+    systems = {s.name: spread * float(chances.lattice.sum()) for s in SYSTEMS}
+    for members, share in zip(chances.lattices, chances.lattice, strict=True):
+        name = weighed.fitted[members[0]].system.name
+        systems[name] += (1 - calibration.misnamed - spread) * float(share)
+    systems[NONE] = chances.none
+    told = len(weighed.fitted) > 0 and chances.none < _LEAST_PROBABILITY
+    cells = _cells(weighed, chances) if told else ()
     why = "" if told else "no cell explains the lines better than chance"
     return StructureHint(systems, cells, why, weighed.unfinished, weighed.lines.x_deg.size, weighed.given)
 
 
-def _cells(weighed: Weighed, chance: Array) -> tuple[CandidateCell, ...]:
-    """The likeliest lattices; descriptions of one lattice in several systems are one candidate."""
-    groups: list[tuple[Fitted, Array, float]] = []
-    for fitted, share in zip(weighed.fitted, chance, strict=False):
-        own = signature(primitive_metric(fitted.cell, fitted.centring))
-        for i, (other, theirs, total) in enumerate(groups):
-            if same_lattice(own, theirs):
-                groups[i] = (other, theirs, total + float(share))
-                break
-        else:
-            groups.append((fitted, own, float(share)))
-    groups.sort(key=lambda g: -g[2])
-    said = [g for g in groups if g[2] > 0.01][:_SAID] or groups[:1]
-    cells = [_candidate(f, share, weighed.lines) for f, _, share in said]
+def _cells(weighed: Weighed, chances: Chances) -> tuple[CandidateCell, ...]:
+    """The likeliest lattices."""
+    order = np.argsort(-chances.lattice, kind="stable")
+    said = [int(i) for i in order if chances.lattice[i] > 0.01][:_SAID] or [int(order[0])]
+    cells = [
+        _candidate(weighed.fitted[chances.lattices[i][0]], float(chances.lattice[i]), weighed.lines)
+        for i in said
+    ]
     return tuple(replace(c, related=_related(i, cells)) for i, c in enumerate(cells))
 
 

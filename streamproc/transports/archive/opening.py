@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from streamproc.errors import ConfigurationError
 from streamproc.settings import Settings
 from streamproc.transports.archive.files import SUFFIXES, FileArchive
-from streamproc.transports.archive.ports import Archive
+from streamproc.transports.archive.ports import Archive, NamedDocument, Query
+from streamproc.transports.archive.python_file import PREFIX, catalog_of
 from streamproc.transports.archive.recording import MANIFEST, RecordingArchive
 
-__all__ = ["open_archive"]
+__all__ = ["open_archive", "stored_documents"]
 
 
 def open_archive(source: Any, settings: Settings, *, topic: str = "", timeout_s: float = 600.0) -> Archive:
@@ -21,9 +24,9 @@ def open_archive(source: Any, settings: Settings, *, topic: str = "", timeout_s:
     ----------
     source : str, Path or Tiled client
         A recording's folder, a ``.msgpack`` or ``.jsonl`` file or a folder of them, the URL of a Tiled
-        server (with a path to the catalog in it), ``profile:NAME[/PATH]`` (or just its name), ``kafka``,
-        ``kafka:TOPIC`` or ``kafka:TOPIC@PARTITION:FROM-TO``; or a catalog object such as
-        ``databroker.v2.temp()``.
+        server (with a path to the catalog in it), ``profile:NAME[/PATH]`` (or just its name), ``tiled`` (the
+        catalog of the settings), ``python:FILE.py:NAME`` (a catalog made there), ``kafka``, ``kafka:TOPIC``
+        or ``kafka:TOPIC@PARTITION:FROM-TO``; or a catalog object such as ``databroker.v2.temp()``.
     settings : Settings
         Broker and topic names.
     topic : str
@@ -46,12 +49,19 @@ def open_archive(source: Any, settings: Settings, *, topic: str = "", timeout_s:
 
         name, ranges = parse_topic(text, topic or settings.topic("raw"))
         return TopicArchive(settings.kafka, name, ranges, timeout_s)
+    if text.startswith(PREFIX):
+        from streamproc.transports.archive.tiled import TiledArchive
+
+        return TiledArchive(catalog_of(text), text)
+    api_key = None
+    if text == "tiled":
+        text, api_key = settings.tiled_catalog(), os.environ.get(settings.tiled.api_key_env)
     if text.startswith(("http://", "https://")):
         from streamproc.transports.archive.tiled import TiledArchive, connect_tiled
 
-        return TiledArchive(connect_tiled(text), text.partition("?")[0])
+        return TiledArchive(connect_tiled(text, api_key), text.partition("?")[0])
     if text.startswith("profile:"):
-        return _profile(text.removeprefix("profile:"), text)
+        return _profile(text.removeprefix("profile:"), text, api_key)
     path = Path(text)
     if (path / MANIFEST).is_file():
         return RecordingArchive(path)
@@ -65,10 +75,10 @@ def open_archive(source: Any, settings: Settings, *, topic: str = "", timeout_s:
     )
 
 
-def _profile(text: str, name: str) -> Archive:
+def _profile(text: str, name: str, api_key: str | None = None) -> Archive:
     from streamproc.transports.archive.tiled import TiledArchive, connect_profile
 
-    return TiledArchive(connect_profile(text), name)
+    return TiledArchive(connect_profile(text, api_key), name)
 
 
 def _profiles() -> list[str]:
@@ -77,3 +87,31 @@ def _profiles() -> list[str]:
     except ImportError:
         return []
     return list(list_profiles())
+
+
+def stored_documents(
+    source: Any, run: str = "-1", settings: Settings | None = None
+) -> Iterator[NamedDocument]:
+    """Yield the documents of one run wherever it is stored, as they were when it was taken.
+
+    Parameters
+    ----------
+    source : str, Path or Tiled client
+        As :func:`open_archive` has it.
+    run : str
+        Uid (or its first six characters), scan_id, or ``-1`` for the newest.
+    settings : Settings, optional
+        Where the source is a topic, or the catalog of the settings.
+
+    Raises
+    ------
+    ConfigurationError
+        There is no such store or run.
+    ArchiveDamaged
+        Where the store turns out to be cut off.
+    """
+    archive = open_archive(source, settings or Settings())
+    try:
+        yield from archive.documents(next(archive.runs(Query(runs=(run,)))))
+    finally:
+        archive.close()

@@ -37,9 +37,7 @@ def select(runs: Iterable[RunRef], query: Query, where: str) -> list[RunRef]:
     fitting = [run for run in known if fits(run, query)]
     if not query.runs:
         if not fitting:
-            raise ConfigurationError(
-                f"{where}: none of its {len(known)} run(s) fits --since/--until/--search"
-            )
+            raise ConfigurationError(f"{where}: no run fits --since/--until/--search")
         return fitting
     return [_named(fitting, text, where) for text in query.runs]
 

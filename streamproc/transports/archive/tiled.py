@@ -18,6 +18,7 @@ from streamproc.transports.archive.tiled_sql import sql_documents
 __all__ = ["TiledArchive", "connect_profile", "connect_tiled"]
 
 _NEEDED = "pip install 'streamproc[archive]'"
+_HINT = "set the environment variable TILED_API_KEY to a key that may read it: "
 _NO_STREAM_RESOURCE = (
     "{place}: its documents cannot be had: {error}. Mongo-backed trees of databroker 2 keep no "
     "stream_resource and stream_datum documents; replay this run from another archive"
@@ -129,8 +130,8 @@ class TiledArchive:
             look = 2 * look + 10
 
 
-def connect_tiled(url: str) -> Any:
-    """Return the client of a Tiled server's catalog; ``TILED_API_KEY`` is used where it is set.
+def connect_tiled(url: str, api_key: str | None = None) -> Any:
+    """Return the client of a Tiled server's catalog; ``api_key``: else ``TILED_API_KEY`` where it is set.
 
     Raises
     ------
@@ -144,12 +145,12 @@ def connect_tiled(url: str) -> Any:
     _probe(url, where)
     with _plain_errors(where):
         if not path or path.startswith("api/"):
-            return from_uri(url)
-        client = from_uri(url.replace(parts.path, "/", 1))
+            return from_uri(url, api_key=api_key)
+        client = from_uri(url.replace(parts.path, "/", 1), api_key=api_key)
         return _item(client, path, where)
 
 
-def connect_profile(text: str) -> Any:
+def connect_profile(text: str, api_key: str | None = None) -> Any:
     """Return the catalog of a Tiled (databroker) profile, ``NAME`` or ``NAME/path/in/it``."""
     from_profile = _imported("tiled.client", "from_profile")
     name, _, path = text.partition("/")
@@ -157,7 +158,7 @@ def connect_profile(text: str) -> Any:
     if name not in known:
         raise ConfigurationError(f"no profile {name!r}; known: {', '.join(known) or 'none'}")
     with _plain_errors(f"profile {name}"):
-        client = from_profile(name)
+        client = from_profile(name, **({"api_key": api_key} if api_key else {}))
         return _item(client, path, f"profile {name}") if path else client
 
 
@@ -189,6 +190,11 @@ def _imported(module: str, attribute: str) -> Callable[..., Any]:
 
 
 def _mongo_documents(run: RunRef) -> Iterator[NamedDocument]:
+    if run.stop is None:
+        run.note(
+            "databroker (2.0.2) gives the last page of events, up to 25, of a run without a stop to nobody: "
+            "they are not replayed"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -263,7 +269,15 @@ def _plain_errors(where: str) -> Iterator[None]:
         except (StreamprocError, GeneratorExit):
             raise
         except Exception as error:
-            raise ConfigurationError(f"{where} cannot be used as an archive: {_words(error)}") from error
+            hint = _HINT if _asks_for_key(error) else ""
+            raise ConfigurationError(
+                f"{where} cannot be used as an archive: {hint}{_words(error)}"
+            ) from error
+
+
+def _asks_for_key(error: BaseException) -> bool:
+    response = getattr(error, "response", None)
+    return getattr(response, "status_code", 0) in (401, 403) or "requires API key" in str(error)
 
 
 def _words(error: BaseException) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from streamproc.errors import ConfigurationError
+from streamproc.results import is_interrupted
 from streamproc.transports.tiled.connect import TiledAway, connect
 
 __all__ = ["Outcome", "RunStore", "WholeRun"]
@@ -42,7 +43,7 @@ class RunStore:
     Parameters
     ----------
     url : str
-        Address of the container, where the raw runs are.
+        The container where the raw runs are; see :func:`connect`.
     api_key : str or None
         A key that may write there.
     """
@@ -66,7 +67,8 @@ class RunStore:
     def put(self, run: WholeRun) -> Outcome:
         """Store a run.
 
-        One that is there completely is left as it is; one that is there in part, or differs, is replaced.
+        One that is there completely is left as it is; one that is there in part, or differs, is replaced
+        (never by what an interrupted replay left of it).
 
         Parameters
         ----------
@@ -104,7 +106,7 @@ class RunStore:
         uid = str(run.start["uid"])
         there = uid in self._client
         if there:
-            if _complete(self._client[uid], run):
+            if _complete(self._client[uid], run) or _supersedes(self._client[uid], run.stop):
                 return "skipped"
             self._client.delete_contents(uid, recursive=True, external_only=False)
         self._write(run)
@@ -141,6 +143,13 @@ def _complete(node: Any, run: WholeRun) -> bool:
     if set(node) != set(expected):
         return False
     return all(_seq_nums(node[name]) == numbers for name, numbers in expected.items())
+
+
+def _supersedes(node: Any, stop: Mapping[str, Any]) -> bool:
+    """Tell whether a stored run is whole and the other is what an interrupted replay left of it."""
+    stored = node.metadata.get("stop")
+    whole = isinstance(stored, Mapping) and bool(stored) and not is_interrupted(stored)
+    return whole and is_interrupted(stop)
 
 
 def _seq_nums(node: Any) -> list[int]:

@@ -145,6 +145,6 @@ def tiled_server(tmp_path_factory, beam):
         yield url
     finally:
         os.environ.pop("TILED_API_KEY", None)
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait(60)
         log.close()

@@ -1,19 +1,16 @@
-"""A run of `streamproc demo --keep`, answered live through Kafka, then replayed from every store."""
+"""A run of `streamproc demo --keep`, answered live through Kafka, stored everywhere with the how-to's own lines
+(they are run here as they stand there), then replayed from every store."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
-import warnings
+from pathlib import Path
 
 import pytest
 
-from streamproc.cli.wiring import load_analysis, settings_of
-from streamproc.replay import NoTarget, replay_run
-from streamproc.replay.verify import Verifier
 from streamproc.transports.archive.files import FileSpan, read_documents
-from streamproc.transports.archive.opening import open_archive
-from streamproc.transports.archive.ports import Query
 
 pytestmark = pytest.mark.broker
 
@@ -21,7 +18,8 @@ pytestmark = pytest.mark.broker
 @pytest.fixture(scope="module", params=["inline", "tiff"])
 def kept(request, beam, kafka):
     # Inside the folder that the Tiled server may read from.
-    folder = beam.folder / f"demo-{request.param}"
+    folder = beam.folder / f"demo-{request.param}" / "my-demo"
+    folder.parent.mkdir()
     command = [
         sys.executable, "-m", "streamproc", "demo", "--keep", str(folder), "--points", "4", "--rate", "0",
         "--storage", request.param, "--bootstrap", kafka,
@@ -32,12 +30,33 @@ def kept(request, beam, kafka):
     return folder
 
 
-def verified(folder, source):
+HOW_TO = Path(__file__).parents[3] / "docs" / "how-to" / "replay.md"
+
+
+def documented(words):
+    """The Python of the how-to that has these words."""
+    [found] = [text for text in re.findall(r"```python\n(.*?)```", HOW_TO.read_text(), re.S) if words in text]
+    return found
+
+
+def run_python(folder, text):
+    """Run a program beside the folder ``my-demo``, as the how-to has it."""
+    command = [sys.executable, "-W", "ignore", "-c", text]
+    subprocess.run(command, cwd=folder.parent, check=True, capture_output=True, timeout=180)
+
+
+def replayed(folder, source):
     command = [
-        sys.executable, "-m", "streamproc", "replay", str(source), "--config", str(folder / "beamline.toml"),
-        "--run", uid(folder)[:8], "--to", "none", "--verify", str(folder / "documents" / "results.msgpack"),
+        sys.executable, "-m", "streamproc", "replay", str(source), "--config", "my-demo/beamline.toml",
+        "--run", uid(folder)[:8], "--to", "none", "--verify", "my-demo/documents/results.msgpack",
     ]  # fmt: skip
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=180, check=False)
+    return subprocess.run(
+        command, cwd=folder.parent, capture_output=True, text=True, timeout=240, check=False
+    )
+
+
+def verified(folder, source):
+    ended = replayed(folder, source)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "byte-identical" in ended.stdout
 
@@ -54,26 +73,19 @@ def test_from_the_kept_documents(kept):
     verified(kept, kept / "documents")
 
 
-def test_from_suitcase_files(kept, tmp_path):
-    from suitcase.jsonl import Serializer
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        with Serializer(str(tmp_path)) as serializer:
-            for name, doc in raw(kept):
-                serializer(name, doc)
-    verified(kept, tmp_path)
+@pytest.mark.parametrize("kind", ["jsonl", "msgpack"])
+def test_from_suitcase_files(kept, kind):
+    text = documented("suitcase.jsonl").replace("suitcase.jsonl", f"suitcase.{kind}")
+    run_python(kept, text.replace('"suitcase"', f'"{kind}"'))
+    if kind == "msgpack" and any(name == "stream_resource" for name, _ in raw(kept)):
+        ended = replayed(kept, kind)
+        assert ended.returncode == 1 and "has no stream_resource" in ended.stdout
+    else:
+        verified(kept, kind)
 
 
 def test_from_a_tiled_server(kept, tiled_server):
-    from bluesky_tiled_plugins import TiledWriter
-    from tiled.client import from_uri
-
-    writer = TiledWriter(from_uri(tiled_server, api_key="secret"))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for name, doc in raw(kept):
-            writer(name, dict(doc))
+    run_python(kept, documented("TiledWriter").replace("http://127.0.0.1:8000", tiled_server))
     verified(kept, tiled_server)
 
 
@@ -87,27 +99,11 @@ def test_from_a_recording(kept, kafka, tmp_path):
     verified(kept, tmp_path / "r")
 
 
-def test_from_a_databroker_catalog(kept):
-    import databroker.v2
-
-    catalog = databroker.v2.temp()
-    streamed = any(name == "stream_resource" for name, _ in raw(kept))
-    for name, doc in raw(kept):
-        catalog.v1.insert(name, dict(doc))
-    settings = settings_of(kept / "beamline.toml")
-    archive, analysis = open_archive(catalog, settings), load_analysis("phase-map", settings)
-    results = open_archive(kept / "documents" / "results.msgpack", settings)
-    reference = next(iter(results.runs(Query(("-1",), results=True))))
-    verifier = Verifier(uid(kept), results.documents(reference))
-    ref = next(iter(archive.runs(Query((uid(kept),)))))
-
-    def feed(message):
-        from streamproc.transports.codec import decode
-
-        verifier.feed(*decode(message))
-
-    outcome = replay_run(archive, ref, analysis, NoTarget(feed), settings=settings)
-    if streamed:
-        assert outcome.ending == "damaged" and "keep no stream_resource" in outcome.reason
+def test_from_databroker_temp(kept):
+    (kept.parent / "catalog.py").write_text(documented("databroker.v2.temp()"))
+    if any(name == "stream_resource" for name, _ in raw(kept)):
+        ended = replayed(kept, "python:catalog.py")
+        assert ended.returncode == 1 and "keep no stream_resource" in ended.stdout
+        assert "Traceback" not in ended.stderr
     else:
-        assert outcome.good and verifier.verdict().identical
+        verified(kept, "python:catalog.py")

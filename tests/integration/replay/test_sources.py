@@ -122,6 +122,18 @@ def test_a_databroker_tree_says_that_it_has_no_stream_resources(beam, temp_catal
     assert decode(out[-1])[0] == "stop" if out else outcome.ledger["failed"] > 0
 
 
+def test_an_unfinished_run_in_a_databroker_tree_ends_with_a_ledger_and_says_what_is_withheld(
+    beam, temp_catalog
+):
+    pairs = beam.run("resource", "open")
+    for name, doc in pairs[:-1]:
+        temp_catalog.v1.insert(name, dict(doc))
+    outcome, out = replayed(beam, open_archive(temp_catalog, beam.settings), uid_of(pairs))
+    assert outcome.ending == "unfinished" and decode(out[-1])[0] == "stop"
+    assert any("last page of events" in note for note in outcome.notes)
+    assert outcome.ledger["done"] == outcome.ledger["expected"]
+
+
 def test_the_newest_run_and_a_search_in_a_databroker_catalog(beam, temp_catalog):
     for name, doc in beam.run("inline"):
         if uid_of(beam.run("inline")) not in temp_catalog:
@@ -182,12 +194,12 @@ def test_an_unfinished_run_in_a_tiled_server_ends_with_a_ledger(beam, tiled_cata
 
 
 def test_results_written_to_tiled_are_compared_there(beam, tiled_catalog):
-    from streamproc.transports.archive.tiled_writer import TiledTarget
+    from streamproc.replay.tiled_target import TiledTarget
 
     archive = open_archive(tiled_catalog, beam.settings)
     uid = uid_of(beam.run("hdf5"))
     ref = next(archive.runs(Query(runs=(uid,))))
-    target = TiledTarget(tiled_catalog)
+    target = TiledTarget(tiled_catalog, "secret")
     assert replay_run(archive, ref, beam.analysis, target, settings=beam.settings).good
     reference = next(archive.runs(Query(search=(("original_run_uid", uid),), results=True)))
     verifier = Verifier(uid, archive.documents(reference), reference.notes)
@@ -196,8 +208,9 @@ def test_results_written_to_tiled_are_compared_there(beam, tiled_catalog):
     verdict = verifier.verdict()
     assert verdict.equal, [f for f in verdict.fields if f.kind == "differs"]
     assert all(f.kind == "equal bytes" for f in verdict.fields if ": data." in f.name)
+    assert target.outcomes == {reference.uid: "stored"}
     again = replay_run(archive, ref, beam.analysis, target, settings=beam.settings)
-    assert again.good and target.already == [reference.uid]
+    assert again.good and target.outcomes == {reference.uid: "skipped"}
 
 
 @pytest.mark.broker

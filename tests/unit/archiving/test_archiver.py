@@ -7,7 +7,8 @@ from itertools import count
 
 import pytest
 
-from streamproc.archiving.archiver import ArchiveOptions, Archiver
+from streamproc.archiving.archiver import Archiver
+from streamproc.archiving.ports import ArchiveOptions
 from streamproc.archiving.spool import Spool
 from streamproc.documents import Document, Position
 from streamproc.errors import ConfigurationError, DeliveryError, StreamprocError

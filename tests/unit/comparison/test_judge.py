@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from streamproc.comparison.judge import Timing, compare_tables
+from streamproc.comparison.comparison import Timing
+from streamproc.comparison.judge import compare_tables
 from streamproc.comparison.page import write_report
 from streamproc.errors import ConfigurationError
 from streamproc.export import read_table

@@ -66,6 +66,17 @@ def test_a_run_that_goes_on_gives_what_there_is_and_says_so():
     assert "no stop yet" in table.notes[0]
 
 
+@pytest.mark.parametrize("order", ["first", "last"])
+def test_what_an_interrupted_replay_left_of_a_run_gives_way_to_the_whole_run(order):
+    whole = result_documents()
+    stop = {**whole[-1][1], "uid": "aborted", "interrupted": True, "exit_status": "abort", "ledger": {}}
+    aborted = [*copy.deepcopy(whole[:3]), ("stop", stop)]
+    table = read_table([*aborted, *whole] if order == "first" else [*whole, *aborted])
+    assert len(table) == 3 and table.stops == (whole[-1][1],) and table.notes == ()
+    alone = read_table(aborted)
+    assert "interrupted" in alone.notes[0] and alone.stops == (stop,)
+
+
 def test_a_run_without_any_answer_gives_no_rows_and_its_ledger():
     table = read_table(result_documents(seq_nums=(), failed=(1, 2)))
     assert len(table) == 0 and table.finished

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamproc.errors import ConfigurationError, DeliveryError
+from streamproc.errors import ConfigurationError, DeliveryError, RunNotStored
 from streamproc.replay import JsonLinesTarget, NoTarget, ResumeFile, replay_run
+from streamproc.results import is_interrupted
 from streamproc.settings import load_settings
 from streamproc.testing.makers import inline_run
 from streamproc.testing.memory import MemoryArchive, documents
@@ -111,17 +112,22 @@ class StopAt:
         pass
 
 
-def interrupted_and_resumed(folder, archive, toy, cuts, speed=200.0):
-    """Interrupt at each cut in turn (documents pulled), then go on to the end; the file in between too."""
+def interrupted_and_resumed(folder, archive, toy, cuts, speed=float("inf")):
+    """Interrupt at each cut in turn, then go on to the end; the file in between too.
+
+    At full speed a cut counts documents read; of a paced run, which is read ahead, result documents.
+    """
     path, middle = folder / "out.jsonl", []
     for cut in [*cuts, None]:
         stop = threading.Event()
-        source = archive if cut is None else StopAt(archive, cut, stop)
+        paced = speed != float("inf")
+        source = archive if cut is None or paced else StopAt(archive, cut, stop)
+        tap = stop_after(cut, stop) if cut is not None and paced else None
         target = JsonLinesTarget(path)
         resume = ResumeFile(folder / "out.resume", "task")
         ref = next(archive.runs(Query(runs=("-1",))))
         outcome = replay_run(
-            source, ref, toy, target, settings=own_settings(), speed=speed, stop=stop, resume=resume
+            source, ref, toy, target, settings=own_settings(), speed=speed, stop=stop, resume=resume, tap=tap
         )
         target.close()
         if outcome.ending != "interrupted":
@@ -132,7 +138,7 @@ def interrupted_and_resumed(folder, archive, toy, cuts, speed=200.0):
 
 def test_an_interrupted_replay_leaves_a_complete_ledger_and_is_resumed(tmp_path, toy):
     _, whole = replayed(tmp_path, MemoryArchive(run()), toy(), "whole.jsonl")
-    outcome, final, middle = interrupted_and_resumed(tmp_path, MemoryArchive(run()), toy(), [6])
+    outcome, final, middle = interrupted_and_resumed(tmp_path, MemoryArchive(run()), toy(), [5], 2.0)
     [(cut, between)] = middle
     ledger = cut.ledger
     stop = decode(between[-1])[1]
@@ -153,7 +159,7 @@ def test_interrupted_anywhere_and_resumed_the_documents_are_the_same(tmp_path_fa
     frames = [rng.integers(0, 1000, (3, 4), dtype=np.uint16) for _ in range(12)]
     _, whole = replayed(folder, MemoryArchive(run(frames=frames)), toy(), "whole.jsonl")
     archive = MemoryArchive(run(frames=frames))
-    outcome, final, middle = interrupted_and_resumed(folder, archive, toy(), cuts, speed=float("inf"))
+    outcome, final, middle = interrupted_and_resumed(folder, archive, toy(), cuts)
     assert final == whole and outcome.ending == "complete"
     for cut, _ in middle:
         counts = cut.ledger
@@ -208,6 +214,88 @@ def test_a_target_that_refuses_ends_the_replay(tmp_path, toy):
         replay_run(archive, next(archive.runs()), toy(), Full(), settings=own_settings())
 
 
+def test_a_run_that_the_target_refuses_is_an_outcome_and_the_next_is_taken(tmp_path, toy):
+    class Choosy(NoTarget):
+        def end_run(self, complete):
+            if not self.refused:
+                self.refused = True
+                raise RunNotStored("too large for this store")
+
+        refused = False
+
+    archive, target = MemoryArchive(run()), Choosy()
+    resume = ResumeFile(tmp_path / "r", "task")
+    ref = next(archive.runs())
+    outcomes = [
+        replay_run(archive, ref, toy(), target, settings=own_settings(), resume=resume) for _ in range(2)
+    ]
+    assert [o.ending for o in outcomes] == ["refused", "complete"]
+    assert "too large" in outcomes[0].reason and not outcomes[0].good
+    assert outcomes[0].ledger["done"] == len(FRAMES)
+    assert resume.saved.done == [ref.uid]
+
+
+def test_an_analysis_that_hangs_ends_its_run_with_a_ledger_and_the_next_is_taken(tmp_path, toy):
+    release = threading.Event()
+    hanging = toy(fault=lambda frame: frame.seq_num == 5 and not release.wait(60))
+    archive, target = MemoryArchive(run()), JsonLinesTarget(tmp_path / "out.jsonl")
+    ref, short = next(archive.runs()), own_settings(service={"frame_timeout_s": 0.5, "workers": 2})
+    outcome = replay_run(archive, ref, hanging, target, settings=short)
+    after = replay_run(archive, ref, toy(), target, settings=short)
+    target.close()
+    release.set()
+    assert (outcome.ending, after.ending) == ("hangs", "complete") and not outcome.good
+    assert "frame_timeout_s" in outcome.reason
+    assert outcome.ledger["done"] + outcome.ledger["dropped"] == len(FRAMES) > outcome.ledger["done"]
+    assert "frame_timeout_s" in outcome.ledger["dropped_reasons"][0]["reason"]
+
+
+class Taken(NoTarget):
+    """A target that takes nothing back, as a topic: nothing of a run may come behind its stop."""
+
+    goes_on = False
+
+    def __init__(self):
+        self.raws = []
+        super().__init__(self.raws.append)
+
+
+def test_gone_on_with_into_a_target_that_takes_nothing_back_the_run_begins_anew(tmp_path, toy):
+    _, whole = replayed(tmp_path, MemoryArchive(run()), toy(), "whole.jsonl")
+    target, archive = Taken(), MemoryArchive(run())
+    ref = next(archive.runs(Query(runs=("-1",))))
+    for count in (5, 99):
+        stop, resume = threading.Event(), ResumeFile(tmp_path / "r", "task")
+        outcome = replay_run(
+            archive, ref, toy(), target, settings=own_settings(), speed=2.0, stop=stop, resume=resume,
+            tap=stop_after(count, stop),
+        )  # fmt: skip
+    first = [decode(raw) for raw in target.raws[: -len(whole)]]
+    assert outcome.ending == "complete" and target.raws[-len(whole) :] == whole
+    assert first[0][0] == "start" and first[-1][0] == "stop"
+    assert is_interrupted(first[-1][1]) and not is_interrupted(decode(whole[-1])[1])
+    of_whole = {decode(raw)[1]["uid"]: raw for raw in whole}
+    for raw in target.raws[: len(first) - 1]:
+        assert of_whole[decode(raw)[1]["uid"]] == raw  # one uid never stands for two documents
+
+
+def test_paused_nothing_is_given_out_and_the_answer_is_the_same(tmp_path, toy):
+    _, whole = replayed(tmp_path, MemoryArchive(run()), toy(), "whole.jsonl")
+    pause, told = threading.Event(), []
+
+    def progress(answered, total, read):
+        told.append((answered, read, pause.is_set()))
+        if len(told) == 1:
+            pause.set()
+        if len(told) == 8:
+            pause.clear()
+
+    outcome, replay = replayed(tmp_path, MemoryArchive(run()), toy(), progress=progress, pause=pause)
+    held = [read for _, read, paused in told[2:8] if paused]
+    assert replay == whole and len(set(held)) == 1
+    assert outcome.elapsed_s < 0.5 < 7 * 0.1
+
+
 def test_a_run_without_frames_for_the_analysis_says_so(tmp_path, toy):
     pairs = [(n, json.loads(json.dumps(d, default=lambda a: 1.0))) for n, d in run()]
     for name, doc in pairs:
@@ -223,3 +311,24 @@ def test_progress_is_told_up_to_the_end(tmp_path, toy):
     told = []
     replayed(tmp_path, MemoryArchive(run()), toy(), progress=lambda *numbers: told.append(numbers))
     assert told[-1] == (len(FRAMES), len(FRAMES), len(run()))
+
+
+WRONG = [None, 1, "x", [], {}, [1, 2], {"a": 1}, -5, float("nan")]
+
+
+@given(place=st.integers(0, 5), key=st.integers(0, 20), value=st.sampled_from([*WRONG, "gone"]))
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_document_of_any_wrong_shape_ends_in_a_ledger_and_no_exception(toy, place, key, value):
+    pairs = [(name, dict(doc)) for name, doc in run(frames=FRAMES[:3])]
+    doc = pairs[place][1]
+    name = [k for k in doc if (place, k) not in ((0, "uid"), (0, "time"))][
+        key % (len(doc) - 2 * (place == 0))
+    ]
+    if value == "gone":
+        del doc[name]
+    else:
+        doc[name] = value
+    archive = MemoryArchive(pairs)
+    short = own_settings(frames={"wait_s": 0.05})
+    ledger = replay_run(archive, next(archive.runs()), toy(), NoTarget(), settings=short).ledger
+    assert ledger["done"] + ledger["failed"] + ledger["dropped"] == ledger["expected"]

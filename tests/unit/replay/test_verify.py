@@ -104,5 +104,37 @@ def test_the_last_stop_of_the_reference_counts():
     assert verdict(reference, result()).identical
 
 
+def test_a_run_that_could_not_be_replayed_whole_is_the_reason():
+    stop = ("stop", {**result()[-1][1], "num_events": {"primary": 1}})
+    verifier = Verifier("raw", result())
+    for name, doc in [*result()[:3], stop]:
+        verifier.feed(name, doc)
+    found = verifier.verdict("cut off at byte 12")
+    assert "cut off at byte 12" in field(found, "stop: num_events.primary").why and not found.equal
+
+
+def test_the_stop_of_an_interrupted_replay_is_no_reference_where_there_is_another():
+    aborted = ("stop", {**result()[-1][1], "uid": "other", "interrupted": True})
+    assert verdict([*result(), *result()[:-1], aborted], result()).equal
+    assert field(verdict([*result()[:-1], aborted], result()), "stop: uid").kind == "differs"
+
+
+def test_copies_of_a_run_in_a_topic_are_one_reference_in_the_runs_own_order():
+    aborted = ("stop", {**result()[-1][1], "uid": "other", "interrupted": True})
+    copy_of_part = [*result()[:3], aborted]
+    assert verdict([*copy_of_part, *result(), *copy_of_part], result()).identical
+
+
+def test_the_order_of_an_objects_keys_is_no_difference_and_a_missing_one_is():
+    def listing(*names):
+        return [
+            (n, {**d, "object_keys": {"toy": list(names)}} if n == "descriptor" else d) for n, d in result()
+        ]
+
+    found = verdict(listing("curve", "mean"), listing("mean", "curve"))
+    assert found.equal and field(found, "descriptor primary: object_keys").kind == "equal values"
+    assert not verdict(listing("mean"), listing("mean", "curve")).equal
+
+
 def test_nothing_compared_is_not_equal():
     assert not verdict([], []).equal

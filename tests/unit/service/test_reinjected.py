@@ -186,6 +186,29 @@ def test_a_reinjected_document_whose_descriptor_was_refused_is_refused_in_a_sent
     assert kinds == [b"refused", b"refused"]
 
 
+@pytest.mark.parametrize(
+    ("name", "doc"),
+    [
+        ("stream_datum", {"uid": "s/0", "stream_resource": "s", "descriptor": "d", "seq_nums": 7,
+                          "indices": {"start": 0, "stop": 1}}),
+        ("datum_page", {"resource": "r", "datum_id": ["r/0"], "datum_kwargs": {"index": 3}}),
+        ("event_page", {"uid": ["e"], "descriptor": "d", "time": [1.0], "seq_num": 5, "data": {},
+                        "timestamps": {}}),
+        ("event", None),
+    ],
+)  # fmt: skip
+def test_a_reinjected_document_that_makes_no_sense_is_refused_and_never_unexpected(bench, name, doc):
+    messages = as_read(inline_run(FRAMES))
+    headers = (("streamproc-reinjected", b"toy"), ("streamproc-origin", b"memory/0@1"))
+    descriptor, start = messages[1].doc["uid"], messages[0].doc["uid"]
+    wrong = doc if doc is None else {**doc, "descriptor": descriptor, "run_start": start}
+    again = Document(name, wrong, Position("memory", 0, 100), None, b"", 1.0, headers)
+    for at in (4, len(messages)):
+        b = bench([], source=MemorySource([*messages[:at], again, *messages[at:]])).run()
+        assert [dict(letter.headers)["kind"] for letter in b.dead()] == [b"refused"]
+        assert b.ledgers()[0]["done"] == 7
+
+
 def test_documents_of_another_run_among_the_earlier_ones_do_no_harm(toy, tmp_path):
     mine, other = as_read(inline_run(FRAMES, uid="mine")), as_read(inline_run(FRAMES, uid="other"), 20)
     failed = FailedRuns()

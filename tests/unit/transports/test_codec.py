@@ -314,7 +314,7 @@ from streamproc.errors import DocumentRefused
 head, n, tail = {bomb}
 raw = b"\\x92\\xa5event" + head * n + tail
 base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-begin = time.perf_counter()
+begin = time.process_time()
 try:
     decode(raw)
     print("decoded")
@@ -322,7 +322,7 @@ except DocumentRefused as error:
     print("refused", error)
 grown = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - base) * 1024
 assert grown < 200e6 + 4 * len(raw), f"grew by {{grown / 1e6:.0f}} MB for {{len(raw) / 1e6:.0f}} MB"
-assert time.perf_counter() - begin < 20
+assert time.process_time() - begin < 20
 """
 BOMBS = {
     "nested lists": r'''b"\x91", 30_000_000, b""''',

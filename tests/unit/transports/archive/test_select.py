@@ -45,7 +45,7 @@ def test_runs_are_found_by_what_people_call_them(query, uids):
         (Query(("aaa",)), "no run 'aaa'"),
         (Query(("-4",)), "no run '-4'"),
         (Query(("99",)), "the newest: bbbbbb"),
-        (Query(search=(("x", "y"),)), "none of its"),
+        (Query(search=(("x", "y"),)), "no run fits"),
     ],
 )
 def test_what_is_not_there_is_said_with_what_is(query, words):

@@ -1,0 +1,1 @@
+"""Excitation fits: phonons and magnons from spectra and S(Q,E) maps."""

@@ -1,0 +1,1 @@
+"""Born-von Karman lattice dynamics: crystals, force constants, states, scattering, fits."""

@@ -1,0 +1,138 @@
+"""Density of phonon states, what it makes of the atoms' displacements, and its van Hove features."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.lattice.born_karman import Dynamics
+from streamproc.models.excitations.lattice.crystal import Crystal
+
+__all__ = [
+    "HBAR2_2U_MEV_A2",
+    "KELVIN_MEV",
+    "Density",
+    "density_of_states",
+    "mean_square_A2",
+    "mesh",
+    "peaks_of",
+    "smeared",
+]
+
+Array = npt.NDArray[np.float64]
+
+KELVIN_MEV = 0.08617333262
+"""Boltzmann's constant (meV/K)."""
+
+HBAR2_2U_MEV_A2 = 2.0900786
+"""hbar^2 / (2 u) in meV square angstrom (CODATA 2018)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Density:
+    """A density of states.
+
+    Attributes
+    ----------
+    energy_meV : ndarray, shape (k,)
+        Even axis from 0.
+    states : ndarray, shape (k,)
+        Density (1/meV), integral 1.
+    """
+
+    energy_meV: Array
+    states: Array
+
+
+def mesh(crystal: Crystal, divisions: int) -> Array:
+    """Return wave vectors that sample the Brillouin zone evenly, one of each pair q and -q, shape (q, 3).
+
+    Shifted off the zone's centre and planes, so that no point is special (Monkhorst & Pack 1976).
+
+    Parameters
+    ----------
+    crystal : Crystal
+        The crystal.
+    divisions : int
+        Points along each reciprocal vector; even.
+    """
+    at = (np.arange(divisions) + 0.5) / divisions - 0.5
+    half = at[at > 0]
+    grid = np.stack(np.meshgrid(half, at, at, indexing="ij"), -1).reshape(-1, 3)
+    return np.asarray(grid @ crystal.reciprocal_invA)
+
+
+def density_of_states(
+    dynamics: Dynamics,
+    forces_N_m: Sequence[float] | Array,
+    energy_meV: Array,
+    fwhm_meV: float | Array,
+) -> Density:
+    """Return the density of states of a mesh of wave vectors, convolved with a Gaussian.
+
+    Parameters
+    ----------
+    dynamics : Dynamics
+        At the points of :func:`mesh`.
+    forces_N_m : sequence of float
+        Force constants (N/m).
+    energy_meV : ndarray, shape (k,)
+        Even axis (meV).
+    fwhm_meV : float or ndarray, shape (k,)
+        Full width of the Gaussian at half maximum, at each energy of a mode.
+    """
+    return smeared(dynamics.energies_meV(forces_N_m), energy_meV, fwhm_meV)
+
+
+def smeared(energies: Array, energy_meV: Array, fwhm_meV: float | Array) -> Density:
+    """Return the density of given modes (meV, any shape); see :func:`density_of_states`."""
+    step = energy_meV[1] - energy_meV[0]
+    at = (energies.ravel() - energy_meV[0]) / step
+    at = at[(at >= 0) & (at < energy_meV.size - 1)]
+    left = at.astype(int)
+    # shared between two neighbours, so that the curve changes smoothly with the energies
+    counts = np.bincount(left, 1 - (at - left), energy_meV.size)
+    counts += np.bincount(left + 1, at - left, energy_meV.size)
+    sigma = np.broadcast_to(np.asarray(fwhm_meV, float) / 2.3548200450309493, energy_meV.shape)
+    kernel = np.exp(-0.5 * ((energy_meV[:, None] - energy_meV[None, :]) / sigma[None, :]) ** 2)
+    smooth = kernel @ (counts / kernel.sum(0))
+    return Density(energy_meV, smooth / (smooth.sum() * step))
+
+
+def mean_square_A2(energy_meV: Array, mass_u: float, temperature_K: float) -> float:
+    """Return the mean square displacement along one direction (square angstrom) of a cubic element.
+
+    <u^2> = hbar^2 / (2 M) times the mean over all modes of coth(E / 2kT) / E (Squires 1978, eq. 4.9).
+
+    Parameters
+    ----------
+    energy_meV : ndarray
+        Energies of modes that sample the zone evenly; those that are not positive are left out.
+    mass_u : float
+        Atomic mass (u).
+    temperature_K : float
+        Temperature.
+    """
+    e = energy_meV[energy_meV > 0]
+    coth = 1 / np.tanh(e / (2 * KELVIN_MEV * max(temperature_K, 1e-3)))
+    return float(HBAR2_2U_MEV_A2 / mass_u * (coth / e).mean())
+
+
+def peaks_of(energy_meV: Array, states: Array, least: float = 0.02) -> Array:
+    """Return the energies (meV) of the maxima of a smooth curve, by parabolas through three points.
+
+    Parameters
+    ----------
+    energy_meV, states : ndarray, shape (k,)
+        The curve on an even axis.
+    least : float
+        Least prominence of a maximum, as a share of the highest.
+    """
+    from scipy.signal import find_peaks
+
+    found = find_peaks(states, prominence=least * states.max())[0]
+    low, middle, high = states[found - 1], states[found], states[found + 1]
+    shift = 0.5 * (low - high) / (low - 2 * middle + high)
+    return np.asarray(energy_meV[found] + shift * (energy_meV[1] - energy_meV[0]))

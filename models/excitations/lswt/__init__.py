@@ -1,0 +1,1 @@
+"""Linear spin-wave theory: energies and intensities of magnons of any commensurate magnetic structure."""

@@ -1,0 +1,11 @@
+"""What can be wrong with a magnetic structure."""
+
+from __future__ import annotations
+
+from streamproc.errors import ConfigurationError
+
+__all__ = ["NotAMinimum"]
+
+
+class NotAMinimum(ConfigurationError):
+    """The assumed order is not a minimum of the energy for these couplings: it has no spin waves."""

@@ -1,0 +1,162 @@
+"""Calibration and scores of the graph that ships: conformal quantiles, ranks, limits on foreign maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy.special import ndtr
+from scipy.stats import chisquare
+from streamproc.models.excitations.map_training.mixer import Mixed
+from streamproc.models.excitations.map_training.train import mixer_of
+from streamproc.models.excitations.maps.bank import channels_of
+from streamproc.models.excitations.maps.check import SIGNALS, MapChecker, signals_of
+from streamproc.models.excitations.maps.container import SqeMap
+from streamproc.models.excitations.maps.inputs import Prepared
+from streamproc.models.excitations.maps.library import Library
+from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of, widths_of
+from streamproc.models.excitations.spinmodel.case import SpinCase
+from streamproc.models.networks.conformal import conformal_quantile
+
+from streamproc.inference.card import Calibration
+
+__all__ = ["FLOOR", "Held", "answers_of", "calibrate", "hold_out", "ranks", "signals_of_rows"]
+
+Array = npt.NDArray[Any]
+Progress = Callable[[int], None]
+
+FLOOR = 0.002
+"""Added to the widths of the places in the prior."""
+
+_LEVEL = 0.99
+_LEAST = {"distance": 1.6, "residual": 2.5, "unexplained": 0.45, "disagreement": 6.0}
+"""Limits are not tighter than this: measured maps hold more than is simulated."""
+
+_MOST_UNEXPLAINED = 0.5
+"""Magnons must explain half of the structure of a map. Simulated maps with strong spurious scattering do not
+do so: such a map is to be masked, and is flagged until then."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """Held-out maps and the graph's outputs.
+
+    Attributes
+    ----------
+    mixed : Mixed
+        The maps.
+    q_rlu : ndarray, shape (n, columns, 3)
+        Their columns.
+    outputs : mapping of str to ndarray
+        What the graph says.
+    """
+
+    mixed: Mixed
+    q_rlu: Array = field(repr=False)
+    outputs: Mapping[str, Array] = field(repr=False)
+
+    def truth(self) -> Array:
+        """True places, shape (n, p)."""
+        return np.asarray(self.mixed.unit.numpy())
+
+    def prepared(self, row: int, case: SpinCase) -> Prepared | None:
+        """Return a map as the service would prepare it; None where nothing is measured."""
+        measured = self.mixed.measured[row].numpy()
+        there = measured.any(1)
+        if not there.any():
+            return None
+        y, sigma = (v[row].numpy().astype(float)[there] for v in (self.mixed.counts, self.mixed.sigma))
+        seen = measured[there]
+        coarse = SqeMap(
+            self.q_rlu[row][there].astype(float), channels_of(case), np.where(seen, y, 0.0),
+            np.where(seen, sigma, 1.0), seen,
+        )  # fmt: skip
+        return Prepared(self.mixed.x[row].numpy(), coarse, 1.0, float(seen.mean()))
+
+
+def hold_out(run: Any, case: SpinCase, library: Library, seed: int, n: int) -> Held:
+    """Spoil maps of a library that was not trained on, and run the graph on them."""
+    mixer = mixer_of(case, library, seed)
+    rows = torch.arange(n) % len(library)
+    parts = [mixer.batch(r) for r in rows.split(128)]
+    names = Mixed.__slots__
+    mixed = Mixed(**{k: torch.cat([getattr(p, k) for p in parts]) for k in names})
+    return Held(mixed, library.q_rlu[rows.numpy()], run(mixed.x.numpy()))
+
+
+def answers_of(held: Held, case: SpinCase, calibration: Calibration, rows: Sequence[int]) -> list[MapAnswer]:
+    """Interpret some rows, in the model's own unit of energy."""
+    derived = Derived(case)
+    return [answer_of(case, derived, held.outputs, int(r), calibration, 1.0) for r in rows]
+
+
+def signals_of_rows(
+    held: Held, case: SpinCase, calibration: Calibration, checker: MapChecker, rows: Sequence[int],
+    progress: Progress = lambda done: None,
+) -> Array:  # fmt: skip
+    """Return the signals (n, 4) of some rows, with a fit each."""
+    found = np.full((len(rows), len(SIGNALS)), np.nan)
+    for k, (row, answer) in enumerate(zip(rows, answers_of(held, case, calibration, rows), strict=True)):
+        prepared = held.prepared(int(row), case)
+        fit = None if prepared is None else checker.check(prepared, answer.free)
+        signals = signals_of(answer, fit, case.parameters.free)
+        found[k] = [signals[s] for s in SIGNALS]
+        progress(k + 1)
+    return found
+
+
+def calibrate(held: Held, case: SpinCase, fits: int, progress: Progress) -> Calibration:
+    """Set quantiles from all held-out maps, and limits from fits of some.
+
+    Parameters
+    ----------
+    held : Held
+        Maps as trained on.
+    case : SpinCase
+        Model.
+    fits : int
+        How many to fit.
+    progress : callable
+        Called with the number of fits done.
+    """
+    names = case.parameters.free
+    ratio = np.abs(held.truth() - held.outputs["mean"]) / widths_of(held.outputs, FLOOR)
+    q68 = {n: conformal_quantile(ratio[:, k], 0.68) for k, n in enumerate(names)}
+    q90 = {n: conformal_quantile(ratio[:, k], 0.90) for k, n in enumerate(names)}
+    spread = 1 / np.sqrt(12)
+    draft = Calibration(floor=FLOOR, q68=q68, q90=q90, limits={}, prior_sigma=dict.fromkeys(names, spread))
+    signals = signals_of_rows(held, case, draft, MapChecker(case), list(range(fits)), progress)
+    limits = {s: max(_finite_quantile(signals[:, k]), _LEAST[s]) for k, s in enumerate(SIGNALS)}
+    limits["distance"] = max(_finite_quantile(held.outputs["distance"]), _LEAST["distance"])
+    limits["unexplained"] = min(limits["unexplained"], _MOST_UNEXPLAINED)
+    limits = {s: round(v, 4) for s, v in limits.items()}
+    return draft.model_copy(update={"limits": limits})
+
+
+def ranks(held: Held, calibration: Calibration, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Simulation-based calibration: are the truth's ranks in the posterior uniform (Talts 2018)?
+
+    For a Gaussian posterior the rank among many draws is its distribution function at the truth. Returns for
+    each parameter the p-value of a chi-square test over ten bins and the largest excess of a bin over its
+    share.
+    """
+    found = {}
+    for k, name in enumerate(names):
+        width = widths_of(held.outputs, calibration.floor)[:, k] * calibration.q68[name]
+        place = ndtr((held.truth()[:, k] - held.outputs["mean"][:, k]) / width)
+        count = np.histogram(place, 10, (0, 1))[0]
+        found[name] = {
+            "p_value": round(float(chisquare(count).pvalue), 4),
+            "largest_bin_over_share": round(float(count.max() / count.mean()), 3),
+            "smallest_bin_over_share": round(float(count.min() / count.mean()), 3),
+        }
+    return found
+
+
+def _finite_quantile(values: Array) -> float:
+    finite = values[np.isfinite(values)]
+    return float(np.quantile(finite, _LEVEL)) if len(finite) else 0.0

@@ -1,0 +1,37 @@
+"""``streamproc train excitation-fit`` for a model of ``kind = "spin-model"``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from contextlib import suppress
+from dataclasses import replace
+
+from streamproc.models.excitations.map_training.train import TrainSettings, train
+from streamproc.models.excitations.spinmodel.case import read_case
+from streamproc.models.phase_map.train import progress_line
+
+__all__ = ["add_options", "train_kind"]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this kind to the command's parser; those that another kind has added are shared."""
+    how = parser.add_argument_group("training of a spin model (default)")
+    for name in TrainSettings.__slots__:
+        default = getattr(TrainSettings(), name)
+        with suppress(argparse.ArgumentError):
+            how.add_argument(f"--{name.replace('_', '-')}", type=int, default=None, help=f"default {default}")
+
+
+def train_kind(arguments: argparse.Namespace) -> int:
+    """Train; returns the exit code."""
+    case = read_case(arguments.model)
+    settings = TrainSettings().quick() if arguments.quick else TrainSettings()
+    given = {k: v for k in TrainSettings.__slots__ if (v := getattr(arguments, k, None)) is not None}
+    train(
+        case, arguments.model.read_text(encoding="utf-8"), arguments.out, replace(settings, **given),
+        resume=arguments.resume, command=shlex.join(arguments.command_line), progress=progress_line,
+    )  # fmt: skip
+    print(f"{arguments.out / 'report.html'}: what the model may be used for", file=sys.stderr)
+    return 0

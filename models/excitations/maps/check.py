@@ -1,0 +1,156 @@
+"""The classical side: fits of a map beside the network's answer, and when a map is not this magnet's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.maps.container import SqeMap, averaged
+from streamproc.models.excitations.maps.fit import FitSettings, MapFit, MapFitter
+from streamproc.models.excitations.maps.inputs import Prepared
+from streamproc.models.excitations.maps.posterior import MapAnswer
+from streamproc.models.excitations.maps.widths import Widths
+from streamproc.models.excitations.spinmodel.case import SpinCase
+
+from streamproc.errors import FrameFailed
+
+__all__ = ["COARSE", "SIGNALS", "Judge", "MapChecker", "disagreement", "signals_of"]
+
+Array = npt.NDArray[np.float64]
+
+COARSE = FitSettings(background=6, iterations=8, tolerance=1e-3)
+"""Of the check on the model's own channels."""
+
+SIGNALS = ("distance", "residual", "unexplained", "disagreement")
+"""What tells a map of something else; larger is more suspicious."""
+
+_SURE = 12.0
+"""Magnons so many standard deviations strong must be explained; weaker ones may be too weak to judge."""
+
+_SCREENED, _FINE_COLUMNS, _POINTS = 48, 220, 16
+
+
+class MapChecker:
+    """Fits maps with one spin model.
+
+    Parameters
+    ----------
+    case : SpinCase
+        Model.
+    """
+
+    def __init__(self, case: SpinCase) -> None:
+        self.case = case
+        table, stop = case.file.measurement, case.file.energy.stop
+        middle = {n: sum(table.ends(n)) / 2 for n in ("energy_fwhm", "end_fwhm", "q_fwhm")}
+        self.widths = Widths(middle["energy_fwhm"], middle["end_fwhm"], stop, 0.0, middle["q_fwhm"], 0.0)
+        rng = np.random.default_rng(20)
+        self._screen = case.parameters.draw(rng, 4 * _SCREENED)[:_SCREENED]
+
+    def check(self, prepared: Prepared, free: Array) -> MapFit | None:
+        """Fit the coarse map from the network's answer; None where there is nothing to fit."""
+        try:
+            return MapFitter(self.case, prepared.coarse, COARSE).fit(free[None], self.widths)
+        except FrameFailed:
+            return None
+
+    def refine(
+        self,
+        measured: SqeMap,
+        unit_meV: float,
+        starts: Sequence[Array],
+        kT: float = 0.0,
+        q_across: float = 0.0,
+    ) -> MapFit:
+        """Fit a map at its own resolution, energies in the model's unit in the answer.
+
+        Parameters
+        ----------
+        measured : SqeMap
+            As measured (meV).
+        unit_meV : float
+            One unit of the model's energy.
+        starts : sequence of ndarray
+            Free couplings to begin with, in the model's unit.
+        kT : float
+            Temperature in energy (meV).
+        q_across : float
+            Full width of the cut across the path of the columns (r.l.u.).
+
+        Raises
+        ------
+        FrameFailed
+            Too little is measured, or the order is unstable at every start.
+        """
+        fine = averaged(measured.scaled(1 / unit_meV), _FINE_COLUMNS)
+        widths = replace(self.widths, kT=kT / unit_meV, q_across=q_across)
+        return MapFitter(self.case, fine, FitSettings(tolerance=1e-4), _POINTS).fit(
+            np.stack(list(starts)), widths
+        )
+
+    def search(self, prepared: Prepared, keep: int = 2) -> list[Array]:
+        """Return the draws from the prior that fit the coarse map best: starts without a network."""
+        half = averaged(prepared.coarse, 16, 24)
+        fitter = MapFitter(self.case, half, replace(COARSE, widths=()))
+        wide = replace(
+            self.widths, energy_fwhm=1.5 * self.widths.energy_fwhm, end_fwhm=1.5 * self.widths.end_fwhm
+        )
+        chi2 = fitter.chi2(self._screen, wide)
+        return [self._screen[k] for k in np.argsort(chi2)[:keep] if np.isfinite(chi2[k])]
+
+
+def disagreement(answer: MapAnswer, fit: MapFit, names: Sequence[str]) -> dict[str, float]:
+    """Return by how many standard deviations network and fit differ, for each free coupling."""
+    sigma = answer.unit_meV * np.sqrt(np.diag(fit.covariance))
+    found = {}
+    for k, n in enumerate(names):
+        own = answer.numbers[n]
+        apart = abs(own.value - answer.unit_meV * float(fit.best[k]))
+        found[n] = apart / max(float(np.hypot(own.sigma, sigma[k])), 1e-300)
+    return found
+
+
+def signals_of(answer: MapAnswer, fit: MapFit | None, names: Sequence[str]) -> dict[str, float]:
+    """Return the signals about foreign maps; NaN where there is no fit, or too little to judge it by."""
+    found = dict.fromkeys(SIGNALS, float("nan"))
+    found["distance"] = answer.distance
+    if fit is None:
+        return found
+    found["residual"] = fit.chi2_reduced
+    found["disagreement"] = max(disagreement(answer, fit, names).values())
+    if fit.significance > _SURE or fit.chi2_reduced > 1.5:
+        found["unexplained"] = 1.0 - fit.explained
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Judge:
+    """Says why a map is not what the model is for.
+
+    Attributes
+    ----------
+    limits : mapping of str to float
+        Of the card, by signal.
+    """
+
+    limits: Mapping[str, float]
+
+    def reasons(self, signals: Mapping[str, float]) -> tuple[str, ...]:
+        """Return the reasons; none: the map is in domain."""
+        words = {
+            "distance": "unusual-map: unlike any map of this model (distance {v:.2g}, limit {m:.2g})",
+            "residual": "residual: the fitted map misses the measured one (reduced chi-square {v:.3g}, "
+            "limit {m:.3g})",
+            "unexplained": "unknown-structure: {p:.0f} % of the structure is not this model's magnons "
+            "(limit {q:.0f} %)",
+            "disagreement": "disagrees-with-fit: network and least squares differ by {v:.1f} sigma "
+            "(limit {m:.1f})",
+        }
+        found = []
+        for name, text in words.items():
+            value, most = signals.get(name, float("nan")), self.limits[name]
+            if value > most:
+                found.append(text.format(v=value, m=most, p=100 * value, q=100 * most))
+        return tuple(found)

@@ -1,0 +1,110 @@
+"""What is linear in a map: intensity scales and a smooth background, solved at every step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from scipy.interpolate import BSpline
+
+__all__ = ["Linear", "Projection", "background_basis", "spline_basis"]
+
+Array = npt.NDArray[np.float64]
+
+_RIDGE = 1e-10
+
+
+def spline_basis(energy_meV: Array, functions: int) -> Array:
+    """Return cubic B-splines over the energies, closer together where energies are low; shape (functions, m).
+
+    A measured background falls steeply above the elastic line, so knots lie at the squares of equal steps.
+    """
+    m = len(energy_meV)
+    x = (energy_meV - energy_meV[0]) / max(energy_meV[-1] - energy_meV[0], 1e-12)
+    if functions < 5 or m < 2 * functions:
+        return np.asarray(np.vander(2 * x - 1, max(1, min(functions, 3)), increasing=True).T)
+    inner = np.linspace(0, 1, functions - 2) ** 1.5
+    knots = np.concatenate([np.zeros(3), inner, np.ones(3)])
+    return np.asarray(BSpline.design_matrix(np.clip(x, 0, 1), knots, 3).toarray().T)
+
+
+def background_basis(energy_meV: Array, q_length: Array, functions: int, with_q: bool) -> Array:
+    """Return background functions of a map, shape (b, n, m): of E alone, and with_q also times |Q|^2.
+
+    Phonons grow with Q^2; everything else hardly depends on Q.
+    """
+    splines = spline_basis(energy_meV, functions)
+    flat = np.repeat(splines[:, None, :], len(q_length), 1)
+    if not with_q or len(q_length) < 8 or np.ptp(q_length) < 0.1 * q_length.max():
+        return flat
+    rise = (q_length / q_length.max()) ** 2
+    few = spline_basis(energy_meV, max(3, functions // 2))
+    return np.concatenate([flat, few[:, None, :] * (rise - rise.mean())[None, :, None]])
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projection:
+    """A solved linear part.
+
+    Attributes
+    ----------
+    coefficients : ndarray, shape (s + b,)
+        Scales, then background.
+    model : ndarray, shape (cells,)
+        The whole model.
+    signal : ndarray, shape (cells,)
+        The magnons' share of it.
+    """
+
+    coefficients: Array
+    model: Array = field(repr=False)
+    signal: Array = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Linear:
+    """The linear problem of a map: fixed background functions, and the signal's own.
+
+    Attributes
+    ----------
+    y : ndarray, shape (cells,)
+        Measured intensities.
+    root : ndarray, shape (cells,)
+        1 / sigma, times a robust weight's root.
+    background : ndarray, shape (b, cells)
+        Background functions.
+    tilt : ndarray, shape (cells,)
+        E over the window's end, less its mean: the signal's second function is signal * tilt.
+    tilted : bool
+        Whether there is that second function.
+    """
+
+    y: Array = field(repr=False)
+    root: Array = field(repr=False)
+    background: Array = field(repr=False)
+    tilt: Array = field(repr=False)
+    tilted: bool = True
+
+    def solve(self, signal: Array) -> Projection:
+        """Return the best scales and background for a drawn signal (cells,)."""
+        own = np.stack([signal, signal * self.tilt]) if self.tilted else signal[None]
+        design = np.concatenate([own, self.background])
+        weighted = design * self.root
+        size = np.sqrt((weighted**2).sum(1)) + 1e-300
+        scaled = weighted / size[:, None]
+        normal = scaled @ scaled.T
+        normal[np.diag_indices_from(normal)] += _RIDGE
+        coefficients = np.linalg.solve(normal, scaled @ (self.y * self.root)) / size
+        scale = coefficients[: len(own)]
+        seen = scale @ own
+        return Projection(coefficients, seen + coefficients[len(own) :] @ self.background, seen)
+
+    def residual(self, solved: Projection) -> Array:
+        """Return weighted differences of model and data."""
+        return np.asarray((solved.model - self.y) * self.root)
+
+    def chi2(self, solved: Projection) -> float:
+        """Return the sum of their squares."""
+        found = self.residual(solved)
+        return float(found @ found)

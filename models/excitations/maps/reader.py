@@ -1,0 +1,173 @@
+"""A shipped or trained spin-model network at work: a map goes in, couplings come out."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.maps.check import Judge, MapChecker, disagreement, signals_of
+from streamproc.models.excitations.maps.container import SqeMap
+from streamproc.models.excitations.maps.fit import MapFit
+from streamproc.models.excitations.maps.inputs import Prepared, Preparer
+from streamproc.models.excitations.maps.posterior import (
+    Derived,
+    MapAnswer,
+    Number,
+    answer_of,
+    derived_of,
+)
+from streamproc.models.excitations.spinmodel.case import case_of
+
+from streamproc.errors import ConfigurationError, FrameFailed
+from streamproc.inference.card import ModelCard
+
+__all__ = ["TASK", "MapReader", "Read", "Refined"]
+
+Array = npt.NDArray[np.float64]
+
+TASK = "spin-model"
+_K_TO_MEV = 0.08617333262
+"""Boltzmann's constant, meV per kelvin (exact since 2019)."""
+
+
+class Network(Protocol):
+    """What a reader needs of a model."""
+
+    card: ModelCard
+
+    def run(self, x: npt.NDArray[np.float32]) -> dict[str, npt.NDArray[np.float32]]:
+        """Infer."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Read:
+    """The fast answer to a map.
+
+    Attributes
+    ----------
+    answer : MapAnswer
+        Of the network.
+    prepared : Prepared
+        The map as it was read.
+    reasons : tuple of str
+        Why not to believe it; empty: in domain.
+    """
+
+    answer: MapAnswer
+    prepared: Prepared = field(repr=False)
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Refined:
+    """Least squares over the whole map, beside the network.
+
+    Attributes
+    ----------
+    fit : MapFit
+        In the model's unit of energy.
+    numbers, derived : dict of str to Number
+        Free couplings and derived energies (meV).
+    covariance : ndarray, shape (p, p)
+        Of the free couplings (meV^2).
+    differs : dict of str to float
+        Standard deviations between network and fit.
+    reasons : tuple of str
+        Why the map is not this model's; empty: in domain.
+    """
+
+    fit: MapFit = field(repr=False)
+    numbers: dict[str, Number]
+    derived: dict[str, Number]
+    covariance: Array = field(repr=False)
+    differs: dict[str, float]
+    reasons: tuple[str, ...]
+
+
+class MapReader:
+    """Reads maps with one model; every map is run alone, so that batching changes no bit.
+
+    Parameters
+    ----------
+    network : OnnxModel
+        With a card of the task ``spin-model``.
+
+    Raises
+    ------
+    ConfigurationError
+        The card is of another task, or the graph does not fit its `model.toml`.
+    """
+
+    def __init__(self, network: Network) -> None:
+        card = network.card
+        if card.task != TASK:
+            raise ConfigurationError(f"{card.name}: its task is {card.task!r}, expected {TASK!r}")
+        self.network, self.card = network, card
+        self.case = case_of(
+            tomllib.loads(str(card.reference["model_toml"])), Path(f"{card.name} (model_toml)")
+        )
+        self.preparer, self.checker = Preparer(self.case), MapChecker(self.case)
+        if self.preparer.layout.width != card.axis.n:
+            raise ConfigurationError(
+                f"{card.name}:{card.version}: takes {card.axis.n} numbers, its model.toml makes "
+                f"{self.preparer.layout.width}; it was trained with other code: train it again"
+            )
+        self.derived = Derived(self.case)
+        self.judge = Judge(card.calibration.limits)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Free couplings."""
+        return self.case.parameters.free
+
+    def read(self, measured: SqeMap) -> Read:
+        """Answer from the network alone.
+
+        Raises
+        ------
+        FrameFailed
+            Nothing of the map lies in the model's window.
+        """
+        prepared = self.preparer.prepare(measured)
+        outputs: dict[str, Any] = self.network.run(prepared.x[None])
+        answer = answer_of(self.case, self.derived, outputs, 0, self.card.calibration, prepared.unit_meV)
+        return Read(answer, prepared, self.judge.reasons({"distance": answer.distance}))
+
+    def refine(
+        self, measured: SqeMap, read: Read, temperature_K: float = 0.0, q_across: float = 0.0
+    ) -> Refined | None:
+        """Fit the whole map from the network's answer; None where that cannot be done.
+
+        Where the fit then misses the map, the couplings that fit it best among draws from the prior are
+        tried too.
+        """
+        unit, kT = read.prepared.unit_meV, _K_TO_MEV * temperature_K
+        inside = np.clip(read.answer.unit, 0.02, 0.98)
+        start = self.case.parameters.values_at(inside[None])[0]
+        try:
+            fit = self.checker.refine(measured, unit, [start], kT, q_across)
+        except FrameFailed:
+            return None
+        if 1 - fit.explained > 0.3:
+            others = self.checker.search(read.prepared)
+            again = self.checker.refine(measured, unit, others, kT, q_across) if others else fit
+            fit = min(fit, again, key=lambda f: f.chi2_reduced)
+        return self._refined(fit, read, unit)
+
+    def _refined(self, fit: MapFit, read: Read, unit: float) -> Refined:
+        p = len(self.names)
+        covariance = fit.covariance[:p, :p]
+        sigma = np.sqrt(np.diag(covariance))
+        numbers = {
+            n: Number(v * unit, s * unit, ((v - 1.645 * s) * unit, (v + 1.645 * s) * unit))
+            for n, v, s in zip(self.names, map(float, fit.best), map(float, sigma), strict=False)
+        }
+        signals = signals_of(read.answer, fit, self.names)
+        return Refined(
+            fit, numbers, derived_of(self.derived, fit.best[:p], covariance, unit), covariance * unit**2,
+            disagreement(read.answer, fit, self.names), self.judge.reasons(signals),
+        )  # fmt: skip

@@ -1,0 +1,132 @@
+"""Draw S(Q,E) of a spin model as an instrument would see it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.lswt.waves import SpinWaves
+from streamproc.models.excitations.maps.widths import Widths, directions_of, kernel, sub_points
+from streamproc.models.excitations.spinmodel.case import SpinCase
+
+__all__ = ["Renderer", "deposit", "powder_directions"]
+
+Array = npt.NDArray[np.float64]
+
+_PER_SIGMA = 3.0
+"""Points of the energy grid of the lines per smallest standard deviation."""
+
+_FEWEST, _MOST = 200, 3000
+_POWDER_DIRECTIONS = 144
+
+
+class Renderer:
+    """Draws maps at fixed columns and channels; couplings and widths may vary.
+
+    Lines are laid on a fine grid of energies (split between two neighbours) and spread from there by one
+    matrix, which is computed when the widths change: so an evaluation is a dispersion, a histogram and a
+    product.
+
+    Parameters
+    ----------
+    case : SpinCase
+        Model.
+    q_rlu : ndarray, shape (n, 3)
+        Columns; for a powder |Q| (1/angstrom) is their first component.
+    energy_meV : ndarray, shape (m,)
+        Channels.
+    points : int
+        Points per column for the resolution in Q, even.
+    """
+
+    def __init__(self, case: SpinCase, q_rlu: Array, energy_meV: Array, points: int = 24) -> None:
+        self.case, self._points = case, points
+        self.q_rlu = np.atleast_2d(np.asarray(q_rlu, dtype=float))
+        self.energy_meV = np.asarray(energy_meV, dtype=float)
+        axes = np.asarray(case.file.measurement.q_axes, dtype=float).reshape(-1, 3)
+        self._directions = directions_of(self.q_rlu, axes, case.model.lattice.reciprocal())
+        self._waves: tuple[tuple[float, float], SpinWaves, int] | None = None
+        self._spread: tuple[Widths, Array, Array] | None = None
+
+    def map(self, values: Mapping[str, float], widths: Widths) -> Array:
+        """Return the intensity of the magnons, shape (n, m), per meV and chemical cell.
+
+        Raises
+        ------
+        NotAMinimum
+            The order is unstable for these couplings.
+        """
+        waves, points = self._columns(widths.q_fwhm, widths.q_across)
+        energy, intensity = waves.neutron(values)
+        n = len(self.q_rlu)
+        lines, spread = self._kernel(widths)
+        return deposit(energy.reshape(n, -1), intensity.reshape(n, -1) / points, lines) @ spread
+
+    def dispersion(self, values: Mapping[str, float]) -> Array:
+        """Return the energies of the modes at the columns themselves (meV), shape (n, modes)."""
+        return SpinWaves(self.case.model, self.q_rlu).energies(values)
+
+    def _columns(self, q_fwhm: float, q_across: float) -> tuple[SpinWaves, int]:
+        if self._waves is None or self._waves[0] != (q_fwhm, q_across):
+            if self.case.powder:
+                q = powder_directions(self.case, self.q_rlu[:, 0], q_fwhm)
+            else:
+                widths = np.array([q_fwhm, q_across])[: self._directions.shape[1]]
+                q = self.q_rlu[:, None, :] + sub_points(self._directions, widths, self._points)
+            self._waves = ((q_fwhm, q_across), SpinWaves(self.case.model, q.reshape(-1, 3)), q.shape[1])
+        return self._waves[1], self._waves[2]
+
+    def _kernel(self, widths: Widths) -> tuple[Array, Array]:
+        if self._spread is None or self._spread[0] != widths:
+            stop = self.energy_meV[-1]
+            broad = 3 * widths.energy_fwhm + 12 * widths.damping_fwhm
+            channel = float(np.median(np.diff(self.energy_meV))) / np.sqrt(12)
+            sigma = float(np.min(widths.sigma(np.array([0.0, stop]))))
+            narrow = np.hypot(sigma, channel) + widths.damping_fwhm / 2
+            count = int(np.clip((stop + broad) / max(narrow, 1e-9) * _PER_SIGMA, _FEWEST, _MOST))
+            lines = np.linspace(0.0, stop + broad, count)
+            self._spread = (widths, lines, kernel(lines, self.energy_meV, widths))
+        return self._spread[1], self._spread[2]
+
+
+def deposit(energy: Array, intensity: Array, lines: Array) -> Array:
+    """Lay lines on a grid, each split between its two neighbours; what lies beyond its end is left out.
+
+    Parameters
+    ----------
+    energy, intensity : ndarray, shape (n, k)
+        Lines of every column.
+    lines : ndarray, shape (f,)
+        Equidistant grid from 0.
+
+    Returns
+    -------
+    ndarray, shape (n, f)
+        Intensity at every point of the grid.
+    """
+    n, f = len(energy), len(lines)
+    place = energy / (lines[1] - lines[0])
+    left = np.minimum(place.astype(np.int64), f - 2)
+    share = place - left
+    kept = np.where(place <= f - 1, intensity, 0.0)
+    at = left + f * np.arange(n)[:, None]
+    low = np.bincount(at.ravel(), (kept * (1 - share)).ravel(), n * f)
+    high = np.bincount(at.ravel() + 1, (kept * share).ravel(), n * f)
+    return np.asarray((low + high).reshape(n, f))
+
+
+def powder_directions(case: SpinCase, q_invA: Array, q_fwhm: float) -> Array:
+    """Return wave vectors (r.l.u.) on spheres of radius |Q|, on a Fibonacci spiral, shape (n, directions, 3).
+
+    The resolution in |Q| is spread over the directions: each of them gets its own offset.
+    """
+    i = np.arange(_POWDER_DIRECTIONS) + 0.5
+    z, phi = 1 - 2 * i / _POWDER_DIRECTIONS, np.pi * (1 + 5**0.5) * i
+    ring = np.sqrt(1 - z**2)
+    directions = np.stack([ring * np.cos(phi), ring * np.sin(phi), z], 1)
+    order = (np.arange(_POWDER_DIRECTIONS) * 55) % _POWDER_DIRECTIONS
+    offset = ((order + 0.5) / _POWDER_DIRECTIONS - 0.5) * q_fwhm
+    radius = np.maximum(q_invA[:, None] + offset[None], 1e-6)
+    q = radius[..., None] * directions
+    return np.asarray(q @ np.linalg.inv(case.model.lattice.reciprocal()))

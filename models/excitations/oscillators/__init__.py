@@ -1,0 +1,1 @@
+"""Spectra of damped harmonic oscillators: forward model, likelihood fits, simulator and network."""

@@ -1,0 +1,36 @@
+"""``streamproc train excitation-fit`` for a model of ``kind = "spectrum"``."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from contextlib import suppress
+from dataclasses import replace
+
+from streamproc.models.excitations.oscillators.case import read_case
+from streamproc.models.excitations.oscillators.train import TrainSettings, train
+
+__all__ = ["add_options", "train_kind"]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this kind to the command's parser; those that another kind has added are shared."""
+    how = parser.add_argument_group("training of a model for spectra")
+    for name in TrainSettings.__slots__:
+        default = getattr(TrainSettings(), name)
+        with suppress(argparse.ArgumentError):
+            how.add_argument(f"--{name.replace('_', '-')}", type=int, default=None, help=f"default {default}")
+
+
+def train_kind(arguments: argparse.Namespace) -> int:
+    """Train; returns the exit code."""
+    case = read_case(arguments.model)
+    settings = TrainSettings().quick() if arguments.quick else TrainSettings()
+    given = {k: v for k in TrainSettings.__slots__ if (v := getattr(arguments, k, None)) is not None}
+    train(
+        case, arguments.out, replace(settings, **given), resume=arguments.resume,
+        command=shlex.join(arguments.command_line),
+    )  # fmt: skip
+    print(f"{arguments.out / 'report.html'}: what the model may be used for", file=sys.stderr)
+    return 0

@@ -1,0 +1,141 @@
+"""From parameters to the spectrum that is to be seen, with all derivatives."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import numpy.typing as npt
+from scipy.ndimage import spline_filter1d
+from streamproc.models.excitations.oscillators.kernels import deposit, deposit_line
+from streamproc.models.excitations.oscillators.parameters import Composition
+from streamproc.models.excitations.oscillators.resolution import Resolution
+
+from streamproc.errors import ConfigurationError
+
+__all__ = ["Forward"]
+
+Array = npt.NDArray[np.float64]
+
+_EDGE = 12
+"""Grid steps beyond the reach of the resolution, where the splines settle."""
+
+_MOST_STEPS = 20000
+
+
+class Forward:
+    """The spectrum of oscillators, elastic line and background on one axis, through one resolution.
+
+    Parameters
+    ----------
+    energy : array_like, shape (n,)
+        Energy loss of each point; rising, not necessarily evenly spaced.
+    resolution : Resolution
+        Line shape, in the unit of the axis.
+    kT : float
+        Thermal energy, in the unit of the axis.
+
+    Raises
+    ------
+    ConfigurationError
+        The axis does not rise, or the resolution is far too sharp for it.
+    """
+
+    def __init__(self, energy: npt.ArrayLike, resolution: Resolution, kT: float) -> None:
+        self.energy = np.ascontiguousarray(energy, float)
+        self.resolution, self.kT = resolution, float(kT)
+        e = self.energy
+        if e.ndim != 1 or e.size < 2 or not np.isfinite(e).all() or not (np.diff(e) > 0).all():
+            raise ConfigurationError("energies of a spectrum must be finite and rise strictly")
+        self.span = float(e[-1] - e[0])
+        self._step = resolution.fwhm / resolution.steps
+        margin = resolution.reach + _EDGE * self._step
+        n = int(np.ceil((self.span + 2 * margin) / self._step)) + 1
+        if n > _MOST_STEPS:
+            raise ConfigurationError(
+                f"the axis spans {self.span / resolution.fwhm:.0f} resolution widths "
+                f"({n} grid steps, at most {_MOST_STEPS}); check the units of resolution "
+                f"({resolution.fwhm:g}) and axis ({self.span:g})"
+            )
+        self._first = float(e[0] - margin)
+        # a long line's samples need settled splines at both ends: mirrored there by the filter
+        grid = self._first + self._step * np.arange(n)
+        seen = resolution(e[:, None] - grid[None, :])
+        self._seen = np.ascontiguousarray(spline_filter1d(seen, order=5, axis=1, mode="mirror").T)
+        self._smoothers: dict[float, Array] = {}
+        self._ramp = (e - e.mean()) / max(self.span / 2, 1e-300)
+
+    @property
+    def points(self) -> int:
+        """Number of points."""
+        return self.energy.size
+
+    def at(self, kT: float) -> Forward:
+        """Return the same at another thermal energy; the convolution is shared."""
+        if kT == self.kT:
+            return self
+        other = copy.copy(self)
+        other.kT = float(kT)
+        return other
+
+    def smoother(self, widths: float) -> Array:
+        """Return the matrix that averages residuals over a peak of so many resolution widths, shape (n, n).
+
+        Rows have unit length, so that independent residuals of variance 1 stay so.
+        """
+        found = self._smoothers.get(widths)
+        if found is None:
+            sigma = np.hypot(widths, 0.5) * self.resolution.fwhm / 2.355
+            found = np.exp(-0.5 * ((self.energy[:, None] - self.energy[None, :]) / sigma) ** 2)
+            found /= np.sqrt((found * found).sum(1))[:, None]
+            self._smoothers[widths] = found
+        return found
+
+    def __call__(self, composition: Composition, vector: Array) -> tuple[Array, Array]:
+        """Return the spectrum and its derivatives.
+
+        Parameters
+        ----------
+        composition : Composition
+            What there is.
+        vector : ndarray, shape (p,)
+            Parameters in its order; widths and energies above 0.
+
+        Returns
+        -------
+        spectrum : ndarray, shape (n,)
+            Expected intensity at each point.
+        derivatives : ndarray, shape (p, n)
+            By each parameter.
+        """
+        c, m = composition, composition.modes
+        zero = float(vector[3 * m + c.elastic]) if c.zero else 0.0
+        elastic = float(vector[3 * m]) if c.elastic else 0.0
+        laid = np.zeros((3 * m + 2, self._seen.shape[0]))
+        for k in range(m):
+            centre, width, amplitude = vector[3 * k : 3 * k + 3]
+            deposit(
+                laid[3 * k : 3 * k + 3], laid[-1], self._first, self._step, zero,
+                centre, width, amplitude, self.kT,
+            )  # fmt: skip
+        deposit_line(laid[-2], laid[-1], self._first, self._step, zero, elastic)
+        return self._assemble(c, vector, laid @ self._seen, elastic)
+
+    def _assemble(self, c: Composition, vector: Array, columns: Array, elastic: float) -> tuple[Array, Array]:
+        m = c.modes
+        derivatives = np.empty((len(c), self.points))
+        for k in range(m):  # columns hold amplitude first; the vector energy, width, amplitude
+            derivatives[3 * k], derivatives[3 * k + 1] = columns[3 * k + 1], columns[3 * k + 2]
+            derivatives[3 * k + 2] = columns[3 * k]
+        place = 3 * m
+        if c.elastic:
+            derivatives[place] = columns[-2]
+            place += 1
+        if c.zero:
+            derivatives[place] = columns[-1]
+            place += 1
+        derivatives[place] = 1.0
+        if c.slope:
+            derivatives[place + 1] = self._ramp
+        linear = [2 + 3 * k for k in range(m)] + [3 * m] * c.elastic + [place] + [place + 1] * c.slope
+        return vector[linear] @ derivatives[linear], derivatives

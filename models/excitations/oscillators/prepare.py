@@ -1,0 +1,81 @@
+"""What the network reads: counts over the window, and the conditions they were measured under."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.oscillators.spectrum import Spectrum
+
+__all__ = ["CONDITIONS", "GRID", "conditions_of", "prepare", "resample"]
+
+Array = npt.NDArray[np.float64]
+
+GRID = 192
+"""Channels of the window."""
+
+CONDITIONS = (
+    "log_window_over_fwhm",
+    "zero_in_window",
+    "lorentzian_share",
+    "log10_kT_over_fwhm",
+    "log10_points",
+    "log10_most_counts",
+)
+"""Scalars appended to the channels, each scaled to about -1 to 1 by :func:`conditions_of`."""
+
+
+def resample(energy: Array, counts: Array, channels: int = GRID) -> Array:
+    """Return mean counts per point in equal channels; each point fills the way to its neighbours.
+
+    Parameters
+    ----------
+    energy : ndarray, shape (n,)
+        Rising.
+    counts : ndarray, shape (n,)
+        Not negative.
+    channels : int
+        How many.
+    """
+    middle = (energy[1:] + energy[:-1]) / 2
+    edges = np.concatenate([[energy[0]], middle, [energy[-1]]])
+    summed = np.concatenate([[0.0], np.cumsum(counts * np.diff(edges))])
+    wanted = np.linspace(energy[0], energy[-1], channels + 1)
+    return np.diff(np.interp(wanted, edges, summed)) / (wanted[1] - wanted[0])
+
+
+def conditions_of(
+    energy: Array, fwhm: float, lorentzian: float, kT: float, most: float
+) -> npt.NDArray[np.float32]:
+    """Return the scalars of :data:`CONDITIONS`.
+
+    Parameters
+    ----------
+    energy : ndarray, shape (n,)
+        Axis.
+    fwhm, lorentzian : float
+        Width of the resolution and its Lorentzian share.
+    kT : float
+        Thermal energy.
+    most : float
+        Largest counts of a channel.
+    """
+    window = float(energy[-1] - energy[0])
+    return np.array(
+        [
+            np.log(window / fwhm) - 3.4,
+            -2.0 * energy[0] / window,
+            2.0 * lorentzian - 0.5,
+            np.log10(np.clip(kT / fwhm, 0.01, 100.0)) / 1.5,
+            2.0 * (np.log10(energy.size) - 2.1),
+            np.log10(most + 1.0) - 2.5,
+        ],
+        np.float32,
+    )
+
+
+def prepare(data: Spectrum, fwhm: float, lorentzian: float, kT: float) -> npt.NDArray[np.float32]:
+    """Return the network's input for a spectrum, shape (GRID + conditions,)."""
+    counts = np.maximum(data.effective_counts, 0.0)
+    channels = resample(data.energy, counts)
+    conditions = conditions_of(data.energy, fwhm, lorentzian, kT, float(channels.max()))
+    return np.concatenate([np.log1p(channels) / 2, conditions]).astype(np.float32)

@@ -1,0 +1,169 @@
+"""A spin model with its parameters and its measurement, as read from `model.toml`."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.spinmodel.order import in_magnetic_cell
+from streamproc.models.excitations.spinmodel.parameters import Parameters, parameters_of
+from streamproc.models.excitations.spinmodel.schema import (
+    BondEntry,
+    DerivedTable,
+    ModelFile,
+    parsed,
+)
+from streamproc.models.excitations.spinmodel.structure import (
+    Bond,
+    Coupling,
+    Lattice,
+    OnSite,
+    Site,
+    SpinModel,
+    dm_matrix,
+)
+
+from streamproc.errors import ConfigurationError
+
+__all__ = ["CONVENTION", "SpinCase", "case_of", "read_case"]
+
+Array = npt.NDArray[np.float64]
+
+CONVENTION = (
+    "H = sum over bonds S_i.J.S_j + sum over sites D (n.S_i)^2, every bond counted once, S the quantum "
+    "number (not sqrt(S(S+1))), J > 0 antiferromagnetic; a measured dispersion gives Zc*J (Zc: quantum "
+    "renormalisation of the spin-wave energies), which is what is reported; only S*J is measured: for "
+    "another spin J scales as 1/S"
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpinCase:
+    """Everything a fit needs to know.
+
+    Attributes
+    ----------
+    file : ModelFile
+        As written.
+    model : SpinModel
+        All sites of the magnetic cell.
+    parameters : Parameters
+        Free, fixed and tied ones.
+    """
+
+    file: ModelFile = field(repr=False)
+    model: SpinModel = field(repr=False)
+    parameters: Parameters
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.file.name
+
+    @property
+    def derived(self) -> tuple[DerivedTable, ...]:
+        """Energies that are published beside the parameters."""
+        return self.file.derived
+
+    @property
+    def powder(self) -> bool:
+        """Whether the sample is a powder."""
+        return self.file.q.powder is not None
+
+    @property
+    def spins(self) -> str:
+        """The spins assumed, as a text."""
+        return ", ".join(f"S({s.name}) = {s.spin:g}" for s in self.file.site)
+
+
+def read_case(path: Path) -> SpinCase:
+    """Read a ``model.toml``.
+
+    Raises
+    ------
+    ConfigurationError
+        File missing, not TOML (with the line), or a key wrong (with the key).
+    """
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigurationError(f"{path}: not a TOML file: {error}") from error
+    return case_of(content, path)
+
+
+def case_of(content: Mapping[str, Any], path: Path) -> SpinCase:
+    """Build from the content of a file; ``path`` is for messages (see :func:`read_case`)."""
+    file = parsed(dict(content), path)
+    sites = tuple(Site(s.name, s.position, s.spin, s.direction, s.g, s.form_factor) for s in file.site)
+    index = _index([s.name for s in sites], "site", path)
+    couplings = [
+        Coupling.exchange(e.name, _bonds(e.bonds, index, f"exchange[{n}]", path), e.diagonal)
+        for n, e in enumerate(file.exchange, start=1)
+    ]
+    for n, d in enumerate(file.dm, start=1):
+        bonds = tuple(_bonds(d.bonds, index, f"dm[{n}]", path))
+        couplings.append(Coupling(d.name, bonds, np.repeat(dm_matrix(d.vector)[None], len(bonds), 0)))
+    couplings = _joined(couplings)
+    onsite = []
+    for n, a in enumerate(file.anisotropy, start=1):
+        where = tuple(_site(name, index, f"anisotropy[{n}].sites", path) for name in a.sites)
+        axis = np.asarray(a.axis) / np.linalg.norm(a.axis)
+        onsite.append(OnSite(a.name, where, np.outer(axis, axis)))
+    chemical = SpinModel(Lattice(**file.lattice.model_dump()), sites, tuple(couplings), tuple(onsite))
+    try:
+        model = in_magnetic_cell(chemical, file.order.propagation, file.order.axis)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: order: {error.message}") from error
+    return SpinCase(file, model, parameters_of(file.parameters, model.parameters, path))
+
+
+def _joined(couplings: Sequence[Coupling]) -> list[Coupling]:
+    """Tables of one name become one coupling (a DM vector that differs from bond to bond, say)."""
+    found: dict[str, Coupling] = {}
+    for c in couplings:
+        if c.name in found:
+            old = found[c.name]
+            c = Coupling(c.name, old.bonds + c.bonds, np.concatenate([old.matrices, c.matrices]))
+        found[c.name] = c
+    return list(found.values())
+
+
+def _index(names: Sequence[str], what: str, path: Path) -> dict[str, int]:
+    twice = sorted({n for n in names if list(names).count(n) > 1})
+    if twice:
+        raise ConfigurationError(f"{path}: {what}: the name {', '.join(twice)} is given twice")
+    return {n: i for i, n in enumerate(names)}
+
+
+def _site(name: str, index: Mapping[str, int], key: str, path: Path) -> int:
+    if name not in index:
+        raise ConfigurationError(f"{path}: {key}: there is no site {name!r}; there are {', '.join(index)}")
+    return index[name]
+
+
+def _bonds(entries: Sequence[BondEntry], index: Mapping[str, int], key: str, path: Path) -> list[Bond]:
+    """Bonds, each once: the reverse of a bond is the same bond."""
+    seen: dict[tuple[int, int, tuple[int, int, int]], int] = {}
+    found = []
+    for n, (first, second, cell) in enumerate(entries, start=1):
+        where = f"{key}.bonds[{n}]"
+        bond = Bond(_site(first, index, where, path), _site(second, index, where, path), cell)
+        back = (bond.j, bond.i, (-cell[0], -cell[1], -cell[2]))
+        if back == (bond.i, bond.j, cell):
+            raise ConfigurationError(f"{path}: {where}: a bond from {first} to itself")
+        for same in ((bond.i, bond.j, cell), back):
+            if same in seen:
+                raise ConfigurationError(
+                    f"{path}: {where}: the bond {first}-{second} {list(cell)} is bonds[{seen[same]}] again "
+                    "(from its other end or not); in this convention every bond is listed once"
+                )
+        seen[(bond.i, bond.j, cell)] = n
+        found.append(bond)
+    return found

@@ -1,0 +1,109 @@
+"""Parameters of a spin model: free ones with ranges, fixed ones, and those tied to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.spinmodel.schema import ParameterTable
+
+from streamproc.errors import ConfigurationError
+
+__all__ = ["Parameters", "parameters_of"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameters:
+    """How a vector of free numbers becomes a value for every name.
+
+    Attributes
+    ----------
+    names : tuple of str
+        All parameters of the model.
+    free : tuple of str
+        Those that are fitted, in an order in which a parameter stands after the one its range relates to.
+    tables : mapping
+        What the file says of each.
+    """
+
+    names: tuple[str, ...]
+    free: tuple[str, ...]
+    tables: Mapping[str, ParameterTable] = field(repr=False)
+
+    def values(self, free: Sequence[float] | Array) -> dict[str, float]:
+        """Return every parameter's value for values of the free ones."""
+        found = {n: float(v) for n, v in zip(self.free, free, strict=True)}
+        for name in self.names:
+            table = self.tables[name]
+            if table.value is not None:
+                found[name] = table.value
+        for name in self.names:
+            table = self.tables[name]
+            if table.of is not None:
+                found[name] = table.factor * found[table.of]
+        return found
+
+    def values_at(self, unit: Array) -> Array:
+        """Return free values for places in the prior, 0 to 1 each, which are uniform under it; (n, free)."""
+        found: dict[str, Array] = {}
+        for k, name in enumerate(self.free):
+            table = self.tables[name]
+            low, high = table.range or (0.0, 0.0)
+            u = np.asarray(unit)[:, k]
+            if table.prior == "log":
+                value = low * (high / low) ** u
+            elif table.prior == "origin":
+                signed = low + (high - low) * u
+                value = signed * np.abs(signed) / max(abs(low), abs(high))
+            else:
+                value = low + (high - low) * u
+            found[name] = value * (found[table.relative_to] if table.relative_to else 1.0)
+        return np.stack([found[n] for n in self.free], 1)
+
+    def draw(self, rng: np.random.Generator, n: int) -> Array:
+        """Draw from the prior, shape (n, free)."""
+        return self.values_at(rng.random((n, len(self.free))))
+
+    def bounds(self) -> tuple[Array, Array]:
+        """Return the lowest and highest value of each free parameter, whatever the others are."""
+        low: dict[str, float] = {}
+        high: dict[str, float] = {}
+        for name in self.free:
+            table = self.tables[name]
+            ends = np.array(table.range, dtype=float)
+            if table.relative_to:
+                ends = np.outer(ends, [low[table.relative_to], high[table.relative_to]]).ravel()
+            low[name], high[name] = float(ends.min()), float(ends.max())
+        return np.array([low[n] for n in self.free]), np.array([high[n] for n in self.free])
+
+
+def parameters_of(tables: Mapping[str, ParameterTable], names: Sequence[str], path: Path) -> Parameters:
+    """Check the ``[parameters]`` of a file against the names of its couplings."""
+    missing = [n for n in names if n not in tables]
+    extra = [n for n in tables if n not in names]
+    if missing or extra:
+        said = [f"parameters.{n} is missing" for n in missing]
+        said += [f"parameters.{n}: no coupling has this name; there are {', '.join(names)}" for n in extra]
+        raise ConfigurationError(f"{path}: {'; '.join(said)}")
+    for name, table in tables.items():
+        for key in ("of", "relative_to"):
+            other = getattr(table, key)
+            if other is not None and (other == name or tables.get(other) is None or tables[other].of):
+                raise ConfigurationError(
+                    f"{path}: parameters.{name}.{key}: {other!r} is not another free or fixed parameter"
+                )
+    free = [n for n in names if tables[n].range is not None and tables[n].relative_to is None]
+    related = [n for n in names if tables[n].range is not None and tables[n].relative_to is not None]
+    for name in related:
+        if tables[name].relative_to not in free:
+            raise ConfigurationError(
+                f"{path}: parameters.{name}.relative_to: expected a free parameter that is not relative"
+            )
+    if not free:
+        raise ConfigurationError(f"{path}: parameters: none is free (has a range): there is nothing to fit")
+    return Parameters(tuple(names), tuple(free + related), dict(tables))

@@ -1,0 +1,1 @@
+"""Camera frames of RIXS and IXS spectrometers become spectra."""
