@@ -53,7 +53,7 @@ _TABLE = (
          "shift of all lines alike, or of the beam on the detector, over the width of a line; strain apart"),
     Kind("ice_rings", "1", 0.75, 0.5, False, True,
          "share of the hexagonal ice lines in range that are there, each counted with its strength"),
-    Kind("parasitic_rings", "1", 0.01, 0.005, False, False,
+    Kind("parasitic_rings", "1", 0.005, 0.0025, False, False,
          "strongest narrow line that was not there before, as a share of the pattern's peak area"),
     Kind("spikes", "", 3.0, 1.0, False, True,
          "isolated pixels (channels) between the lines, far above what is around them"),

@@ -177,7 +177,7 @@ def _mark(y: Any, floor: Any, narrow: Any, unit: float, width: float, promised: 
                 marks[i:j] = 3
         elif unit > 0.0 and i > 0 and j < n and (y[i] == 0.0 or run >= 8):
             beside = min(y[i - 1], y[j])
-            if beside > promised * unit and (run >= 8 or beside - y[i] > 0.5 * beside):
+            if (run + 1) * beside > 2.0 * promised * unit and (run >= 8 or beside - y[i] > 0.5 * beside):
                 marks[i:j] = 1
         i = j
     if width >= 3.0:
