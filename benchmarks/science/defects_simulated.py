@@ -37,7 +37,7 @@ from streamproc.inference.onnxfile import inspect_onnx
 
 SEED = 77_000
 HERE = Path(__file__).resolve().parents[2] / "models"
-SHIPPED = (HERE / "defects_copper" / "1", HERE / "defects_iron" / "1")
+SHIPPED = tuple(sorted(HERE.glob("defects_*/*/")))
 
 
 def system_of(card: ModelCard) -> DefectSystem:
