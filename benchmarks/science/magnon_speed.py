@@ -62,7 +62,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--rounds", type=int, default=15)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--models", nargs="+", default=list(SHIPPED), choices=list(SHIPPED))
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     claims = []
     q = np.random.default_rng(1).random((5000, 3))
     for name, values in SHIPPED.items():
@@ -72,7 +74,7 @@ def main() -> int:
         )
         claims.append((f"{name}: {took / 5:.2f} us per wave vector, wanted 10", took / 5 <= 10))
     settings = InferenceSettings()
-    for name in SHIPPED:
+    for name in arguments.models:
         reader = MapReader(OnnxModel(find_model(name, settings), settings))
         whole = simulated(name, 217, 121)
         read = reader.read(whole)

@@ -16,7 +16,7 @@ from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
 
 SHIPPED = {
-    "magnon-square": ({"J": 0.65, "J2": 0.02, "D": -0.003}, [0.5, 0.5, 0.0], [1.0, 0.0, 0.0]),
+    "magnon-square": ({"J": 0.65, "J2": 0.02, "D": -0.003}, [0.5, 0.5, 0.0], [1.1, 0.2, 0.0]),
     "magnon-chain": ({"J": 1.1, "D": -0.004}, [0.0, 0.0, 0.5], [0.3, 0.0, 1.0]),
     "magnon-honeycomb": ({"J": -0.4, "J2": -0.01, "DM": 0.04, "D": -0.01}, [0.0, 0.0, 0.0], [0.9, 0.6, 0.0]),
 }
