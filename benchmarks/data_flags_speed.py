@@ -1,8 +1,8 @@
-"""What the data flags add to the integration of a frame, and what they cost on a pattern: CPU time, one thread.
+"""What the data flags add to the integration of a frame, and cost on a pattern: CPU time, one thread.
 
-Run ``python benchmarks/data_flags_speed.py [--side 1024] [--rounds 60]``. Integration with and without flags take
-turns over distinct frames. ``marginal`` is what reading a frame costs more than integrating it; the watch is the
-ordered half, which compares it with its run.
+Run ``python benchmarks/data_flags_speed.py [--side 1024] [--rounds 60]``. Integration with and without flags
+take turns over distinct frames. ``marginal`` is what reading a frame costs more than integrating it; the
+watch is the ordered half, which compares it with its run.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ def make(side: int, masked: float) -> tuple[AzimuthalPlan, list[Any]]:
 
     pixel = 0.15 / side
     integrator = AzimuthalIntegrator(
-        0.2, 0.07, 0.08, 0.05, -0.03, 0.0, detector=Detector(pixel, pixel, max_shape=(side, side)), wavelength=5e-11
+        0.2, 0.07, 0.08, 0.05, -0.03, 0.0,
+        detector=Detector(pixel, pixel, max_shape=(side, side)), wavelength=5e-11,
     )  # fmt: skip
     random = np.random.default_rng(1)
     mask = random.random((side, side)) < masked
@@ -74,9 +75,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument(
-        "--masked", type=float, default=0.0, help="share of the pixels that are masked, at random"
-    )
+    parser.add_argument("--masked", type=float, default=0.0, help="share of pixels masked at random")
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
     plan, frames = make(arguments.side, arguments.masked)

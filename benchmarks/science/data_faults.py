@@ -92,7 +92,8 @@ def ring(scene: Scene, at: float, width: float) -> Array:
 
 def ice(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
     """Add the rings of hexagonal ice, a fifth to five times the floor high."""
-    height = _once(memory, "height", lambda: float(np.median(y)) * random.uniform(0.4, 4))
+    usual = float(np.median(y))
+    height = _once(memory, "height", lambda: usual * random.uniform(0.4, 4) + 15 * float(np.sqrt(usual)))
     width = _once(
         memory, "width", lambda: scene.step * min(scene.width, 4) / 2.355 * random.uniform(0.8, 1.2)
     )

@@ -1,6 +1,6 @@
 """Data flags on sound series and on series with a fault from the seventh reading on: F1 of each kind.
 
-Run ``python benchmarks/science/data_flags.py [--repeats 3] [--data FOLDER] [--simulated-only]``. Simulated
+Run ``python benchmarks/science/data_flags.py [--repeats 3] [--data FOLDER] [--groups frames ...]``. Simulated
 frames (several detectors, textures, line widths, a lattice that expands) and patterns; measured frames and
 patterns by binomial thinning of their counts, and measured series as they are. A kind is judged reading by
 reading against all others; readings in which a fault is only growing (i0_drift below twice its limit, hot
@@ -23,7 +23,14 @@ from typing import Any
 
 import numpy as np
 from data_faults import FROM, NoPlace, Scene, Series, with_fault
-from data_scenes import DATA, measured_frames, measured_patterns, measured_series, simulated
+from data_scenes import (
+    DATA,
+    measured_frames,
+    measured_patterns,
+    measured_series,
+    simulated_frames,
+    simulated_patterns,
+)
 
 from streamproc.reduction.flags.kinds import KINDS
 from streamproc.reduction.flags.patterns import read_pattern
@@ -32,6 +39,12 @@ from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch, Judgement
 
 READINGS = 16
+GROUPS: dict[str, tuple[str, Any]] = {
+    "frames": ("simulated frames", simulated_frames),
+    "patterns": ("simulated patterns", simulated_patterns),
+    "measured-frames": ("measured frames, thinned", measured_frames),
+    "measured-patterns": ("measured patterns, thinned", measured_patterns),
+}
 IMAGES_ONLY = {"hot", "spotty", "over_exposed_dark", "missing_rows"}
 
 
@@ -136,31 +149,26 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=DATA, help="folder of measured data")
     parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--simulated-only", action="store_true")
+    parser.add_argument("--groups", nargs="*", choices=[*GROUPS, "series"], default=[*GROUPS, "series"])
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
     arguments = parser.parse_args()
-    groups: list[tuple[str, Any]] = [("simulated frames and patterns", simulated)]
-    if not arguments.simulated_only:
-        groups += [
-            ("measured frames, thinned", measured_frames),
-            ("measured patterns, thinned", measured_patterns),
-        ]
-    for title, made in groups:
+    for group in arguments.groups:
         score = Score()
+        if group == "series":
+            for scene in measured_series(arguments.data):
+                series = Series(list(scene.images), [""] * len(scene.images), [None] * len(scene.images))
+                score.add(scene.name, series, judge(scene, series, None), "")
+            print("\n== measured series as they are: no fault is known ==")
+            print(f"readings {score.clean_readings}, flags: {dict(score.clean) or 'none'}")
+            for (kind, what), names in sorted(score.where.items()):
+                print(f"  {kind}: {what}: {dict(names)}")
+            continue
+        title, made = GROUPS[group]
         for seed in range(arguments.repeats):
             for scene, reader in made(seed, arguments.data):
                 run(scene, reader, arguments.kinds, score, seed)
-        print(f"\n== {title} ==")
+        print(f"\n== {title} ==", flush=True)
         score.print()
-    if not arguments.simulated_only:
-        score = Score()
-        for scene in measured_series(arguments.data):
-            series = Series(list(scene.images), [""] * len(scene.images), [None] * len(scene.images))
-            score.add(scene.name, series, judge(scene, series, None), "")
-        print("\n== measured series as they are: no fault is known ==")
-        print(f"readings {score.clean_readings}, flags: {dict(score.clean) or 'none'}")
-        for (kind, what), names in sorted(score.where.items()):
-            print(f"  {kind}: {what}: {dict(names)}")
 
 
 if __name__ == "__main__":

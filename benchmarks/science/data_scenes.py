@@ -55,7 +55,7 @@ def detector(random: np.random.Generator, side: int) -> tuple[Geometry, np.ndarr
     return Geometry.of(integrator, "simulated", ""), angle, chi
 
 
-def simulated_frames(seed: int) -> Scenes:
+def simulated_frames(seed: int, data: Path) -> Scenes:
     """Detectors with a drifting lattice, textures and widths from sharp to broad: none of it is a fault."""
     variants = [("u2", 65000.0, False), ("i4", 1e6, True), ("u4", 4e6, False), ("u2", 60000.0, True)]
     for number, (dtype, limit, gaps) in enumerate(variants):
@@ -91,7 +91,7 @@ def simulated_frames(seed: int) -> Scenes:
         yield scene, FrameReader(plan, FlagSettings(saturation=limit))
 
 
-def simulated_patterns(seed: int) -> Scenes:
+def simulated_patterns(seed: int, data: Path) -> Scenes:
     """Laboratory patterns whose lattice expands and whose lines broaden."""
     for number in range(4):
         random = np.random.default_rng([seed, 100 + number])
@@ -114,12 +114,6 @@ def simulated_patterns(seed: int) -> Scenes:
             f"patterns {number} ({n} channels, level {level:g})", images, axis, CUKA_A, "f8", np.inf,
             np.ones(n, bool), step=step, width=width / step,
         ), None  # fmt: skip
-
-
-def simulated(seed: int, data: Path) -> Scenes:
-    """Return all simulated scenes."""
-    yield from simulated_frames(seed)
-    yield from simulated_patterns(seed)
 
 
 def measured_frames(seed: int, data: Path) -> Scenes:

@@ -1,7 +1,8 @@
 """Spectra of damped oscillators, simulated and never seen in training: errors, coverage, speed, foreign data.
 
 lmfit (extra ``dev``) fits the same spectra beside it: weighted least squares from the true values moved by
-half a resolution width, the true number of modes given, its own convolution on a fine grid.
+half a resolution width, the true number of modes given, its own convolution on a fine grid;
+and once more told nothing, as the answer is told nothing.
 Sharp: narrower than the resolution. Times are CPU times of the one thread that works.
 Usage: python benchmarks/science/excitation_spectra.py [--model dho] [--seeds 1 2 3] [--spectra 400]
        [--lmfit 40] [--foreign 25]
@@ -14,6 +15,7 @@ import time
 from typing import Any
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 from scipy.special import ndtr
 from scipy.stats import kstest
 from streamproc.models.excitations.oscillators.answer import answer
@@ -83,14 +85,17 @@ def foreign(model: OnnxModel, library: Library, each: int, seed: int) -> dict[st
     return found
 
 
-def lmfit_fit(data: Spectrum, forward: Forward, start: np.ndarray, modes: int) -> tuple[np.ndarray, float]:
-    """Fit with lmfit as one would write it; returns energies, widths, amplitudes, and seconds."""
+def lmfit_fit(
+    data: Spectrum, forward: Forward, start: np.ndarray, modes: int
+) -> tuple[np.ndarray, float, float, np.ndarray]:
+    """Fit with lmfit as one would write it; returns modes, seconds, chi-square, and the fitted spectrum."""
     from lmfit import Parameters, minimize
 
     fwhm, e = forward.resolution.fwhm, forward.energy
     margin = 3 * fwhm
     fine = np.arange(e[0] - margin, e[-1] + margin, fwhm / FINE)
-    kernel = forward.resolution(np.arange(-margin, margin, fwhm / FINE)) * fwhm / FINE
+    half = np.arange(1, int(margin * FINE / fwhm) + 1) * fwhm / FINE
+    kernel = forward.resolution(np.concatenate([-half[::-1], [0.0], half])) * fwhm / FINE
     parameters = Parameters()
     for k in range(modes):
         centre, width, amplitude = start[k]
@@ -115,33 +120,64 @@ def lmfit_fit(data: Spectrum, forward: Forward, start: np.ndarray, modes: int) -
     done = minimize(residual, parameters, method="leastsq")
     took = time.thread_time() - began
     v = done.params.valuesdict()
-    return np.array([[v[f"e{k}"], v[f"w{k}"], v[f"a{k}"]] for k in range(modes)]), took
+    modes_found = np.array([[v[f"e{k}"], v[f"w{k}"], v[f"a{k}"]] for k in range(modes)])
+    return modes_found, took, float(done.chisqr), data.counts - residual(done.params) / weight
+
+
+def lmfit_search(data: Spectrum, forward: Forward) -> float:
+    """Seconds that lmfit needs without being told number or start: 0, 1, ... modes, each from six starts.
+
+    A new mode starts at one of the three highest residuals, sharp or broad; more modes are tried until the
+    information criterion rises.
+    """
+    modes, began, last = np.empty((0, 3)), time.thread_time(), np.inf
+    fwhm, e = forward.resolution.fwhm, forward.energy
+    rest = data.counts - np.median(data.counts)
+    for number in range(1, 5):
+        best = None
+        for place in np.argsort(-rest * (np.abs(e) > fwhm))[:3]:
+            for width in (0.5 * fwhm, 3 * fwhm):
+                new = [max(abs(e[place]), 0.3 * fwhm), width, max(rest[place], 1.0) * np.hypot(width, fwhm)]
+                found, _, chi2, seen = lmfit_fit(data, forward, np.vstack([modes, new]), number)
+                if best is None or chi2 < best[1]:
+                    best = (found, chi2, seen)
+        assert best is not None
+        bic = best[1] + 3 * number * np.log(e.size)
+        if bic >= last:
+            break
+        modes, last = best[0], bic
+        rest = (data.counts - best[2]) / np.sqrt(np.maximum(data.counts, 1.0))
+    return time.thread_time() - began
 
 
 def beside_lmfit(model: OnnxModel, judged: Judged, most: int, rng: np.random.Generator) -> dict[str, float]:
     """Agreement and speed on the same spectra, one core; both with the convolution's tables at hand."""
-    agree, ours, theirs = [], [], []
+    agree, ours, told, untold = [], [], [], []
     for case in (c for c in judged.cases if c.right_number and 1 <= len(c.truth) <= 3):
         data, row = judged.batch.spectrum(case.place, judged.library), case.row
         forward = Forward(data.energy, judged.library.resolution(row), float(judged.library.kT[row]))
-        if np.abs(np.diff(data.energy) / np.diff(data.energy)[0] - 1).max() > 1e-6:
-            continue  # lmfit's convolution wants an even axis
+        even = np.abs(np.diff(data.energy) / np.diff(data.energy)[0] - 1).max() < 1e-6
+        if not even or case.truth[:, 1].min() < 0.2:
+            continue  # on lmfit's grid a sharper mode falls between the points
         start = case.truth * np.exp(rng.normal(0, 0.2, case.truth.shape))
         start[:, 0] = case.truth[:, 0] + rng.normal(0, 0.5, len(case.truth))
-        found, took = lmfit_fit(data, forward, np.maximum(start, 0.05), len(case.truth))
-        theirs.append(took)
+        found, took, _, _ = lmfit_fit(data, forward, np.maximum(start, 0.05), len(case.truth))
+        told.append(took)
+        untold.append(lmfit_search(data, forward))
         ours.append(_seconds(model, data, forward))
         values, sigmas = case.paired()
-        order = np.argmin(np.abs(values[:, None, 0] - found[None, :, 0]), 1)
-        agree += list(np.abs(found[order, 0] - values[:, 0]) <= np.maximum(sigmas[:, 0], 1e-9))
+        pairs = linear_sum_assignment(np.abs(values[:, None, 0] - found[None, :, 0]))[1]
+        agree += list(np.abs(found[pairs, 0] - values[:, 0]) <= np.maximum(sigmas[:, 0], 1e-9))
         if len(ours) == most:
             break
+    us, near, alone = np.array(ours), np.array(told), np.array(untold)
     return {
         "lmfit agrees within 1 sigma": float(np.mean(agree)),
-        "our time (ms), median": 1e3 * float(np.median(ours)),
-        "lmfit's time (ms), median": 1e3 * float(np.median(theirs)),
-        "times as fast, median": float(np.median(np.array(theirs) / np.array(ours))),
-        "times as fast, total": float(np.sum(theirs) / np.sum(ours)),
+        "our time (ms), median": 1e3 * float(np.median(us)),
+        "lmfit, told number and start (ms), median": 1e3 * float(np.median(near)),
+        "lmfit, told nothing as we are (ms), median": 1e3 * float(np.median(alone)),
+        "times as fast as lmfit told number and start, median": float(np.median(near / us)),
+        "times as fast as lmfit told nothing, median": float(np.median(alone / us)),
     }
 
 

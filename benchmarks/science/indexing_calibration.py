@@ -70,7 +70,7 @@ def fit(trials: Sequence[Any]) -> Calibration:
 
     def calibration_of(values: np.ndarray, excluded: float = 0.0) -> Calibration:
         lapse = float(1 / (1 + np.exp(-values[2])))
-        return Calibration(float(np.exp(values[0])), float(values[1]), lapse, excluded)
+        return Calibration(float(np.exp(values[0])), float(values[1]), lapse, excluded, 1 - NOT_EXCLUDED)
 
     def cost(values: np.ndarray) -> float:
         total = sum(w * case.loss(calibration_of(values)) for w, case in cases)

@@ -26,11 +26,15 @@ A spin model (kind = "spin-model"): maps S(Q,E) are simulated by linear spin-wav
 couplings, paths, resolutions and counts, and an ensemble of networks learns to read the couplings from the
 columns that are there. It is then calibrated on maps it has not seen, scored, and written with card and
 report.
+
+A model for spectra (kind = "spectrum"): spectra of up to four damped oscillators are simulated for the axes,
+resolutions, temperatures and strengths that the file names; the rest goes the same way.
 """
 _EXAMPLES = """\
 examples:
   streamproc train excitation-fit --model models/magnon-square/model.toml --out models/magnon-square/1
   streamproc train excitation-fit --model my-magnet.toml --out models/my-magnet/1 --seed 3
+  streamproc train excitation-fit --model models/dho/model.toml --out models/dho/1
 
 Ctrl-C stops; the same command with --resume goes on.
 """

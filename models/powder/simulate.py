@@ -36,6 +36,8 @@ __all__ = [
     "PhaseTable",
     "amorphous_profile",
     "bin_edges",
+    "lorentz_polarisation",
+    "march_factor",
     "phase_table",
     "render_pattern",
     "render_phase",
@@ -52,14 +54,14 @@ def bin_edges(two_theta_deg: npt.ArrayLike) -> Array:
     return np.concatenate([[2 * centres[0] - middle[0]], middle, [2 * centres[-1] - middle[-1]]])
 
 
-def _lorentz_polarisation(theta: Array, k: float) -> Array:
-    """Lorentz and polarisation factor of a powder ring per solid angle, equal to that of Bragg-Brentano."""
+def lorentz_polarisation(theta: Array, k: float) -> Array:
+    """Return the Lorentz-polarisation factor of a powder ring per solid angle, and of Bragg-Brentano."""
     return np.asarray((1 + k * np.cos(2 * theta) ** 2) / (1 + k) / (np.sin(theta) ** 2 * np.cos(theta)))
 
 
-def _march(table: PhaseTable, r: float) -> Array:
-    """March-Dollase factor of each family, mean over its members."""
-    cos2 = table.texture_cos**2
+def march_factor(texture_cos: Array, r: float) -> Array:
+    """Return the March-Dollase factor of each family, mean over its members' cosines to the axis."""
+    cos2 = texture_cos**2
     return np.asarray(np.mean((r * r * cos2 + (1 - cos2) / r) ** -1.5, axis=1))
 
 
@@ -77,7 +79,7 @@ def _areas(table: PhaseTable, grain: Grain, stol2: Array, rng: np.random.Generat
     area = grain.tau * table.multiplicity * table.f2 / (table.density_g_cm3 * table.volume_A3**2)
     area = area * np.exp(-2 * grain.delta_b_A2 * stol2)
     if grain.march_r != 1.0:
-        area = area * _march(table, grain.march_r)
+        area = area * march_factor(table.texture_cos, grain.march_r)
     if grain.graininess > 0 and rng is not None:
         area = area * np.clip(1 + grain.graininess * rng.standard_normal(area.size), 0.1, None)
     return np.asarray(area)
@@ -140,7 +142,7 @@ def _add_line(
     lorentz = lorentz + np.rad2deg(0.09 * wavelength / (grain.size_nm * cos) + 4 * grain.strain * tan)
     shift = shift_deg(instrument, theta)
     skew = instrument.asymmetry_deg / np.tan(2 * theta)
-    heights = areas * _lorentz_polarisation(theta, instrument.polarisation)
+    heights = areas * lorentz_polarisation(theta, instrument.polarisation)
     if instrument.geometry == "debye-scherrer" and instrument.mu_r > 0:
         heights = heights * cylinder_transmission(instrument.mu_r, theta)
     add_peaks(

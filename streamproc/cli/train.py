@@ -12,6 +12,7 @@ from streamproc.errors import ConfigurationError
 __all__ = ["train_command"]
 
 _TRAINERS = {
+    "defect-flags": "streamproc.models.defects.network.command",
     "phase-map": "streamproc.models.phase_map.command",
     "excitation-fit": "streamproc.models.excitations.command",
 }

@@ -101,16 +101,16 @@ def test_the_prediction_holds_when_that_much_more_is_counted():
     def at(exposure: float, seed: int) -> dict[str, Any]:
         counts = np.random.default_rng(seed).poisson(mu * exposure).astype(float)
         frame = replace(first, array=counts, readings=first.readings | {"t": 10.0 * exposure})
-        return dict(answers_of([frame], time_key="t", target_energy_sigma=0.04)[0].values)
+        return dict(answers_of([frame], time_key="t", target_energy_sigma=0.025)[0].values)
 
     sigmas, needed = [], []
     for seed in range(4):
         now = at(1.0, seed)
-        assert now["energy_1"].sigma > 0.04
+        assert now["energy_1"].sigma > 0.025
         assert now["time_needed_s"] == pytest.approx(10 * now["counts_needed"] / now["counts"])
         needed.append(now["counts_needed"] / now["counts"])
         sigmas.append(at(1 + needed[-1], 100 + seed)["energy_1"].sigma)
-    assert np.mean(sigmas) == pytest.approx(0.04, rel=0.1)
+    assert np.mean(sigmas) == pytest.approx(0.025, rel=0.1)
     assert at(60.0, 9)["counts_needed"] == 0
 
 

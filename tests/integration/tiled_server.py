@@ -42,7 +42,7 @@ class TiledServer:
         self._config.write_text(CONFIG.format(key=KEY, folder=folder, port=port))
         self._process = None
 
-    def start(self, timeout_s: float = 60.0) -> TiledServer:
+    def start(self, timeout_s: float = 180.0) -> TiledServer:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "tiled", "serve", "config", str(self._config)],

@@ -5,15 +5,13 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 from streamproc.models.excitations.oscillators.case import read_case
 from streamproc.models.excitations.oscillators.train import TrainSettings, train
 
-__all__ = ["add_options", "main", "train_kind"]
+__all__ = ["add_options", "train_kind"]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -36,21 +34,3 @@ def train_kind(arguments: argparse.Namespace) -> int:
     )  # fmt: skip
     print(f"{arguments.out / 'report.html'}: what the model may be used for", file=sys.stderr)
     return 0
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line of this kind alone; returns the exit code."""
-    given = list(sys.argv[1:] if argv is None else argv)
-    parser = argparse.ArgumentParser(prog="streamproc train excitation-fit", description=__doc__)
-    parser.add_argument("--model", type=Path, required=True, metavar="FILE", help="model.toml: what to fit")
-    parser.add_argument("--out", type=Path, required=True, help="version folder: models/NAME/VERSION")
-    parser.add_argument("--resume", action="store_true", help="go on after the training left in that folder")
-    parser.add_argument("--quick", action="store_true", help="a tiny model, to try the whole way")
-    add_options(parser)
-    arguments = parser.parse_args(given)
-    arguments.command_line = ["streamproc", "train", "excitation-fit", *given]
-    return train_kind(arguments)
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())

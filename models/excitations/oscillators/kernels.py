@@ -95,7 +95,7 @@ def deposit(
     real, imaginary = _poles(centre, width)
     # two nodes are kept free at either end for the splines
     w, end = first + 3 * step - shift, first + (n - 4) * step - shift
-    longest, scale = 2 * step, 2 * centre * width / np.pi
+    longest, scale = 3 * step, 2 * centre * width / np.pi
     while w < end:
         length = min(_panel(w, real, imaginary, kT, longest), end - w)
         if w < 0.0 < w + length:

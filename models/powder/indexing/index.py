@@ -170,9 +170,11 @@ def _observed(
 def hint_from(weighed: Weighed, calibration: Calibration = CALIBRATION) -> StructureHint:
     """Turn evidence into probabilities, and abstain where no cell is likely."""
     chances = chances_of(weighed, calibration)
-    systems = {s.name: 0.0 for s in SYSTEMS}
+    spread = calibration.misnamed / (len(SYSTEMS) - 1)
+    systems = {s.name: spread * float(chances.lattice.sum()) for s in SYSTEMS}
     for members, share in zip(chances.lattices, chances.lattice, strict=True):
-        systems[weighed.fitted[members[0]].system.name] += float(share)
+        name = weighed.fitted[members[0]].system.name
+        systems[name] += (1 - calibration.misnamed - spread) * float(share)
     systems[NONE] = chances.none
     told = len(weighed.fitted) > 0 and chances.none < _LEAST_PROBABILITY
     cells = _cells(weighed, chances) if told else ()

@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["Curve", "describe_curve", "narrow_channels"]
+__all__ = ["Curve", "describe_curve", "floor_of", "narrow_channels"]
 
 Float = npt.NDArray[np.float64]
 
 _BLOCKS = 32
 _LEAST_BLOCK = 8
+_LEAST_NOISE_BLOCK = 24
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,14 +54,15 @@ def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curv
     axis, y : ndarray of float64, shape (n,)
         Rising axis; intensity.
     variance : ndarray of float64, shape (n,), optional
-        Of ``y``. Without it, it is estimated: noise from the median second difference over the root of the
-        value, as if it were counting noise of an unknown scale.
+        Of ``y``. Without it, it is estimated: from the median second difference over the root of the value,
+        as if it were counting noise of an unknown scale, but nowhere below that of the neighbourhood
+        (patterns that were corrected or subtracted are noisier in places).
     """
-    floor = np.empty_like(y)
-    _floor(y, max(_LEAST_BLOCK, -(-y.size // _BLOCKS)), floor)
+    floor = floor_of(y)
     if variance is None:
         per_count, low = _per_count(y)
         variance = per_count * np.maximum(np.abs(y), low)
+        _raise_to_local(y, max(_LEAST_NOISE_BLOCK, -(-y.size // _BLOCKS)), variance)
     else:
         total = float(y.sum())
         per_count = float(variance.sum()) / total if total > 0 else 0.0
@@ -74,6 +76,13 @@ def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curv
     )
 
 
+def floor_of(y: Float) -> Float:
+    """Return the smooth part below the lines of a pattern, shape (n,)."""
+    floor = np.empty_like(y)
+    _floor(y, max(_LEAST_BLOCK, -(-y.size // _BLOCKS)), floor)
+    return floor
+
+
 def _per_count(y: Float) -> tuple[float, float]:
     low = max(0.05 * float(np.abs(y).mean()), 1e-300)
     second = np.abs(y[:-2] - 2 * y[1:-1] + y[2:])
@@ -81,6 +90,22 @@ def _per_count(y: Float) -> tuple[float, float]:
     middle = scaled.size // 2
     # median of a chi-square of one degree is 0.4549; a second difference of white noise has variance 6
     return float(np.partition(scaled, middle)[middle]) / (6 * 0.4549), low
+
+
+@compiled
+def _raise_to_local(y: Any, block: int, variance: Any) -> None:
+    """Raise the variance of each block to what the median of its second differences says."""
+    n = y.size
+    for start in range(0, n, block):
+        first, last = max(start - block // 2, 1), min(start + block + block // 2, n - 1)
+        squares = np.empty(max(last - first, 1))
+        squares[:] = 0.0
+        for i in range(first, last):
+            d = y[i - 1] - 2.0 * y[i] + y[i + 1]
+            squares[i - first] = d * d
+        local = np.median(squares) / (6.0 * 0.4549)
+        for i in range(start, min(start + block, n)):
+            variance[i] = max(variance[i], local)
 
 
 @compiled

@@ -58,6 +58,18 @@ def _line_height(axis: Any, y: Any, variance: Any, centre: float, reach: float, 
     return y[top] - y[higher], np.sqrt(variance[top] + variance[higher]), top
 
 
+@compiled
+def _ice_heights(axis: Any, y: Any, variance: Any, places: Any, step: float) -> Any:
+    """Height, sigma and top channel at each place, (n, 3); channel -1 where there is none."""
+    out = np.full(places.shape, -1.0)
+    for k in range(places.shape[0]):
+        centre, reach = places[k, 0], max(places[k, 1], step)
+        if centre == centre:
+            side = max(places[k, 2], reach + 4 * step)
+            out[k, 0], out[k, 1], out[k, 2] = _line_height(axis, y, variance, centre, reach, side)
+    return out
+
+
 def ice_rings(curve: Curve, spacing_axis: Float) -> tuple[float, list[int]]:
     """Judge whether the lines of ice are there.
 
@@ -77,15 +89,14 @@ def ice_rings(curve: Curve, spacing_axis: Float) -> tuple[float, list[int]]:
     channels : list of int
         Tops of the lines seen.
     """
-    found = []
-    for place, (_, strength) in enumerate(ICE_LINES_A):
-        centre, reach, side = spacing_axis[place]
-        if np.isnan(centre):
-            continue
-        reach, side = max(reach, curve.step), max(side, reach + 4 * curve.step)
-        height, sigma, top = _line_height(curve.axis, curve.y, curve.variance, centre, reach, side)
-        if top >= 0:
-            found.append((place, strength, height, sigma, int(top)))
+    heights = _ice_heights(curve.axis, curve.y, curve.variance, spacing_axis, curve.step)
+    found = [
+        (place, strength, height, sigma, int(top))
+        for place, ((_, strength), (height, sigma, top)) in enumerate(
+            zip(ICE_LINES_A, heights.tolist(), strict=True)
+        )
+        if top >= 0
+    ]
     if not found:
         return float("nan"), []
     seen = [line for line in found if line[2] > _SIGMAS * line[3]]
@@ -166,7 +177,7 @@ def _mark(y: Any, floor: Any, narrow: Any, unit: float, width: float, promised: 
                 marks[i:j] = 3
         elif unit > 0.0 and i > 0 and j < n and (y[i] == 0.0 or run >= 8):
             beside = min(y[i - 1], y[j])
-            if beside > promised * unit and (run >= 8 or beside - y[i] > 0.5 * beside):
+            if (run + 1) * beside > 2.0 * promised * unit and (run >= 8 or beside - y[i] > 0.5 * beside):
                 marks[i:j] = 1
         i = j
     if width >= 3.0:

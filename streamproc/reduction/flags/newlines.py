@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamproc.reduction.flags.curve import floor_of
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["new_line", "shaded_share"]
@@ -14,6 +15,7 @@ __all__ = ["new_line", "shaded_share"]
 Float = npt.NDArray[np.float64]
 
 _SIGMAS = 8.0
+_LEAST_CHANNELS = 3
 _BLOCKS = 16
 _SHADED, _SAME, _GONE = 0.8, 0.05, 0.05
 
@@ -70,7 +72,7 @@ def _same_scale(y: Float, reference: Float) -> float:
 
 @compiled
 def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, sigmas: float) -> Any:
-    """Runs of channels above the reference; one counts if it is narrow and the reference flat there."""
+    """Runs of channels above the reference; one counts if it is narrow and no line was there."""
     n, best, first, last, i = y.size, 0.0, 0, 0, 0
     while i < n:
         if not y[i] - calculated[i] > 3.0 * np.sqrt(variance[i]):
@@ -81,7 +83,7 @@ def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, s
             area += y[i] - calculated[i]
             noise += variance[i]
             i += 1
-        no_line = i - start < max(reach // 4, 2) or i - start > 3 * reach  # a hit, or a hump
+        no_line = i - start < _LEAST_CHANNELS or i - start > 3 * reach  # a hit, or a hump
         if no_line or area <= best or area < sigmas * np.sqrt(noise):
             i += 1
             continue
@@ -90,17 +92,18 @@ def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, s
             line = max(line, calculated[k] - floor[k])
         for k in range(start, i):
             top = max(top, y[k] - calculated[k])
-        if line < 0.5 * top and line < max(0.5 * floor[(start + i) // 2], 5.0 * np.sqrt(variance[start])):
+        if line < 0.25 * top:
             best, first, last = area, start, i - 1
         i += 1
     return best, first, last
 
 
-def shaded_share(y: Float, variance: Float, reference: Float) -> tuple[float, list[int]]:
+def shaded_share(y: Float, floor: Float, variance: Float, reference: Float) -> tuple[float, list[int]]:
     """Return which share of the axis has lost part of its intensity while the rest has not changed.
 
     The axis is cut in 16 blocks. Where at least half of them agree with the reference, within 5 % of their
-    middle ratio, a block is shaded that lies below 80 % of it, by more than noise.
+    middle ratio, a block is shaded that lies below 80 % of it, by more than noise, and whose floor does
+    too, where it is half of what is there: a line that goes leaves the floor.
 
     Returns
     -------
@@ -117,4 +120,7 @@ def shaded_share(y: Float, variance: Float, reference: Float) -> tuple[float, li
     if middle <= 0 or np.count_nonzero(np.abs(ratio / middle - 1) < _SAME) * 2 < _BLOCKS:
         return 0.0, []
     low = (ratio < _SHADED * middle) & (middle * expected - sums > _SIGMAS * np.sqrt(noise))
+    before, now = (np.add.reduceat(v, starts) for v in (floor_of(reference), floor))
+    low &= (before > 0.5 * expected) & (now < _SHADED * middle * before)
+    low &= middle * before - now > _SIGMAS * np.sqrt(noise)
     return float(low.mean()), [int(v) for v in starts[low]]

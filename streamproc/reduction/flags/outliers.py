@@ -76,6 +76,8 @@ class OutlierFinder:
         bins = np.where(bins == n, -1, bins).reshape(rows, pieces, PIECE)
         self._last = bins.max(axis=2).astype(np.int32)
         self._first = np.where(bins < 0, n, bins).min(axis=2).astype(np.int32)
+        spans = np.maximum(self._last - self._first + 1, 1)
+        self._levels = np.floor(np.log2(spans)).astype(np.int32)
         self._bins: npt.NDArray[Any] = parted.bins.astype(np.uint16 if n < 65535 else np.int32)
         self._norm = parted.cells.norm
         used = parted.used.ravel()
@@ -113,7 +115,7 @@ class OutlierFinder:
         high, dead = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
         n_high, n_dead = _search(
             frame, scan.tops, scan.sums, scan.zeros, judged, per_pixel, TILE_ROWS, self._used_pixels,
-            self._first, self._last, self._bins, self._norm, rings, lines, self._ring_norm,
+            self._first, self._last, self._levels, self._bins, self._norm, rings, lines, self._ring_norm,
             self._span, spread, self._no_dark if dark is None else dark, self._least(dark),
             self._columns, PIECE, self._n, high, dead,
         )  # fmt: skip
@@ -132,6 +134,19 @@ class OutlierFinder:
 def _bound(expected: float, spread: float, dark: float) -> float:
     """Counts above dark that a pixel may have: three times the ring, and ten sigma of both and the dark."""
     return float(3.0 * expected + 10.0 * np.sqrt(spread * (expected + 2.0 * dark + 1.0)))
+
+
+@compiled
+def _range_maxima(rings: Any) -> Any:
+    """Maximum of 2**k rings from each ring on, shape (levels, bins): that of any range by two look-ups."""
+    n, levels = rings.size, int(np.log2(rings.size)) + 1
+    table = np.empty((levels, n))
+    table[0] = rings
+    for k in range(1, levels):
+        half = 2 ** (k - 1)
+        for b in range(n):
+            table[k, b] = max(table[k - 1, b], table[k - 1, min(b + half, n - 1)])
+    return table
 
 
 @compiled
@@ -171,28 +186,23 @@ def _isolated(
 @compiled
 def _search(
     frame: Any, tops: Any, sums: Any, zeros: Any, judged: Any, per_pixel: Any, tile_rows: int, used: Any,
-    first: Any, last: Any, bins: Any, norm: Any, rings: Any,
+    first: Any, last: Any, levels: Any, bins: Any, norm: Any, rings: Any,
     lines: Any, ring_norm: Any, span: Any, spread: float, dark: Any, least_dark: float, columns: int,
     piece: int, n_rings: int, high: Any, dead: Any,
 ) -> Any:  # fmt: skip
     rows, pieces = tops.shape
-    n_high, n_dead = 0, 0
+    n_high, n_dead, highest = 0, 0, _range_maxima(rings)
     for r in range(rows):
         for p in range(pieces):
             if used[r, p] == 0:
                 continue
-            a, b = first[r, p], last[r, p]
-            top, middle = np.float64(tops[r, p]) - least_dark, rings[(a + b) // 2]
-            suspect = top > _bound(max(max(rings[a], rings[b]), middle) * span[1], spread, least_dark)
-            empty = (
-                judged[r, p] == 0
-                and 0 < zeros[r, p] < used[r, p]
-                and min(rings[a], rings[b]) * span[0] >= 10.0
-            )
+            a, b, level = first[r, p], last[r, p], levels[r, p]
+            brightest = max(highest[level, a], highest[level, b + 1 - 2**level])
+            suspect = tops[r, p] - least_dark > _bound(brightest * span[1], spread, least_dark)
+            empty = judged[r, p] == 0 and 0 < zeros[r, p] < used[r, p]
             if not (suspect or empty):
                 continue
             low_ring = _least(rings, a, b)
-            suspect = suspect and top > _bound(max(low_ring, 0.0) * span[0], spread, least_dark)
             empty = empty and low_ring * span[0] >= 10.0
             if empty:  # in a shadow zeros are no sign of dead pixels
                 empty = sums[r, p] >= 0.6 * per_pixel[r // tile_rows, p] * (used[r, p] - zeros[r, p])

@@ -113,6 +113,9 @@ def _judge_rows(
             there = True
             if gone < n:
                 lost = False
+                if zeros[r, p] == 0 and gone == 0 and tops[r, p] * n > sums[r, p]:
+                    constant = False  # as nearly every piece
+                    continue
                 if zeros[r, p] + gone == n or (
                     zeros[r, p] == 0 and np.float64(tops[r, p]) * (n - gone) == sums[r, p]
                 ):
@@ -201,9 +204,9 @@ def shaded_tiles(
     """Find tiles whose scattering falls far below that at the same angle elsewhere.
 
     A tile is judged where the smooth part of the rings makes 70 % of what is promised, so that texture cannot
-    look like a shadow. It is shaded below 60 % of the promise: polarisation that is not corrected takes a ring
-    to 75 % of its mean at 40 degrees, an air gap or a fibre less. With many grains every tile is judged, below
-    45 %: texture would have to take nearly all of a line away, over a whole tile.
+    look like a shadow. It is shaded below 60 % of the promise: polarisation that is not corrected takes a
+    ring to 75 % of its mean at 40 degrees, an air gap or a fibre less. With many grains every tile is judged,
+    below 45 %: texture would have to take nearly all of a line away, over a whole tile.
 
     Parameters
     ----------

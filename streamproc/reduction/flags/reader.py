@@ -120,9 +120,10 @@ class FrameReader:
         if dark_pixels is not None and times > 1:
             dark_pixels = dark_pixels * times
         spotty, ring = spottiness(look.parts, look.rings, look.floor)
-        lines = near_lines(look.rings, look.floor, look.curve.width)
         if spotty < _FINE:
-            lines = np.zeros_like(lines)  # no grain makes a spot there
+            lines = np.zeros(look.rings.size, bool)  # no grain makes a spot there
+        else:
+            lines = near_lines(look.rings, look.floor, look.curve.width)
         out = self._outliers.find(
             look.image,
             look.scan,

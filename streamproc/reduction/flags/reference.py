@@ -21,7 +21,7 @@ Float = npt.NDArray[np.float64]
 _RATE = 0.2
 """Weight of the newest reading in the recent level and pattern: what changes over 5 readings is followed."""
 
-_SLOW_RATE = 0.02
+_SLOW_RATE = 0.01
 _DRIFT_RATE = 0.3
 _STARTS = 3
 _REBASE_AFTER = 5
@@ -123,7 +123,7 @@ class RunReference:
         """Tiles (or blocks of the axis) that have become darker than the rest."""
         if reading.tiles is None:
             curve = reading.curve
-            share, starts = shaded_share(curve.y, curve.variance, recent)
+            share, starts = shaded_share(curve.y, curve.floor, curve.variance, recent)
             block = max(curve.y.size // 16, 1)
             return share, axis_said(
                 curve.axis, [i for s in starts for i in range(s, min(s + block, curve.y.size))]

@@ -28,8 +28,8 @@ class Promise:
 
     ``per_pixel`` are the counts that the rings promise one used pixel, ``least`` by their darker quadrants,
     and ``dark`` its dark counts. ``there`` is the share of the used pixels that have a value. ``expected``
-    and ``floor`` are counts of all rings and of their smooth part, ``observed`` counts without dark; pieces that
-    are dead or were lost as a whole count neither here nor there.
+    and ``floor`` are counts of all rings and of their smooth part, ``observed`` counts without dark; pieces
+    that are dead or were lost as a whole count neither here nor there.
     """
 
     per_pixel: Float

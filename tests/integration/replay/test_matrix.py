@@ -164,7 +164,8 @@ def test_replayed_from_every_archive_to_every_target(
     }[delivery]()
     archive = open_archive(place, settings)
     ref = next(archive.runs(Query(runs=(beam.run(form)[0][1]["uid"],))))
-    outcome = replay_run(archive, ref, beam.analysis, target, settings=settings)
+    named = settings.model_copy(update={"beamline": results.beamline})  # names the topic of the results
+    outcome = replay_run(archive, ref, beam.analysis, target, settings=named)
     target.close()
     assert outcome.good, (outcome.reason, outcome.ledger)
     live = beam.live(form)

@@ -19,7 +19,7 @@ window = [15.0, 40.0]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    from streamproc.models.excitations.oscillators.command import main
+    from streamproc.models.excitations.command import main
 
     root = tmp_path_factory.mktemp("trained")
     (root / "model.toml").write_text(MODEL)

@@ -1,0 +1,1 @@
+"""The network that reads defects from one pattern: priors, training library, training, release, reading."""
