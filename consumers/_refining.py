@@ -27,6 +27,13 @@ __all__ = ["Asked", "Refiner", "Refining"]
 Array = npt.NDArray[np.float64]
 
 
+_GOOD_START = 0.5
+"""A fit with a larger Rwp explains too little to begin the next one with."""
+
+_HOLE_SHARE = 1 / 80
+"""Zeros over a longer share of the axis were not measured: a degree of the usual axis."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Asked:
     """A pattern that is to be refined, and what the network said of it.
@@ -103,7 +110,10 @@ class Refiner:
             self._fitter = ProfileFitter(phases_of(self._card.reference, self._card.labels), settings)
         own = self._card.axis.wavelength_A
         try:
-            pattern = pattern_of(*self._own_axis(asked, own), kind=asked.kind, wavelength_A=own)
+            axis, intensity = self._own_axis(asked, own)
+            pattern = pattern_of(
+                axis, intensity, mask=_not_measured(axis, intensity), kind=asked.kind, wavelength_A=own
+            )
             return self._fitter.fit(pattern, asked.phases, start)
         except FrameFailed as error:
             return error
@@ -120,6 +130,23 @@ class Refiner:
         sine = np.sin(np.deg2rad(asked.axis) / 2) * own / other
         inside = sine < 1
         return np.rad2deg(2 * np.arcsin(sine[inside])), asked.intensity[inside]
+
+
+def _not_measured(axis: Array, intensity: Array) -> npt.NDArray[np.bool_]:
+    """Points outside the first and last that are not zero, and in runs of zeros over a degree (or its share).
+
+    As for the network: masked modules and scans that were cut come as zeros, and in a fit one zero weighs as
+    much as many counts.
+    """
+    there = np.flatnonzero(intensity)
+    found = np.ones(intensity.size, bool)
+    if not there.size:
+        return ~found
+    found[there[0] : there[-1] + 1] = False
+    longest = _HOLE_SHARE * abs(float(axis[-1] - axis[0]))
+    for k in np.flatnonzero(np.abs(np.diff(axis[there])) > longest):
+        found[there[k] + 1 : there[k + 1]] = True
+    return found
 
 
 class Refining:
@@ -152,7 +179,7 @@ class Refining:
         asked, future = self._pending
         self._pending = None
         found = future.result()
-        if isinstance(found, Refined) and found.converged:
+        if isinstance(found, Refined) and found.converged and found.r_wp < _GOOD_START:
             self._state = found.state
         return asked, found
 

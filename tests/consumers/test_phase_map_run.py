@@ -38,7 +38,8 @@ def test_every_second_reading_is_refined_in_order_and_agrees_with_the_fast_answe
         fast = answers[int(values["seq_num"]) - 1]
         assert isinstance(fast, FrameResult)
         assert sum(values[p].value for p in labels) == pytest.approx(1.0)
-        assert values["chi2_reduced"] > 0 and values["rwp"] < 0.6
+        assert values["chi2_reduced"] > 0
+        assert not fast.in_domain or values["rwp"] < 0.2
         if fast.in_domain and not values["differs"]:
             for p in labels:
                 share = fast.values[p]
