@@ -56,7 +56,7 @@ def postgres(tmp_path_factory):
     if how:
         entry = pwd.getpwnam(USER)
         os.chown(folder, entry.pw_uid, entry.pw_gid)
-        for parent in list(folder.parents)[:3]:
+        for parent in list(folder.parents)[:-1]:
             parent.chmod(parent.stat().st_mode | 0o011)
     user, port = how.get("user") or pwd.getpwuid(os.getuid()).pw_name, free_port()
 
