@@ -93,7 +93,7 @@ def stored(server):
 
 
 def test_a_topic_is_drained_once_and_a_second_time_changes_nothing(beamline, server, tmp_path):
-    settings, made = beamline(), runs(1, 6)
+    settings, made = beamline(kafka={"session_timeout_s": 45.0}), runs(1, 6)
     publish(settings, made)
     archive = Archive(settings, server, tmp_path, "--once")
     assert archive.wait() == 0, archive.said()
