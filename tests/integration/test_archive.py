@@ -34,13 +34,13 @@ def server(tmp_path):
 class Archive:
     """A running `streamproc archive`."""
 
-    def __init__(self, settings, server, folder, *more, key=KEY):
+    def __init__(self, settings, server, folder, *more, key=KEY, session_s=6):
         self.log = folder / f"archive-{time.monotonic_ns()}.log"
         command = [
             sys.executable, "-m", "streamproc", "archive", "--to", server.url, "--spool", str(folder / "spool"),
             "--bootstrap", settings.kafka.bootstrap, "--beamline", settings.beamline, "--give-up", "1", *more,
         ]  # fmt: skip
-        env = {**os.environ, "TILED_API_KEY": key, "STREAMPROC_KAFKA__SESSION_TIMEOUT_S": "6"}
+        env = {**os.environ, "TILED_API_KEY": key, "STREAMPROC_KAFKA__SESSION_TIMEOUT_S": f"{session_s}"}
         self.process = subprocess.Popen(
             command, stderr=self.log.open("wb"), stdout=subprocess.DEVNULL, env=env
         )
@@ -93,13 +93,13 @@ def stored(server):
 
 
 def test_a_topic_is_drained_once_and_a_second_time_changes_nothing(beamline, server, tmp_path):
-    settings, made = beamline(kafka={"session_timeout_s": 45.0}), runs(1, 6)
+    settings, made = beamline(), runs(1, 6)
     publish(settings, made)
-    archive = Archive(settings, server, tmp_path, "--once")
+    archive = Archive(settings, server, tmp_path, "--once", session_s=45)
     assert archive.wait() == 0, archive.said()
     check_stored(server, made)
     publish(settings, made)  # as an at-least-once service does after a crash
-    archive = Archive(settings, server, tmp_path, "--once")
+    archive = Archive(settings, server, tmp_path, "--once", session_s=45)
     assert archive.wait() == 0 and '"skipped"' in archive.said()
     check_stored(server, made)
     ds = streamproc.open_results(server.url, "raw-0003", api_key=KEY)
