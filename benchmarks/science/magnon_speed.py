@@ -13,14 +13,13 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
-from collections.abc import Callable
 
 import numpy as np
 from streamproc.models.excitations.lswt.waves import SpinWaves
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.example import example_case, simulated_counts
 from streamproc.models.excitations.maps.reader import MapReader
+from timing import timed
 
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
@@ -31,21 +30,6 @@ SHIPPED = {
     "magnon-chain": {"J": 26.0, "D": -0.1},
     "magnon-honeycomb": {"J": -10.0, "J2": -0.3, "DM": 0.8, "D": -0.2},
 }
-
-
-def timed(what: str, call: Callable[[], object], rounds: int) -> float:
-    call()
-    took, worked = [], []
-    for _ in range(rounds):
-        began, began_work = time.perf_counter(), time.process_time()
-        call()
-        took.append(1e3 * (time.perf_counter() - began))
-        worked.append(1e3 * (time.process_time() - began_work))
-    print(
-        f"{what:58s} wall median {np.median(took):7.2f} best {min(took):7.2f} ms; "
-        f"processor time median {np.median(worked):7.2f} ms"
-    )
-    return float(np.median(worked))
 
 
 def simulated(name: str, columns: int, energies: int) -> SqeMap:

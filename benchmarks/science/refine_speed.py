@@ -13,8 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-import time
-from collections.abc import Callable
 
 import numpy as np
 from streamproc.models.powder.fit import (
@@ -39,24 +37,10 @@ from streamproc.models.powder.simulate import (
     render_pattern,
 )
 from streamproc.models.powder.structures import KNOWN, structures
+from timing import timed
 
 AXIS = np.linspace(20.0, 100.0, 2000)
 LONG = np.arange(5.0, 150.0, 0.02)
-
-
-def timed(what: str, call: Callable[[], object], rounds: int) -> float:
-    call()
-    took, worked = [], []
-    for _ in range(rounds):
-        began, began_work = time.perf_counter(), time.process_time()
-        call()
-        took.append(1e3 * (time.perf_counter() - began))
-        worked.append(1e3 * (time.process_time() - began_work))
-    print(
-        f"{what:62s} wall median {np.median(took):6.1f} best {min(took):6.1f} ms; "
-        f"processor time median {np.median(worked):6.1f} ms"
-    )
-    return float(np.median(worked))
 
 
 def main() -> int:
