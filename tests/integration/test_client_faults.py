@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from kafka.errors import KafkaConnectionError
@@ -72,6 +73,33 @@ def test_a_transaction_goes_on_when_its_coordinator_is_back(beamline, monkeypatc
     with TopicReader(settings.kafka, settings.topic("results")) as reader:
         assert [m.value for m in reader.messages()] == [b"value 0", b"value 1", b"value 2"]
     sink[0].close()
+    source.close()
+
+
+def polled_until(source, condition, timeout_s=30):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "did not come true in time"
+        source.poll(0.01)
+        source.revoked()
+
+
+def test_a_join_that_is_answered_between_two_polls_ends_as_a_member(beamline):
+    """As at start-up, when the leader learns of the topic's partitions while it is a member already."""
+    settings = beamline()
+    source = KafkaSource(settings.kafka, settings.topic("raw"), settings.group("phase-map"))
+    coordinator = source._consumer._coordinator
+    polled_until(source, lambda: source.assigned() and not source._joining())
+    coordinator._assignment_snapshot = {}
+    source._consumer.poll(0)  # no time to wait for the answer
+    deadline_s = time.monotonic() + 10
+    while coordinator.need_rejoin():  # until the assignment, which makes the client think that all is done
+        assert time.monotonic() < deadline_s
+    time.sleep(0.2)
+    assert source._joining()
+    polled_until(source, lambda: not source._joining())
+    source.commit(dict.fromkeys(source.assigned(), 0), 10)
+    assert not source._pending
     source.close()
 
 

@@ -159,6 +159,7 @@ class KafkaSource:
             The topic cannot be read any further.
         """
         if self._joining():
+            self._keep_joining()
             timeout_s = max(timeout_s, _JOIN_POLL_S)
         try:
             with self._watchdog.limit("looking for messages", self._kafka.poll_timeout_s):
@@ -175,6 +176,16 @@ class KafkaSource:
         """Whether the next poll begins or continues joining the group (only the coordinator knows before)."""
         rejoin: bool = self._consumer._coordinator.need_rejoin()
         return rejoin or self._consumer.group_metadata().state is not MemberState.STABLE
+
+    def _keep_joining(self) -> None:
+        """Have the client finish a join that it takes for done.
+
+        A leader that joins because the topic's partitions became known needs no join any more once it has
+        assigned them. When the answer comes between two polls, kafka-python never takes it: it sends no
+        heartbeats, takes no commits, and loses its place in the group.
+        """
+        if not self._consumer._coordinator.need_rejoin():
+            self._consumer._coordinator.request_rejoin()
 
     def _denied(self, error: KafkaError) -> ConfigurationError:
         group = isinstance(error, GroupAuthorizationFailedError)
