@@ -103,6 +103,39 @@ def test_a_join_that_is_answered_between_two_polls_ends_as_a_member(beamline):
     source.close()
 
 
+def test_a_member_that_is_put_out_during_a_join_is_told_what_it_lost(beamline):
+    """As when a process freezes in the middle of a join: others work on its partitions before it goes on."""
+    settings, asked = beamline(), []
+    kafka = settings.kafka.model_copy(update={"session_timeout_s": 6.0})
+    frozen, other = (
+        KafkaSource(
+            kafka.model_copy(update={"group_instance_id": who}),
+            settings.topic("raw"),
+            settings.group("phase-map"),
+        )
+        for who in ("frozen", "other")
+    )
+    frozen.on_leaving(asked.extend)
+    polled_until(frozen, lambda: frozen.assigned() and not frozen._joining())
+    held = frozen.assigned()
+    coordinator = frozen._consumer._coordinator
+    coordinator.request_rejoin()
+    frozen._consumer.poll(0)  # a join begins; nothing more is heard of this member, no heartbeat either
+    member = coordinator._generation.member_id
+    polled_until(other, lambda: set(other.assigned()) == set(held), 60)
+    told, deadline_s = [], time.monotonic() + 30
+    while not told or frozen._joining():
+        assert time.monotonic() < deadline_s
+        frozen.poll(0.01)
+        told += frozen.revoked()
+        other.poll(0.01)
+        other.revoked()
+    assert coordinator._generation.member_id != member
+    assert sorted(told) == sorted(held) and not asked
+    frozen.close()
+    other.close()
+
+
 class _Claims:
     """A member that says who it is; ``stale``: as one that the group has forgotten."""
 

@@ -34,7 +34,7 @@ from streamproc.errors import (
 from streamproc.settings import KafkaSettings, RunsSettings
 from streamproc.transports.codec import DecodeLimits, decode
 from streamproc.transports.kafka.connect import connect, denied, milliseconds, patiently
-from streamproc.transports.kafka.rebalance import Rebalance
+from streamproc.transports.kafka.rebalance import Rebalance, tell_of_losses
 from streamproc.transports.kafka.rewind import Rewinder
 from streamproc.watchdog import Watchdog
 
@@ -93,6 +93,7 @@ class KafkaSource:
         self._limits = limits or DecodeLimits(message_bytes=kafka.max_message_bytes)
         self._runs = runs or RunsSettings()
         self._consumer = connect(kafka, self._make_consumer)
+        tell_of_losses(self._consumer)
         self._rebalance = Rebalance(self._consumer)
         self._pending: dict[TopicPartition, int] = {}
         self._pending_since_s: float | None = None
