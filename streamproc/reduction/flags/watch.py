@@ -171,9 +171,12 @@ def _empty(reading: Reading) -> bool:
 
 
 def _said(
-    reading: Reading, numbers: Mapping[str, float], flags: Mapping[str, bool], evidence: Mapping[str, Evidence],
+    reading: Reading,
+    numbers: Mapping[str, float],
+    flags: Mapping[str, bool],
+    evidence: Mapping[str, Evidence],
     settings: FlagSettings,
-) -> Judgement:  # fmt: skip
+) -> Judgement:
     up = [name for name, raised in flags.items() if raised]
     reasons = tuple(
         f"{'bad-frame' if KINDS[n].bad else 'doubt'}: {n} {numbers[n]:.3g}"
