@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from streamproc.models.excitations.maps.band import BAND_POINTS, modes_of
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.analysis import Estimate, FrameResult, Output
@@ -80,11 +81,21 @@ def run_outputs(case: SpinCase) -> Mapping[str, tuple[Output, ...]]:
             Output(
                 "counts_to_target", "number", "", "further counts until the targets, where data are counts"
             ),
+            *_dispersion(case),
             Output("next_q", "curve", "r.l.u.", "wave vector that would tell most if measured next", (3,)),
             Output("next_energy", "number", "meV", "the energy there that would tell most"),
             Output("next_gain", "number", "nat", "information about the couplings expected of it"),
         ),
     }
+
+
+def _dispersion(case: SpinCase) -> list[Output]:
+    shape = (BAND_POINTS, modes_of(case))
+    return [
+        Output("dispersion_q", "curve", "r.l.u.", "places along the measured columns", (BAND_POINTS, 3)),
+        Output("dispersion_energy", "curve", "meV", "energies of the modes there, rising", shape),
+        Output("dispersion_sigma", "curve", "meV", "their standard uncertainties", shape),
+    ]
 
 
 def map_report(result: FrameResult, case: SpinCase, convention: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import numpy as np
 from streamproc.consumers._excitation_columns import MapSoFar, Piece, piece_of
 from streamproc.consumers._excitation_map_outputs import key_of
 from streamproc.consumers._excitation_refining import Asked, MapRefining
+from streamproc.models.excitations.maps.band import BAND_POINTS, band_along, modes_of
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.plan import candidates_of, factor_to_target, where_next
 from streamproc.models.excitations.maps.posterior import Number
@@ -48,7 +49,7 @@ class ExcitationMapRun:
         self._model_id = str(provenance.details["model"])
         self._so_far = MapSoFar()
         self._refining = MapRefining(reader, settings.temperature_K, settings.q_across)
-        self._seen = 0
+        self._seen = self._newest = 0
 
     # -- per frame ----------------------------------------------------------------------------------------
 
@@ -101,7 +102,7 @@ class ExcitationMapRun:
 
     def _take(self, piece: Piece) -> list[RunResult]:
         self._so_far.add(piece)
-        self._seen += 1
+        self._seen, self._newest = self._seen + 1, piece.seq_num
         s = self._settings
         asked_for_fit = s.refine_every and self._seen % s.refine_every == 0
         if self._seen % s.fit_every and not asked_for_fit:
@@ -164,10 +165,19 @@ class ExcitationMapRun:
                 f"{key_of(n)} differs from the network's by {d:.1f} sigma" for n, d in differs.items()
             ),
         }
+        values |= self._band(asked, refined, in_domain)
         return [RunResult("fit", values | self._ahead(asked, read, refined, in_domain))]
+
+    def _band(self, asked: Asked, refined: Refined, in_domain: bool) -> dict[str, Any]:
+        """Dispersion along the measured columns; NaN where the fit is not to be believed."""
+        free = np.array([refined.numbers[n].value for n in self._reader.names])
+        found = band_along(self._reader.case, asked.measured.q_rlu, free, refined.covariance)
+        energy, sigma = (np.where(in_domain, v, _NAN) for v in (found.energy, found.sigma))
+        return {"dispersion_q": found.q_rlu, "dispersion_energy": energy, "dispersion_sigma": sigma}
 
     def _no_fit(self, why: str) -> dict[str, Any]:
         p = len(self._reader.names)
+        nothing = np.full((BAND_POINTS, modes_of(self._reader.case)), _NAN)
         numbers = dict.fromkeys(
             ("chi2_reduced", "explained", "significance", "time_factor", "events_to_target",
              "counts_to_target", "next_energy", "next_gain"), _NAN,
@@ -176,6 +186,8 @@ class ExcitationMapRun:
             self._values({}, {}, False)
             | numbers
             | {"covariance": np.full((p, p), _NAN), "next_q": np.full(3, _NAN), "in_domain": True}
+            | {"dispersion_q": np.full((BAND_POINTS, 3), _NAN), "dispersion_energy": nothing}
+            | {"dispersion_sigma": nothing}
             | {"reasons": "", "differs": False, "said": why}
         )
 
@@ -199,8 +211,18 @@ class ExcitationMapRun:
         return said
 
     def end(self) -> Sequence[RunResult]:
-        """Say the fit under way."""
-        return self._fit_said(self._refining.rest())
+        """Say the fit under way, then one of all that came since."""
+        said = self._fit_said(self._refining.rest())
+        every = self._settings.refine_every
+        measured = self._so_far.map() if every and self._seen % every else None
+        if measured is None:
+            return said
+        try:
+            self._reader.read(measured)
+        except FrameFailed:
+            return said
+        self._refining.ask(self._asked(self._newest, measured))
+        return said + self._fit_said(self._refining.rest())
 
     # -- stored state -------------------------------------------------------------------------------------
 
@@ -208,12 +230,13 @@ class ExcitationMapRun:
         """Return the state of the per-run half."""
         return {
             "seen": self._seen,
+            "newest": self._newest,
             "so_far": self._so_far.snapshot(),
             "refining": self._refining.snapshot(),
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`snapshot` gave."""
-        self._seen = int(state["seen"])
+        self._seen, self._newest = int(state["seen"]), int(state["newest"])
         self._so_far.restore(state["so_far"])
         self._refining.restore(state["refining"])

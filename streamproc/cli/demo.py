@@ -17,27 +17,35 @@ from streamproc.errors import ConfigurationError
 __all__ = ["demo_command"]
 
 _NEEDED = ("bluesky", "ophyd", "bluesky_kafka", "gemmi")
+_EXPERIMENTS = ("diffraction", "magnon")
 
 
 @click.command("demo")
 @click.option(
-    "--points", type=click.IntRange(min=1), default=49, show_default=True, help="Points of the map."
+    "--experiment",
+    type=click.Choice(_EXPERIMENTS),
+    default="diffraction",
+    show_default=True,
+    help="diffraction: a map of four minerals, phase fractions at every point. magnon: a triple-axis scan "
+    "of an antiferromagnet, its exchange constants while it counts.",
+)
+@click.option(
+    "--points",
+    type=click.IntRange(min=1),
+    help="Points of the map [default: 49], or of the scan [default: 480, 30 energies at each of 16 Q].",
 )
 @click.option(
     "--storage",
     type=click.Choice(["inline", "hdf5", "tiff", "resource"]),
-    default="inline",
-    show_default=True,
-    help="How frames travel: inside the events; HDF5 written while it is read (stream_resource); TIFF "
-    "sequence (stream_resource); TIFF sequence told by resource and datum documents (AD_TIFF).",
+    help="How frames of the diffraction map travel [default: inline]: inside the events; HDF5 written while "
+    "it is read (stream_resource); TIFF sequence (stream_resource); TIFF sequence told by resource and "
+    "datum documents (AD_TIFF).",
 )
 @click.option(
     "--rate",
     metavar="HZ",
     type=click.FloatRange(min=0),
-    default=5.0,
-    show_default=True,
-    help="Points a second at most; 0: as fast as the simulated detector goes.",
+    help="Points a second at most [default: 5; magnon: 20]; 0: as fast as the simulated detector goes.",
 )
 @click.option(
     "--seed",
@@ -55,9 +63,10 @@ _NEEDED = ("bluesky", "ophyd", "bluesky_kafka", "gemmi")
     help="Keep everything in this (new) folder: frames, documents, configuration, logs, truth, results.",
 )
 def demo_command(
-    points: int,
-    storage: str,
-    rate: float,
+    experiment: str,
+    points: int | None,
+    storage: str | None,
+    rate: float | None,
     seed: int,
     bootstrap: str | None,
     json_file: Path | None,
@@ -69,9 +78,13 @@ def demo_command(
     Apache Kafka; the phase-map service answers every frame with weight fractions. Broker, beamline and
     service are processes of their own; Ctrl-C ends them all.
 
+    With --experiment magnon a triple-axis spectrometer counts at one Q and energy after the other, and the
+    excitation-fit service says after every scan at constant Q what the exchange constants are.
+
     \b
     Examples:
       streamproc demo
+      streamproc demo --experiment magnon
       streamproc demo --points 100 --storage hdf5 --keep my-demo
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]
@@ -85,13 +98,13 @@ def demo_command(
 
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _end)
-    options = DemoOptions(points, storage, rate, seed, bootstrap, keep)
+    options = DemoOptions(experiment, points, storage, rate, seed, bootstrap, keep)
     summary = run_demo(options, Console())
     if json_file is not None:
         json_file.parent.mkdir(parents=True, exist_ok=True)
         json_file.write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
     ledger = summary["ledger"]
-    return 0 if ledger["done"] == ledger["expected"] == points else 1
+    return 0 if ledger["done"] == ledger["expected"] == summary["points"] else 1
 
 
 def _end(number: int, frame: Any) -> None:

@@ -7,61 +7,29 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict, deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from streamproc.dashboard.reading import (
+    Point,
+    Quantity,
+    count_of,
+    events_of,
+    motors_of,
+    plan_grid,
+    point_of,
+    quantities_of,
+)
+from streamproc.dashboard.so_far import SoFar
 from streamproc.results import is_shadow
 
 __all__ = ["Board", "Ledger", "Point", "Quantity", "RunView", "header_latency_ms", "percentile"]
 
-_SIGMA, _LOW, _HIGH = "_sigma", "_lo90", "_hi90"
-_MOST_CELLS = 1_000_000
+_MOST_STREAMS = 8
 _COUNTS = ("expected", "done", "failed", "dropped")
-
-
-@dataclass(frozen=True, slots=True)
-class Quantity:
-    """Something that every result event tells: an estimate (with sigma) or a plain number."""
-
-    name: str
-    units: str
-    estimate: bool
-    hinted: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One answer.
-
-    Attributes
-    ----------
-    seq_num : int
-        Number of the reading in the raw run.
-    place : tuple of float
-        Motor positions in the order of :attr:`RunView.motors`; NaN where unknown.
-    values, sigmas : mapping of str to float
-        By quantity; NaN where the model abstained.
-    intervals : mapping of str to (float, float)
-        90 % intervals of those quantities that have one.
-    in_domain : bool
-        The model may be believed.
-    reasons : str
-        Why not, or what to look at.
-    latency_ms : float or None
-        From the raw document's arrival at the broker to this answer's departure.
-    """
-
-    seq_num: int
-    place: tuple[float, ...]
-    values: Mapping[str, float]
-    sigmas: Mapping[str, float]
-    intervals: Mapping[str, tuple[float, float]]
-    in_domain: bool
-    reasons: str
-    latency_ms: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +87,8 @@ class RunView:
         Answers seen in all, and those out of domain; a repeated answer counts once.
     latencies_ms : deque of float
         Of the newest answers.
+    so_far : dict of str to SoFar
+        By name, what its other streams say about the run so far.
     ledger : Ledger or None
         From the stop document.
     exit_status : str or None
@@ -139,6 +109,7 @@ class RunView:
     count: int = 0
     flagged: int = 0
     latencies_ms: deque[float] = field(default_factory=lambda: deque(maxlen=2000))
+    so_far: dict[str, SoFar] = field(default_factory=dict)
     ledger: Ledger | None = None
     exit_status: str | None = None
 
@@ -147,6 +118,11 @@ class RunView:
         found = [q for q in self.quantities if q.estimate]
         first = next((q for q in found if q.hinted), found[0] if found else None)
         return tuple(q for q in found if first is not None and q.units == first.units)
+
+    def converging(self) -> SoFar | None:
+        """Return the newest stream that draws a dispersion through the run so far, once it has answered."""
+        found = [s for s in self.so_far.values() if s.points and "dispersion_energy" in s.arrays]
+        return found[-1] if found else None
 
     def latency_ms(self, percent: float) -> float | None:
         """Return a percentile of the newest latencies (ms)."""
@@ -201,7 +177,7 @@ class Board:
         self._max_points = max_points
         self._shadows = shadows
         self._left_aside: OrderedDict[str, None] = OrderedDict()
-        self._descriptors: OrderedDict[str, str] = OrderedDict()
+        self._descriptors: OrderedDict[str, tuple[str, str]] = OrderedDict()
 
     def feed(
         self, name: str, doc: Any, latency_ms: float | None = None
@@ -229,7 +205,7 @@ class Board:
         if name == "stop":
             return self._stop(doc), None
         changed = None
-        for event in [doc] if name == "event" else _events(doc) if name == "event_page" else []:
+        for event in [doc] if name == "event" else events_of(doc) if name == "event_page" else []:
             changed = self._event(event, latency_ms) or changed
         return changed
 
@@ -258,42 +234,35 @@ class Board:
         run.about["analysis"] = analysis.get("analysis", "?") if isinstance(analysis, Mapping) else "?"
         run.shadow = is_shadow(doc)
         run.raw_uid = str(doc.get("original_run_uid", ""))
-        run.expected = _count(doc.get("num_points"))
+        run.expected = count_of(doc.get("num_points"))
         hints = doc.get("hints")
-        run.motors = _motors(hints.get("dimensions") if isinstance(hints, Mapping) else None)
-        run.shape, run.extents = _plan_grid(doc.get("shape"), doc.get("extents"))
+        run.motors = motors_of(hints.get("dimensions") if isinstance(hints, Mapping) else None)
+        run.shape, run.extents = plan_grid(doc.get("shape"), doc.get("extents"))
         return run
 
     def _descriptor(self, doc: Mapping[str, Any]) -> RunView:
         run = self._run(str(doc["run_start"]))
-        if doc.get("name", "primary") == "primary":
-            self._descriptors[str(doc["uid"])] = run.uid
-            while len(self._descriptors) > 4 * self._max_runs:
-                self._descriptors.popitem(last=False)
-            run.quantities = tuple(_quantities(doc, run.motors))
+        stream = str(doc.get("name", "primary"))
+        if stream == "primary":
+            run.quantities = tuple(quantities_of(doc, run.motors))
+        elif len(run.so_far) < _MOST_STREAMS:
+            run.so_far[stream] = SoFar.of(doc)
+        self._descriptors[str(doc["uid"])] = run.uid, stream
+        while len(self._descriptors) > 4 * _MOST_STREAMS * self._max_runs:
+            self._descriptors.popitem(last=False)
         return run
 
-    def _event(self, doc: Mapping[str, Any], latency_ms: float | None) -> tuple[RunView, Point] | None:
-        run = self.runs.get(self._descriptors.get(str(doc["descriptor"]), ""))
+    def _event(self, doc: Mapping[str, Any], latency_ms: float | None) -> tuple[RunView, Point | None] | None:
+        uid, stream = self._descriptors.get(str(doc["descriptor"]), ("", ""))
+        run = self.runs.get(uid)
         if run is None:
             return None
-        data = doc["data"]
-        estimates = [q.name for q in run.quantities if q.estimate]
-        point = Point(
-            seq_num=int(doc["seq_num"]),
-            place=tuple(_number(data.get(m)) for m in run.motors),
-            values={q.name: _number(data.get(q.name)) for q in run.quantities},
-            sigmas={k: _number(data.get(k + _SIGMA)) for k in estimates},
-            intervals={
-                k: (_number(data[k + _LOW]), _number(data.get(k + _HIGH)))
-                for k in estimates
-                if k + _LOW in data
-            },
-            in_domain=bool(data.get("in_domain", True)),
-            reasons=str(data.get("reasons", "")),
-            latency_ms=latency_ms,
-        )
-        run.model = str(data.get("model", run.model))
+        if stream != "primary":
+            if stream in run.so_far:
+                run.so_far[stream].add(doc)
+            return run, None
+        point = point_of(doc, run.quantities, run.motors, latency_ms)
+        run.model = str(doc["data"].get("model", run.model))
         self._add(run, point)
         return run, point
 
@@ -320,58 +289,3 @@ class Board:
             reasons = tuple((str(r["reason"]), int(r["count"])) for r in listed)
             run.ledger = Ledger(expected, done, failed, dropped, reasons)
         return run
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _count(value: Any) -> int | None:
-    return int(value) if isinstance(value, int) and value > 0 else None
-
-
-def _plan_grid(
-    shape: Any, extents: Any
-) -> tuple[tuple[int, ...], tuple[tuple[float, float], ...]] | tuple[None, None]:
-    """Return the plan's grid, unless it is missing, senseless or too large to draw."""
-    if not (isinstance(shape, list | tuple) and isinstance(extents, list | tuple)):
-        return None, None
-    ns = tuple(int(n) for n in shape)
-    ends = tuple((float(low), float(high)) for low, high in extents)
-    sound = min(ns, default=0) >= 1 and math.prod(ns) <= _MOST_CELLS
-    return (ns, ends) if sound and all(math.isfinite(e) for pair in ends for e in pair) else (None, None)
-
-
-def _motors(dimensions: Any) -> tuple[str, ...]:
-    """Return the first field of each dimension; time is no motor."""
-    motors = []
-    for dimension in dimensions if isinstance(dimensions, list | tuple) else ():
-        if isinstance(dimension, list | tuple) and dimension and isinstance(dimension[0], list | tuple):
-            motors += [str(f) for f in dimension[0][:1] if f != "time"]
-    return tuple(motors)
-
-
-def _quantities(descriptor: Mapping[str, Any], motors: tuple[str, ...]) -> Iterator[Quantity]:
-    """Yield the scalar numbers a stream tells, its uncertainties and motors left out."""
-    keys: Mapping[str, Any] = descriptor["data_keys"]
-    hinted = {
-        f
-        for h in (descriptor.get("hints") or {}).values()
-        if isinstance(h, Mapping)
-        for f in h.get("fields", ())
-    }
-    derived = {k + ending for k in keys if k + _SIGMA in keys for ending in (_SIGMA, _LOW, _HIGH)}
-    for key, entry in keys.items():
-        scalar = entry.get("dtype") == "number" and not entry.get("shape")
-        if scalar and key not in derived and key not in motors:
-            yield Quantity(key, str(entry.get("units") or ""), key + _SIGMA in keys, key in hinted)
-
-
-def _events(page: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the events of an event_page."""
-    for i, seq_num in enumerate(page["seq_num"]):
-        data = {k: column[i] for k, column in page["data"].items()}
-        yield {"descriptor": page["descriptor"], "seq_num": seq_num, "data": data}

@@ -16,6 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from streamproc.dashboard.converging import converging_line, converging_picture, estimate_text
 from streamproc.dashboard.state import Board, Point, Quantity, RunView
 
 __all__ = ["LiveView", "PlainView", "Screen", "plain_line", "render", "view_for"]
@@ -29,6 +30,9 @@ _SPARKS = "▁▂▃▄▅▆▇█"
 _LATEST = 4
 _FIXED_LINES = 8 + _LATEST
 """Lines besides the map: headings, progress, legend, latest answers, latency, alert."""
+
+_FEW_LINES = 6
+"""Lines besides a fit of the run so far: heading, progress, latency, alert, and what is empty."""
 
 
 def render(board: Board, run_uid: str | None, width: int, height: int) -> RenderableType:
@@ -47,8 +51,12 @@ def render(board: Board, run_uid: str | None, width: int, height: int) -> Render
     if run is None:
         return Text("no results yet", style="dim")
     parts: list[RenderableType] = [_heading(run), _progress(run, width), Text()]
-    parts += _picture(run, width, max(height - _FIXED_LINES, 1))
-    parts += [_latest(run, width), _footer(run)]
+    so_far = run.converging()
+    if so_far is not None:
+        parts += [*converging_picture(so_far, width, max(height - _FEW_LINES, 2)), Text(), _footer(run)]
+    else:
+        parts += _picture(run, width, max(height - _FIXED_LINES, 1))
+        parts += [_latest(run, width), _footer(run)]
     alert = _alert(run, width)
     return Group(*parts, *([alert] if alert else []))
 
@@ -183,14 +191,6 @@ def _latest(run: RunView, width: int) -> RenderableType:
     return table
 
 
-def estimate_text(point: Point, name: str) -> str:
-    """Return value and standard uncertainty, e.g. ``0.412±0.008``; a dash where the model abstained."""
-    value, sigma = point.values.get(name, math.nan), point.sigmas.get(name, math.nan)
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.3f}±{sigma:.3f}" if abs(value) < 100 else f"{value:.4g}±{sigma:.2g}"
-
-
 def _footer(run: RunView) -> Text:
     text = Text(no_wrap=True, overflow="ellipsis")
     p50, p95 = run.latency_ms(50), run.latency_ms(95)
@@ -260,14 +260,31 @@ class PlainView(Screen):
     def feed(self, name: str, doc: Any, latency_ms: float | None = None) -> None:
         """Fold a result document in and print its line."""
         known = {uid: run.count for uid, run in self.board.runs.items()}
+        fits = {uid: _fits(run) for uid, run in self.board.runs.items()}
         changed = self.board.feed(name, doc, latency_ms)
         if changed is None:
             return
         run, point = changed
-        if point is not None and run.count > known.get(run.uid, 0):
+        so_far = run.converging()
+        if so_far is not None and _fits(run) != fits.get(run.uid, 0):
+            self.say(converging_line(so_far))
+        elif point is not None and run.count > known.get(run.uid, 0) and _says_something(point):
             self.say(plain_line(run, point))
         elif name == "stop":
             self.say(f"run {run.raw_uid or run.uid} ended: {run.exit_status}; {_footer(run).plain}")
+
+
+def _says_something(point: Point) -> bool:
+    """Whether an answer has a number, or a reason why not; one point of a map by itself has neither."""
+    return (
+        not point.in_domain or not point.sigmas or any(math.isfinite(point.values[k]) for k in point.sigmas)
+    )
+
+
+def _fits(run: RunView) -> int:
+    """Newest reading that the fit of the run so far knows."""
+    so_far = run.converging()
+    return so_far.points[-1].seq_num if so_far is not None else 0
 
 
 class LiveView(Screen):

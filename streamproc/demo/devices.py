@@ -309,6 +309,6 @@ class _Motor(SynAxis):  # type: ignore[misc]
         return {key: {**entry, "units": self.egu} for key, entry in super().describe().items()}
 
 
-def make_motor(name: str) -> Any:
-    """Return a simulated motor (mm)."""
-    return _Motor(name=name, labels={"motors"}, egu="mm")
+def make_motor(name: str, units: str = "mm") -> Any:
+    """Return a simulated motor."""
+    return _Motor(name=name, labels={"motors"}, egu=units)

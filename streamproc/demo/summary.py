@@ -12,7 +12,7 @@ import numpy as np
 
 from streamproc.dashboard.state import RunView
 
-__all__ = ["read_truth", "summarise", "summary_lines"]
+__all__ = ["read_truth", "run_facts", "run_lines", "summarise", "summary_lines"]
 
 
 def read_truth(path: Path) -> dict[int, dict[str, float]]:
@@ -43,22 +43,35 @@ def summarise(
         ``points``, ``ledger``, ``latency_ms``, ``frames_per_s``, ``accuracy``, ``in_domain``,
         ``result_run_uids``, ``model``, and the facts.
     """
+    return {
+        **run_facts(run, len(truth), elapsed_s),
+        "accuracy": _accuracy(run, truth),
+        "in_domain": run.count - run.flagged,
+        **facts,
+    }
+
+
+def run_facts(run: RunView, expected: int, elapsed_s: float) -> dict[str, Any]:
+    """Return what a summary says of any run that has ended.
+
+    Returns
+    -------
+    dict
+        ``points``, ``ledger``, ``latency_ms``, ``frames_per_s``, ``result_run_uids``, ``model``.
+    """
     ledger = run.ledger
     return {
-        "points": len(truth),
+        "points": expected,
         "ledger": {
-            "expected": ledger.expected if ledger else len(truth),
+            "expected": ledger.expected if ledger else expected,
             "done": ledger.done if ledger else run.count,
             "failed": ledger.failed if ledger else 0,
             "dropped": ledger.dropped if ledger else 0,
         },
         "latency_ms": {"p50": run.latency_ms(50), "p95": run.latency_ms(95), "p99": run.latency_ms(99)},
         "frames_per_s": run.count / elapsed_s if elapsed_s > 0 else None,
-        "accuracy": _accuracy(run, truth),
-        "in_domain": run.count - run.flagged,
         "result_run_uids": [run.uid],
         "model": run.model,
-        **facts,
     }
 
 
@@ -91,22 +104,28 @@ def _mean(values: list[Any]) -> float | None:
 
 def summary_lines(summary: Mapping[str, Any]) -> list[str]:
     """Return the summary for a reader."""
-    ledger, accuracy, latency = summary["ledger"], summary["accuracy"], summary["latency_ms"]
+    accuracy = summary["accuracy"]
+    first, *rest = run_lines(summary)
     lines = [
-        f"{ledger['done']} of {ledger['expected']} points answered, {ledger['failed']} failed, "
-        f"{ledger['dropped']} dropped; {summary['in_domain']} within the model's domain",
+        f"{first}; {summary['in_domain']} within the model's domain",
         f"against the known truth: mean absolute error {_percent(accuracy['fraction_mae'])} by weight,",
         f"  the 90 % intervals hold the truth in {_percent(accuracy['coverage90'], 0)} of cases",
     ]
     for phase, figures in accuracy["phases"].items():
         held = _percent(figures["coverage90"], 0)
         lines.append(f"  {phase:<12} error {_percent(figures['mae'])}, intervals hold {held}")
-    rate = summary["frames_per_s"]
-    lines.append(
+    return [*lines, *rest]
+
+
+def run_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return what :func:`run_facts` gives for a reader: completeness, then latency."""
+    ledger, latency, rate = summary["ledger"], summary["latency_ms"], summary["frames_per_s"]
+    return [
+        f"{ledger['done']} of {ledger['expected']} points answered, {ledger['failed']} failed, "
+        f"{ledger['dropped']} dropped",
         f"from document to answer: p50 {_ms(latency['p50'])}, p95 {_ms(latency['p95'])}; "
-        f"{'-' if rate is None else f'{rate:.1f}'} frames/s"
-    )
-    return lines
+        f"{'-' if rate is None else f'{rate:.1f}'} frames/s",
+    ]
 
 
 def _percent(value: float | None, digits: int = 2) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgpack
 import pytest
+from event_model import DocumentNames, schema_validators
 
 from streamproc.dashboard.state import Board
 from streamproc.demo.devices import STORAGES
@@ -58,10 +59,14 @@ def values_of_first() -> list[tuple[str, list[dict[str, Any]]]]:
 
 
 def _results(folder: Path) -> list[tuple[str, Any]]:
+    return _documents(folder / "documents" / "results.msgpack")
+
+
+def _documents(file: Path) -> list[tuple[str, Any]]:
     unpacker = msgpack.Unpacker(raw=True, strict_map_key=False)
-    unpacker.feed((folder / "documents" / "results.msgpack").read_bytes())
+    data = file.read_bytes()
+    unpacker.feed(data)
     ends = [unpacker.tell() for _ in unpacker]
-    data = (folder / "documents" / "results.msgpack").read_bytes()
     return [decode(data[a:b]) for a, b in zip([0, *ends[:-1]], ends, strict=True)]
 
 
@@ -106,6 +111,52 @@ def test_all_storages_give_the_same_values(
     first_storage, first = values_of_first[0]
     # As text, so that NaN equals NaN.
     assert json.dumps(values) == json.dumps(first), f"{storage} differs from {first_storage}"
+
+
+@pytest.fixture(scope="module")
+def magnon(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("magnon") / "kept"
+    done = _demo(
+        "--experiment", "magnon", "--points", "370", "--rate", "0", "--seed", "3", "--bootstrap", bootstrap,
+        "--keep", str(folder), "--json", str(folder.parent / "out.json"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder.parent / "said.txt").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+def test_a_triple_axis_scan_is_fitted_while_it_counts_and_ends_near_the_truth(magnon: Path) -> None:
+    summary = json.loads((magnon.parent / "out.json").read_text(encoding="utf-8"))
+    assert summary["ledger"] == {"expected": 370, "done": 370, "failed": 0, "dropped": 0}
+    assert summary["in_domain"], summary["reasons"]
+    # one after each scan at constant Q from which a fit can be made, one of the whole scan at its end
+    assert summary["course"][-1]["seq_num"] == 370 and 10 <= summary["fits"] <= 13
+    for key, found in summary["couplings"].items():
+        apart = abs(found["value_meV"] - found["truth_meV"])
+        assert apart < 4 * found["sigma_meV"] + 1e-3, (key, found)
+    first, last = summary["course"][2], summary["course"][-1]
+    assert last["Zc*J"] < 0.5 * first["Zc*J"]
+    said = (magnon.parent / "said.txt").read_text(encoding="utf-8")
+    assert "fit of readings 1 to 370: Zc*J=" in said and "the truth" in said
+
+
+def test_the_documents_of_the_scan_are_valid_and_replay_to_the_same_answers(magnon: Path) -> None:
+    documents = magnon / "documents"
+    for name, doc in _documents(documents / "raw.msgpack"):
+        schema_validators[DocumentNames[name]].validate(doc)
+    command = [*STREAMPROC, "replay", str(documents), "--analysis", "excitation-fit"]
+    command += ["--config", str(magnon / "beamline.toml")]
+    done = subprocess.run(
+        [*command, "--verify", str(documents / "results.msgpack")],
+        capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_storage_of_frames_with_counts_is_refused_in_one_sentence() -> None:
+    done = _demo("--experiment", "magnon", "--storage", "hdf5")
+    assert done.returncode == 2
+    assert len(done.stderr.strip().splitlines()) == 1 and "--storage hdf5" in done.stderr
 
 
 def test_a_broker_that_is_not_there_is_one_sentence_and_exit_code_2() -> None:

@@ -119,6 +119,14 @@ def test_what_is_no_regular_array_of_numbers_fails(reader: FrameReader, value: A
         reader.read(inline(value))
 
 
+def test_one_number_is_an_array_of_one_where_the_data_key_promised_one(reader: FrameReader) -> None:
+    assert reader.read(inline(37, dtype="integer", shape=[])).tolist() == [37]
+    assert reader.read(inline(2.5, dtype="number", shape=[])).tolist() == [2.5]
+    for value, declared in ((7, {"dtype": "array", "shape": [3]}), (True, {"dtype": "number", "shape": []})):
+        with pytest.raises(FrameFailed, match="no array"):
+            reader.read(inline(value, **declared))
+
+
 @pytest.mark.parametrize(
     "array",
     [

@@ -1,0 +1,98 @@
+"""The scan of `streamproc demo --experiment magnon` without Kafka: do 90 % intervals hold the truth?
+
+Usage: OMP_NUM_THREADS=1 python benchmarks/science/magnon_demo.py [--seeds 100] [--points 480] [--part 0.5]
+
+Every seed is another magnet and other noise, as `--seed` of the demo. Points go one by one through the
+excitation fit as the service would give them, with the demo's settings; judged is the fit at the end (with
+`--part`: at the end of that part of the scan). Wanted: each coupling's interval holds the truth in at least
+85 of 100 seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+import tomllib
+
+import numpy as np
+from streamproc.consumers._excitation_settings import ExcitationFitSettings
+from streamproc.consumers.excitation_fit import ExcitationFit
+from streamproc.models.excitations.maps.example import example_run
+
+from streamproc.analysis import Frame, LoadContext
+from streamproc.demo.magnon.beamline import COUNTS, MONITOR_COUNTS
+from streamproc.demo.magnon.experiment import FIT, tables
+from streamproc.demo.magnon.scan import POINTS_PER_COLUMN, couplings, expected_counts, scan_points
+from streamproc.settings import InferenceSettings
+
+WANTED = 0.85
+
+
+def frames(points: int, seed: int) -> list[Frame]:
+    places = scan_points(points)
+    made = []
+    for p, count in zip(places, expected_counts(places, seed), strict=True):
+        readings = dict(zip("hkl", p.hkl, strict=True)) | {"energy": p.energy_meV, "monitor": MONITOR_COUNTS}
+        made.append(
+            Frame("demo", "primary", p.index + 1, COUNTS, np.array([count]), 1.7e9 + p.index, readings)
+        )
+    return made
+
+
+def last_fit(analysis: ExcitationFit, scan: list[Frame]) -> dict[str, object]:
+    """Let all points come, then the end of the run: the fit of the whole scan."""
+    running = analysis.begin(example_run()[0])
+    said = [*running.update(running.process(scan)), *running.end()]
+    return dict(next(s.values for s in reversed(said) if s.stream == FIT))
+
+
+def loaded() -> ExcitationFit:
+    table = tomllib.loads(tables())["analysis"]["excitation-fit"]
+    # only the fit at the end is judged: those before it are left out, and change nothing in it
+    table["map"] |= {"fit_every": 10**6, "refine_every": 10**6, "plan_next": False}
+    return ExcitationFit.load(ExcitationFitSettings.model_validate(table), LoadContext(InferenceSettings()))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--points", type=int, default=16 * POINTS_PER_COLUMN)
+    parser.add_argument("--part", type=float, default=1.0, help="judge the fit after this part of the scan")
+    arguments = parser.parse_args()
+    analysis = loaded()
+    held: dict[str, list[bool]] = {}
+    pulls: dict[str, list[float]] = {}
+    flagged, began = 0, time.monotonic()
+    for seed in range(arguments.seeds):
+        scan = frames(arguments.points, seed)
+        fit = last_fit(analysis, scan[: max(1, round(arguments.part * len(scan)))])
+        if not fit["in_domain"]:
+            flagged += 1
+            print(f"seed {seed}: flagged though right: {fit['reasons']}")
+        for name, truth in couplings(seed).items():
+            found = fit[f"Zc*{name}"]
+            low, high = found.interval90
+            held.setdefault(name, []).append(low <= truth <= high)
+            if np.isfinite(found.value):
+                pulls.setdefault(name, []).append((found.value - truth) / found.sigma)
+    print(f"{arguments.seeds} seeds, {time.monotonic() - began:.0f} s; flagged though right: {flagged}")
+    passed = True
+    for name, found in held.items():
+        share = np.mean(found)
+        passed &= bool(share >= WANTED)
+        pull = pulls[name]
+        print(
+            f"Zc*{name:3s} 90 % intervals hold the truth in {sum(found)} of {len(found)} seeds; "
+            f"pulls: mean {np.mean(pull):+.2f}, standard deviation {np.std(pull):.2f}"
+        )
+    print(f"{'holds ' if passed else 'FAILS '} at least {WANTED:.0%} for each coupling")
+    return 0 if passed else 1
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    sys.exit(main())
