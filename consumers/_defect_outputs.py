@@ -51,14 +51,20 @@ def estimate_outputs(names: Sequence[str]) -> tuple[Output, ...]:
         )
         for name in names
     ]
-    return (*rows, Output("defect_in_domain", "flag", "", "the defect estimates may be used"))
+    return (
+        *rows,
+        Output(
+            "defect_strain", "number", "1", "lattice strain against the model's cell; NaN: too few lines say"
+        ),
+        Output("defect_in_domain", "flag", "", "the defect estimates may be used"),
+    )
 
 
 def estimate_values(names: Sequence[str], look: Look, bad: bool, model_id: str) -> dict[str, Any]:
     """Return the values of :func:`estimate_outputs`; NaN for a bad reading and out of domain."""
     usable = look.reading is not None and not look.reasons and not bad
     nothing = Estimate(_NAN, _NAN, False, model_id, (_NAN, _NAN))
-    values: dict[str, Any] = {"defect_in_domain": usable}
+    values: dict[str, Any] = {"defect_in_domain": usable, "defect_strain": look.strain if usable else _NAN}
     for name in names:
         found = look.reading.estimates[name] if usable and look.reading is not None else None
         values[f"defect_{name}"] = (
