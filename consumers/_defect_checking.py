@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.consumers._defect_outputs import CHECKS
+from streamproc.consumers._defect_outputs import CHECKS, evidence_text
 from streamproc.models.defects.crosscheck import ClassicalCheck, classical_check
+from streamproc.models.defects.evidence import WITHOUT, reflections_of
 from streamproc.models.defects.reference import Reference
 
 from streamproc.analysis import RunResult
@@ -36,26 +37,31 @@ class Asked:
         The pattern as the model read it.
     network : mapping of str to float
         The model's estimates.
-    evidence : str
-        Reflections and their support, as JSON.
     """
 
     seq_num: int
     why: str
     intensity: npt.NDArray[np.float64] = field(repr=False)
     network: Mapping[str, float]
-    evidence: str
 
     def snapshot(self) -> list[Any]:
         """Return it as plain data."""
         pattern = self.intensity.astype("<f8").tobytes()
-        return [self.seq_num, self.why, pattern, dict(self.network), self.evidence]
+        return [self.seq_num, self.why, pattern, dict(self.network)]
 
     @classmethod
     def restored(cls, stored: list[Any]) -> Asked:
         """Take up what :meth:`snapshot` gave."""
-        seq_num, why, pattern, network, evidence = stored
-        return cls(int(seq_num), why, np.frombuffer(pattern, "<f8").astype(float), network, evidence)
+        seq_num, why, pattern, network = stored
+        return cls(int(seq_num), why, np.frombuffer(pattern, "<f8").astype(float), network)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a check found: the plots, or why there are none; reflections and their support, as JSON."""
+
+    plots: ClassicalCheck | FrameFailed
+    evidence: str
 
 
 class DefectChecker:
@@ -73,17 +79,20 @@ class DefectChecker:
         self._axis, self._reference = axis, reference
         self._pool: ThreadPoolExecutor | None = None
 
-    def submit(self, asked: Asked) -> Future[ClassicalCheck | FrameFailed]:
+    def submit(self, asked: Asked) -> Future[Found]:
         """Begin a check."""
         if self._pool is None:
             self._pool = ThreadPoolExecutor(1, thread_name_prefix="defect-check")
         return self._pool.submit(self._check, asked)
 
-    def _check(self, asked: Asked) -> ClassicalCheck | FrameFailed:
+    def _check(self, asked: Asked) -> Found:
+        names = [name for name in WITHOUT if name in asked.network]
+        evidence = reflections_of(self._axis, asked.intensity, self._reference, asked.network, names)
         try:
-            return classical_check(self._axis, asked.intensity, self._reference, asked.network["q"])
+            plots = classical_check(self._axis, asked.intensity, self._reference, asked.network["q"])
         except FrameFailed as error:
-            return error
+            return Found(error, evidence_text(evidence))
+        return Found(plots, evidence_text(evidence))
 
 
 class Checking:
@@ -94,7 +103,7 @@ class Checking:
 
     def __init__(self, checker: DefectChecker) -> None:
         self._checker = checker
-        self._pending: tuple[Asked, Future[ClassicalCheck | FrameFailed]] | None = None
+        self._pending: tuple[Asked, Future[Found]] | None = None
 
     def ask(self, asked: Asked) -> list[RunResult]:
         """Begin with a reading; return what is said of the one before it."""
@@ -121,23 +130,24 @@ class Checking:
             self._pending = (asked, self._checker.submit(asked))
 
 
-def check_said(asked: Asked, found: ClassicalCheck | FrameFailed) -> RunResult:
+def check_said(asked: Asked, found: Found) -> RunResult:
     """Return the event of stream ``defect_checks``."""
     network = {name: asked.network.get(name, _NAN) for name in _KEPT}
     values: dict[str, Any] = {
         "seq_num": float(asked.seq_num),
         "why": asked.why,
-        "evidence": asked.evidence,
+        "evidence": found.evidence,
         "said": "",
         "network_density_per_m2": network["density_per_m2"],
         "network_size_nm": network["size_nm"],
         "network_deformation": network["deformation"],
         "network_broadening": 1.5 * network["deformation"] + network["growth"],
     }
-    if isinstance(found, FrameFailed):
-        values |= dict.fromkeys(_CLASSICAL, _NAN) | {"lines": 0.0, "said": found.message}
+    if isinstance(found.plots, FrameFailed):
+        values |= dict.fromkeys(_CLASSICAL, _NAN) | {"lines": 0.0, "said": found.plots.message}
         return RunResult(CHECKS, values)
-    plot, modified = found.plot, found.modified
+    plots = found.plots
+    plot, modified = plots.plot, plots.modified
     numbers = (
         plot.size_nm,
         plot.strain,
@@ -145,12 +155,12 @@ def check_said(asked: Asked, found: ClassicalCheck | FrameFailed) -> RunResult:
         modified.size_nm,
         modified.density_per_m2,
         modified.misfit,
-        found.alpha,
-        found.alpha_sigma,
-        found.broadening,
+        plots.alpha,
+        plots.alpha_sigma,
+        plots.broadening,
     )
     values |= {name: float(v) for name, v in zip(_CLASSICAL, numbers, strict=True)}
-    return RunResult(CHECKS, values | {"lines": float(len(found.lines))})
+    return RunResult(CHECKS, values | {"lines": float(len(plots.lines))})
 
 
 _CLASSICAL = (

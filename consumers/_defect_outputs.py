@@ -29,6 +29,7 @@ FLAGS, ALARMS, CHECKS, SUMMARY = "defect_flags", "alarms", "defect_checks", "sum
 
 _NAN = float("nan")
 _MOST_LINES = 4
+_SHOWN = ("density_per_m2", "size_nm", "microstrain", "deformation", "growth")
 
 ESTIMATES = {
     "density_per_m2": ("1/m^2", "dislocation density"),
@@ -46,9 +47,7 @@ ESTIMATES = {
 def estimate_outputs(names: Sequence[str]) -> tuple[Output, ...]:
     """Return the outputs of every event: an estimate each, and whether they may be used."""
     rows = [
-        Output(
-            f"defect_{name}", "estimate", *ESTIMATES.get(name, ("", name)), (), True, name == "density_per_m2"
-        )
+        Output(f"defect_{name}", "estimate", *ESTIMATES.get(name, ("", name)), (), True, name in _SHOWN)
         for name in names
     ]
     return (

@@ -91,6 +91,11 @@ class DefectReader:
         self.axis = np.linspace(axis.start, axis.stop, axis.n)
         self._registration = Registration(self.reference, self.axis)
 
+    def warm_up(self) -> None:
+        """Read one pattern, so that no live one waits for what is done once."""
+        lines = np.exp(-(((self.axis - self.axis.mean()) / 0.2) ** 2))
+        self.look([MeasuredPattern(self.axis, "two_theta_deg", 1e4 * lines + 100.0, None)])
+
     def look(self, patterns: Sequence[MeasuredPattern | None]) -> list[Look]:
         """Read patterns in one batch; None is one that there is no pattern of."""
         card, answers = self.model.card, dict[int, Look]()
@@ -132,5 +137,6 @@ class DefectReader:
             return Look(reading, tuple(f"defects: {r}" for r in reasons), {}, {}, intensity, strain)
         beyond = flags(reading, self.settings.limits, self.settings.confidence)
         up = [name for name, is_up in beyond.items() if is_up]
-        evidence = reflections_of(self.axis, intensity, self.reference, reading, up) if up else {}
+        values = {name: e.value for name, e in reading.estimates.items()}
+        evidence = reflections_of(self.axis, intensity, self.reference, values, up) if up else {}
         return Look(reading, (), beyond, evidence, intensity, strain)

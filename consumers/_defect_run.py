@@ -8,7 +8,7 @@ from typing import Any
 from streamproc.consumers._defect_checking import Asked, Checking, DefectChecker
 from streamproc.consumers._defect_outputs import FLAGS, SUMMARY, alarm_said, evidence_text
 from streamproc.consumers._defect_reader import DefectReader, Look
-from streamproc.models.defects.evidence import WITHOUT, reflections_of
+from streamproc.models.defects.evidence import reflections_of
 from streamproc.models.defects.scan_alarms import Alarm, ScanAlarms
 
 from streamproc.analysis import RunResult
@@ -90,18 +90,19 @@ class DefectRun:
     def _risen(self, look: Look, risen: Sequence[Alarm]) -> list[RunResult]:
         said = []
         for alarm in risen:
-            evidence = evidence_text(self._evidence(look, [alarm.quantity]))
+            evidence = evidence_text(self._evidence(look, alarm.quantity))
             rate = self._settings.frames_per_false_alarm
             said.append(alarm_said(alarm, look, rate, evidence, self._reader.model.model_id))
             self._counts["alarms"] += 1
             self._note(alarm.seq_num, [f"alarm: {said[-1].values['said']}"])
         return said
 
-    def _evidence(self, look: Look, names: Sequence[str]) -> Mapping[str, Any]:
-        if look.reading is None:
-            return {}
-        reader = self._reader
-        return reflections_of(reader.axis, look.intensity, reader.reference, look.reading, names)
+    def _evidence(self, look: Look, quantity: str) -> Mapping[str, Any]:
+        """Reflections that carry an alarm; those of a flag are known already."""
+        if look.reading is None or quantity in look.evidence:
+            return {quantity: look.evidence.get(quantity, ())}
+        reader, values = self._reader, {name: e.value for name, e in look.reading.estimates.items()}
+        return reflections_of(reader.axis, look.intensity, reader.reference, values, [quantity])
 
     def _check(
         self, seq_num: int, look: Look, good: bool, flagged: list[str], risen: Sequence[Alarm]
@@ -117,10 +118,8 @@ class DefectRun:
             why.append(f"every {every}")
         if not why:
             return []
-        names = [name for name in WITHOUT if name in look.reading.estimates]
         network = {name: e.value for name, e in look.reading.estimates.items()}
-        evidence = evidence_text(self._evidence(look, names))
-        return self._checking.ask(Asked(seq_num, "; ".join(why), look.intensity, network, evidence))
+        return self._checking.ask(Asked(seq_num, "; ".join(why), look.intensity, network))
 
     def end(self) -> list[RunResult]:
         """Say the last check and the summary."""

@@ -27,6 +27,7 @@ from streamproc.inference.registry import find_model
 from streamproc.reduction.calibration import Calibration, load_calibration
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.watch import warm_up
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.runs import Run
 
@@ -96,6 +97,10 @@ class DefectFlags:
         self._reader: FrameReader | None = None
         if calibration.geometry is not None and settings.axis_key is None:
             self._reader = self._reader_of(calibration.plan())
+        if settings.axis_key is not None:
+            warm_up(settings.data_flags)
+        if self.defects is not None:
+            self.defects.warm_up()
 
     @classmethod
     def load(cls, settings: DefectFlagsSettings, context: LoadContext) -> Self:

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.defects.faults import Faults
 from streamproc.models.defects.lines import Grid, grid_for
-from streamproc.models.defects.network.estimate import DefectReading
 from streamproc.models.defects.pattern import family_patterns
 from streamproc.models.defects.reference import Reference, state_of
 from streamproc.models.defects.state import DefectState
@@ -78,7 +77,11 @@ def count_scale(y: Array) -> float:
 
 
 def reflections_of(
-    two_theta_deg: Array, intensity: Array, reference: Reference, reading: DefectReading, names: Sequence[str]
+    two_theta_deg: Array,
+    intensity: Array,
+    reference: Reference,
+    values: Mapping[str, float],
+    names: Sequence[str],
 ) -> dict[str, tuple[ReflectionEvidence, ...]]:
     """Compare each line with the crystal of the estimates, with and without each defect.
 
@@ -88,8 +91,8 @@ def reflections_of(
         The pattern as the model read it (evenly spaced; any scale).
     reference : Reference
         Of the model's card.
-    reading : DefectReading
-        The model's estimates.
+    values : mapping of str to float
+        The model's estimates by name.
     names : sequence of str
         Defects; those without reflections of their own give ().
 
@@ -109,7 +112,7 @@ def reflections_of(
     if not known:
         return out
     grid = grid_for(two_theta_deg, reference.instrument)
-    state = state_of(reading, reference.material)
+    state = state_of(values, reference.material)
     families, shapes = _shapes(two_theta_deg, reference, state, grid)
     parts = _parts(two_theta_deg, reference, families)
     variance = np.maximum(intensity, 1e-3 * float(intensity.max()))
@@ -119,18 +122,25 @@ def reflections_of(
         return out
     points = np.array([part.stop - part.start for part in parts]) - 4
     scale = float(with_it[seen].sum() / points[seen].sum())
+    supports: dict[Callable[[DefectState], DefectState], Array] = {}
     for name in known:
-        other = WITHOUT[name](state)
-        sharper = _shapes(two_theta_deg, reference, other, grid)[1]
-        without = _misfits(intensity, variance, sharper, parts, places).chi2
-        support = (without - with_it) / scale
-        rows = [
-            ReflectionEvidence(_label(reference.material.hkl[row]), round(float(s), 2))
-            for row, s in zip(families, support, strict=True)
-            if np.isfinite(s)
-        ]
-        out[name] = tuple(sorted(rows, key=lambda r: -r.support))
+        change = WITHOUT[name]
+        if change not in supports:
+            sharper = _shapes(two_theta_deg, reference, change(state), grid)[1]
+            supports[change] = (_misfits(intensity, variance, sharper, parts, places).chi2 - with_it) / scale
+        out[name] = _sorted(reference, families, supports[change])
     return out
+
+
+def _sorted(
+    reference: Reference, families: npt.NDArray[np.int64], support: Array
+) -> tuple[ReflectionEvidence, ...]:
+    rows = [
+        ReflectionEvidence(_label(reference.material.hkl[row]), round(float(s), 2))
+        for row, s in zip(families, support, strict=True)
+        if np.isfinite(s)
+    ]
+    return tuple(sorted(rows, key=lambda r: -r.support))
 
 
 def _label(hkl: npt.NDArray[np.int64]) -> str:

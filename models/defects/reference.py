@@ -13,7 +13,6 @@ from scipy.optimize import brentq
 from streamproc.models.defects.dislocations.contrast import Contrast
 from streamproc.models.defects.faults import Faults
 from streamproc.models.defects.material import Material
-from streamproc.models.defects.network.estimate import DefectReading
 from streamproc.models.defects.state import DefectState, microstrain
 from streamproc.models.powder.optics import Instrument
 
@@ -93,9 +92,16 @@ def _families(lattice: str, most: float) -> list[Sequence[int]]:
     return sorted(kept, key=lambda row: (sum(i * i for i in row), row))
 
 
-def state_of(reading: DefectReading, material: Material) -> DefectState:
-    """Return the state of the crystal that a model's estimates describe; M follows from the microstrain."""
-    values = {name: e.value for name, e in reading.estimates.items()}
+def state_of(values: Mapping[str, float], material: Material) -> DefectState:
+    """Return the state of the crystal that a model's estimates describe; M follows from the microstrain.
+
+    Parameters
+    ----------
+    values : mapping of str to float
+        Estimates by name; faults are none where they are not estimated.
+    material : Material
+        Whose.
+    """
     state = DefectState(
         density_per_m2=values["density_per_m2"],
         q=values["q"],
