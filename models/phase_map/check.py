@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,10 +39,12 @@ class Checker:
     ----------
     card : ModelCard
         The model's card.
+    threads : int
+        How many patterns :meth:`check_many` fits at a time.
     """
 
-    def __init__(self, card: ModelCard) -> None:
-        self.labels = card.labels
+    def __init__(self, card: ModelCard, threads: int = 1) -> None:
+        self.labels, self._threads = card.labels, threads
         axis = card.axis
         self.fitter = QuickFitter(card.reference, card.labels, axis.start, axis.stop, axis.n)
 
@@ -65,6 +69,30 @@ class Checker:
                 x, lambda pattern: self._candidates(pattern, presence), most=_MOST, tries=_TRIES
             )
         return Checked(fit, excess_of(fit))
+
+    def check_many(
+        self,
+        x: npt.NDArray[np.float32],
+        presence: npt.NDArray[np.float32],
+        progress: Callable[[int], None] = lambda done: None,
+    ) -> list[Checked]:
+        """Fit several patterns; the answers do not depend on the number of threads.
+
+        Parameters
+        ----------
+        x : ndarray of float32, shape (b, n)
+            Prepared patterns.
+        presence : ndarray of float32, shape (b, p)
+            The network's probabilities.
+        progress : callable, optional
+            Called with the number of fits done.
+        """
+        found: list[Checked] = []
+        with ThreadPoolExecutor(self._threads) as pool:
+            for checked in pool.map(self.check, x, presence):
+                found.append(checked)
+                progress(len(found))
+        return found
 
     def _candidates(self, pattern: Pattern, presence: npt.NDArray[np.float32]) -> tuple[str, ...]:
         """Return the phases worth a try: those the network thinks likely, and those a first look finds."""
