@@ -3,8 +3,8 @@
 Patterns are drawn from the training's own prior (instruments, grains, cells, counts, cut ends, holes) by the
 simulator, which shares no code with the fit: one to four phases of the shipped system, no foreign material.
 A pattern is found where the fit ends no worse than one that is started from the truth (reduced chi-squared
-within 10 %, or below one: noise and model error alone), and its cells are right where every phase with a tenth
-of the weight or more has its linear strain within 0.05 %. ``--sharp`` draws lines of 0.07 degrees only.
+within 10 %, or below one: noise and model error alone), and its cells are right where the linear strain of
+each phase with a tenth of the weight or more is within 0.05 %. ``--sharp`` draws lines of 0.07 degrees only.
 Usage: OMP_NUM_THREADS=1 python benchmarks/science/fit_start.py [--patterns 400] [--seeds 1 2 3]
        [--span 0.004] [--blur 0.012 0.004]
 """
@@ -43,8 +43,9 @@ WIDTHS_DEG = (0.0, 0.1, 0.2, 1.0)
 WORSE, OFF = 1.1, 5e-4
 LEAST_WEIGHT = 0.1
 SHARP = {
-    "fwhm_deg": (0.07, 0.07), "area_fwhm_deg": (0.07, 0.07), "u_deg2": (0.0, 0.003), "area_u_deg2": (0.0, 0.003),
-    "v_deg2": (-0.002, 0.0), "size_nm": (200.0, 800.0), "microstrain": (0.0, 0.0004),
+    "fwhm_deg": (0.07, 0.07), "area_fwhm_deg": (0.07, 0.07), "u_deg2": (0.0, 0.003),
+    "area_u_deg2": (0.0, 0.003), "v_deg2": (-0.002, 0.0), "size_nm": (200.0, 800.0),
+    "microstrain": (0.0, 0.0004),
 }  # fmt: skip
 
 

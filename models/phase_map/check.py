@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from itertools import repeat
+from multiprocessing import get_context
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +25,8 @@ _LIKELY = 0.02
 _MOST_NAMED = 8
 _MOST_SCREENED = 6
 _MOST, _TRIES = 5, 3
+_LEAST_EACH, _PORTION = 50, 20
+"""A process more is started for so many patterns, and gets so many at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +44,12 @@ class Checker:
     ----------
     card : ModelCard
         The model's card.
-    threads : int
-        How many patterns :meth:`check_many` fits at a time.
+    processes : int
+        How many :meth:`check_many` may use.
     """
 
-    def __init__(self, card: ModelCard, threads: int = 1) -> None:
-        self.labels, self._threads = card.labels, threads
+    def __init__(self, card: ModelCard, processes: int = 1) -> None:
+        self.labels, self._card, self._processes = card.labels, card, processes
         axis = card.axis
         self.fitter = QuickFitter(card.reference, card.labels, axis.start, axis.stop, axis.n)
 
@@ -76,7 +81,7 @@ class Checker:
         presence: npt.NDArray[np.float32],
         progress: Callable[[int], None] = lambda done: None,
     ) -> list[Checked]:
-        """Fit several patterns; the answers do not depend on the number of threads.
+        """Fit several patterns; the answers do not depend on the number of processes.
 
         Parameters
         ----------
@@ -88,9 +93,18 @@ class Checker:
             Called with the number of fits done.
         """
         found: list[Checked] = []
-        with ThreadPoolExecutor(self._threads) as pool:
-            for checked in pool.map(self.check, x, presence):
-                found.append(checked)
+        processes = min(self._processes, len(x) // _LEAST_EACH)
+        if processes < 2:
+            for pattern, said in zip(x, presence, strict=True):
+                found.append(self.check(pattern, said))
+                progress(len(found))
+            return found
+        starts = range(0, len(x), _PORTION)
+        parts = [x[k : k + _PORTION] for k in starts], [presence[k : k + _PORTION] for k in starts]
+        # threads would wait for each other: a third of a fit is not the kernels but numpy's small steps
+        with ProcessPoolExecutor(processes, get_context("spawn"), _leave_interrupts) as pool:
+            for some in pool.map(_portion, repeat(self._card.to_json()), *parts):
+                found += some
                 progress(len(found))
         return found
 
@@ -100,3 +114,16 @@ class Checker:
         named = [self.labels[int(i)] for k, i in enumerate(order) if presence[i] > _LIKELY or k < 3]
         seen = [c.name for c in self.fitter.screen(pattern)[:_MOST_SCREENED]]
         return tuple(dict.fromkeys([*named, *seen]))
+
+
+def _leave_interrupts() -> None:
+    """Ctrl-C is for the process that asked."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _portion(card: str, x: npt.NDArray[np.float32], presence: npt.NDArray[np.float32]) -> list[Checked]:
+    """Fit some patterns in a process of its own."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, "blas"):
+        return Checker(ModelCard.from_json(card, file="the model in training")).check_many(x, presence)

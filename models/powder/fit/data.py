@@ -17,8 +17,8 @@ Array = npt.NDArray[np.float64]
 _LEAST_POINTS = 16
 _LARGEST_GAIN, _FEW_COUNTS = 3.0, 5.0
 _FLANK, _LEAST_FLANK, _MISSED_COUNTS = 5, 4, 20.0
-"""A gap is judged by the five points on each side, four of which must not be zero: with as many counts missing
-chance is as unlikely as exp(-20)."""
+"""A gap is judged by five points on each side, four of which must not be zero: so many missing counts are no
+chance, which is as unlikely as exp(-20)."""
 
 
 @dataclass(frozen=True, slots=True)
