@@ -38,7 +38,7 @@ _COVERED = 0.75
 _STRENGTH_ERROR = 0.1
 """Relative error of line intensities while texture and displacement parameters are not refined yet."""
 
-_STEPS, _TOLERANCE = 8, 10.0
+_STEPS, _TOLERANCE = 5, 10.0
 _GAUSS_AREA = float(np.sqrt(np.pi / np.log(2)) / 2)
 _TINY_BIN = 1e-3
 

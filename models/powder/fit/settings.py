@@ -30,7 +30,7 @@ FIXED = 0.0
 
 _NAMES = (*SHARED, "cell_length", "cell_angle_deg", *OWN[CELL:])
 
-_BLUR = (0.012, 0.004)
+_BLUR = (0.012, 0.003)
 """The widest finds cells that are off by one per cent, the second brings them to within a sharp line."""
 
 QUICK_VERSION = 2
