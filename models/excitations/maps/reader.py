@@ -146,17 +146,35 @@ class MapReader:
 
         Numbers are mean, spread and central interval of the posterior around all minima that count.
         """
-        unit, kT = read.prepared.unit_meV, _K_TO_MEV * temperature_K
+        found = self.refinement(measured, read, temperature_K, q_across)
+        return None if found is None else self._refined(found, read, read.prepared.unit_meV)
+
+    def refinement(
+        self,
+        measured: SqeMap,
+        read: Read,
+        temperature_K: float = 0.0,
+        q_across: float = 0.0,
+        unit_meV: float | None = None,
+    ) -> Refinement | None:
+        """Return the same with what fitted it, in another unit of energy where one is given."""
+        own = read.prepared.unit_meV
+        unit = own if unit_meV is None else unit_meV
         inside = np.clip(read.answer.unit, 0.02, 0.98)
         start = self.case.parameters.values_at(inside[None])[0]
-        network = Guess(inside, read.answer.unit_covariance + 1e-4 * np.eye(len(inside)))
-        trials = self.preparer.best_trials(read.prepared)
-        starts = [start, *self.checker.rivals(read.prepared, trials)]
+        rivals = self.checker.rivals(read.prepared, self.preparer.best_trials(read.prepared))
+        starts = [s * own / unit for s in (start, *rivals)]
+        network = None
+        if unit == own:
+            network = Guess(inside, read.answer.unit_covariance + 1e-4 * np.eye(len(inside)))
         try:
-            found = self.checker.refine(measured, unit, starts, network, kT, q_across)
+            return self.checker.refine(measured, unit, starts, network, _K_TO_MEV * temperature_K, q_across)
         except FrameFailed:
             return None
-        return self._refined(found, read, unit)
+
+    def reasons(self, found: Refinement, read: Read) -> tuple[str, ...]:
+        """Return why a map is not this model's; none: in domain."""
+        return self.judge.reasons(signals_of(read.answer, found.fit, self.names))
 
     def _refined(self, found: Refinement, read: Read, unit: float) -> Refined:
         p, posterior = len(self.names), found.posterior
