@@ -20,7 +20,7 @@ from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["COARSE", "SIGNALS", "Judge", "MapChecker", "disagreement", "signals_of"]
+__all__ = ["COARSE", "SIGNALS", "Judge", "MapChecker", "disagreement", "most_unexplained", "signals_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,6 +32,9 @@ SIGNALS = ("distance", "residual", "unexplained", "disagreement")
 
 _SURE = 12.0
 """Magnons so many standard deviations strong must be explained; weaker ones may be too weak to judge."""
+
+_OVER, _FEW_OVER = 4.0, 5
+"""Residuals, in standard deviations, and cells that make a structure."""
 
 _SCREENED, _DESCENDED, _RIVAL = 48, 3, 20.0
 """Draws from the prior that are compared with a coarse map, those that descend, and how much worse in
@@ -147,6 +150,23 @@ def signals_of(answer: MapAnswer, fit: MapFit | None, names: Sequence[str]) -> d
     if fit.significance > _SURE or fit.chi2_reduced > 1.5:
         found["unexplained"] = 1.0 - fit.explained
     return found
+
+
+def most_unexplained(measured: SqeMap, model: Array) -> tuple[Array, float] | None:
+    """Return the wave vector and energy about which the intensity lies that a fit leaves over.
+
+    The middle (weighted medians along the columns and the energies) of what exceeds the model by four
+    standard deviations of the residuals; None where there is hardly any.
+    """
+    over = np.where(measured.measured, (measured.intensity - model) / measured.sigma, 0.0)
+    usual = max(1.0, 1.4826 * float(np.median(np.abs(over[measured.measured]))))
+    weight = np.where(over > _OVER * usual, over, 0.0)
+    if np.count_nonzero(weight) < _FEW_OVER:
+        return None
+    column, channel = (
+        int(np.searchsorted(np.cumsum(w), w.sum() / 2)) for w in (weight.sum(1), weight.sum(0))
+    )
+    return measured.q_rlu[column], float(measured.energy_meV[channel])
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,12 +85,13 @@ class Posterior:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Refinement:
-    """A fit of a map, the posterior around it, what fitted it and the widths it began with."""
+    """A fit of a map, its posterior, what fitted it, the widths it began with, the unit of energy (meV)."""
 
     fit: MapFit = field(repr=False)
     posterior: Posterior
     fitter: MapFitter = field(repr=False)
     widths: Widths
+    unit_meV: float = 1.0
 
 
 def refine_map(
