@@ -20,7 +20,7 @@ def alone(first, last, seed: int, values=TRUTH, strength: float = 40.0) -> Refin
     q = np.array([*first, 0.0]) + np.linspace(0, 1, 10)[:, None] * (np.array([*last, 0.0]) - [*first, 0.0])
     y = simulated_counts(case, q, ENERGY, values, strength, seed, 140.0)
     measured = SqeMap.of(q, ENERGY, y, np.sqrt(np.maximum(y, 1))).scaled(1 / UNIT)
-    return refine_map(case, measured, WIDTHS, [np.array([v / UNIT for v in values.values()])])
+    return refine_map(case, measured, WIDTHS, np.array([v / UNIT for v in values.values()]))
 
 
 @pytest.fixture(scope="module")

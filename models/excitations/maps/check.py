@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -69,7 +69,8 @@ class MapChecker:
         self,
         measured: SqeMap,
         unit_meV: float,
-        starts: Sequence[Array],
+        start: Array,
+        others: Callable[[], Sequence[Array]] = list,
         network: Guess | None = None,
         kT: float = 0.0,
         q_across: float = 0.0,
@@ -82,8 +83,10 @@ class MapChecker:
             As measured (meV).
         unit_meV : float
             One unit of the model's energy.
-        starts : sequence of ndarray
+        start : ndarray
             Free couplings to begin with, in the model's unit.
+        others : callable
+            Gives further starts where they are needed.
         network : Guess, optional
             What the network says.
         kT : float
@@ -97,7 +100,7 @@ class MapChecker:
             Too little is measured, or the order is unstable at every start.
         """
         widths = replace(self.widths, kT=kT / unit_meV, q_across=q_across)
-        return refine_map(self.case, measured.scaled(1 / unit_meV), widths, starts, network)
+        return refine_map(self.case, measured.scaled(1 / unit_meV), widths, start, others, network)
 
     def rivals(self, prepared: Prepared, best_trials: Sequence[Array], keep: int = 2) -> list[Array]:
         """Return where else the map may be explained: ends of descents on the coarse map, begun in the prior.

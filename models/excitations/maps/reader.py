@@ -168,13 +168,17 @@ class MapReader:
         unit = own if unit_meV is None else unit_meV
         inside = np.clip(read.answer.unit, 0.02, 0.98)
         start = self.case.parameters.values_at(inside[None])[0]
-        rivals = self.checker.rivals(read.prepared, self.preparer.best_trials(read.prepared))
-        starts = [s * own / unit for s in (start, *rivals)]
+
+        def others() -> list[Array]:
+            trials = self.preparer.best_trials(read.prepared)
+            return [r * own / unit for r in self.checker.rivals(read.prepared, trials)]
+
         network = None
         if unit == own:
             network = Guess(inside, read.answer.unit_covariance + 1e-4 * np.eye(len(inside)))
         try:
-            found = self.checker.refine(measured, unit, starts, network, _K_TO_MEV * temperature_K, q_across)
+            kT = _K_TO_MEV * temperature_K
+            found = self.checker.refine(measured, unit, start * own / unit, others, network, kT, q_across)
             return replace(found, unit_meV=unit)
         except FrameFailed:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -54,6 +54,9 @@ whatever the map)."""
 _LARGE = 8000
 """Cells of a map that tells so much that its valley is short, and straight."""
 
+_MET = 1.2
+"""Chi-square for each cell of a map that is met."""
+
 _NETWORK_WEIGHT = 0.35
 """Share of draws where the network points, over those around one minimum."""
 
@@ -95,9 +98,14 @@ class Refinement:
 
 
 def refine_map(
-    case: SpinCase, measured: SqeMap, widths: Widths, starts: Sequence[Array], network: Guess | None = None
+    case: SpinCase,
+    measured: SqeMap,
+    widths: Widths,
+    start: Array,
+    others: Callable[[], Sequence[Array]] = list,
+    network: Guess | None = None,
 ) -> Refinement:
-    """Fit a map at its own resolution from each start, and draw around every minimum that counts.
+    """Fit a map at its own resolution, and draw around every minimum that counts.
 
     Parameters
     ----------
@@ -107,8 +115,10 @@ def refine_map(
         Energies in the model's unit.
     widths : Widths
         To begin with.
-    starts : sequence of ndarray, shape (p,)
+    start : ndarray, shape (p,)
         Free couplings.
+    others : callable
+        Gives further starts; a large map that is met from the first needs none.
     network : Guess, optional
         What the network says, as places in the prior.
 
@@ -120,18 +130,19 @@ def refine_map(
     fine, per = averaged(measured, _COLUMNS), variance_per_intensity(measured, _COLUMNS)
     points = _POINTS if len(fine.q_rlu) <= _COLUMNS // 3 else _FEW_POINTS
     fitter = MapFitter(case, fine, FitSettings(tolerance=_TOLERANCE), points, per)
-    first, *others = [np.asarray(s, dtype=float) for s in starts]
-    found = fitter.descents(first[None], widths)
-    for start in others:
-        if not found or not _near(case, start, found):
-            found += fitter.descents(start[None], widths)
+    found = fitter.descents(start[None], widths)
+    cells = int(fine.measured.sum())
+    if not found or cells < _LARGE or found[0].chi2 > _MET * cells:
+        for other in others():
+            if not found or not _near(case, other, found):
+                found += fitter.descents(other[None], widths)
     if not found:
         raise FrameFailed("the assumed magnetic order is unstable at every start of the fit")
     found += _off_zero(fitter, min(found, key=lambda f: f.chi2), widths)
     fit, minima = _minima(fitter, found, widths)
     posterior = posterior_of(fitter, fit, minima, widths, network)
     if _better(posterior.sampled, fitter, fit, widths):
-        best = case.parameters.values_at(_top(posterior.sampled)[None, : len(first)])
+        best = case.parameters.values_at(_top(posterior.sampled)[None, : len(start)])
         found += fitter.descents(best, replace(widths, **_named(fit, _top(posterior.sampled))))
         fit, minima = _minima(fitter, found, widths)
         posterior = posterior_of(fitter, fit, minima, widths, network)
