@@ -115,7 +115,7 @@ class FrameReader:
         times, columns = look.profile.n_frames, self.plan.shape[1]
         rings = look.rings * times
         promise = self._tiles.promise(look.scan, rings, look.low * times, look.floor * times, look.cells)
-        faults = piece_faults(look.scan, self._scanner.used_pixels, promise)
+        faults = piece_faults(look.scan, self._scanner.used_pixels, self._tiles.used, promise)
         dark_pixels = None if look.cells.dark is None else look.cells.dark.mean
         if dark_pixels is not None and times > 1:
             dark_pixels = dark_pixels * times
@@ -132,7 +132,7 @@ class FrameReader:
             look.spread,
             dark_pixels,
             faults.marks & (MISSING | DEAD),
-            promise.per_pixel,
+            promise,
         )
         shaded, where = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
         whole = faults.missing_rows == 0
