@@ -41,6 +41,9 @@ class Scene:
     width: float = 3.0
     """Width of a line, in channels."""
 
+    whole: bool = False
+    """Readings are whole counts."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -53,7 +56,10 @@ class Series:
 
 def drawn(scene: Scene, expected: Array, random: np.random.Generator) -> Array:
     """Draw a reading: counting noise, gaps, the type and limit of the detector."""
-    counts = random.poisson(np.maximum(expected, 0)).astype(float) if scene.noisy else expected
+    if scene.noisy:
+        counts = random.poisson(np.maximum(expected, 0)).astype(float)
+    else:  # measured counts that a fault has scaled are not whole: up or down by chance, not always down
+        counts = np.floor(expected + random.random(expected.shape)) if scene.whole else expected
     if scene.dark is not None:
         counts = counts + random.poisson(scene.dark)
     counts = np.minimum(counts, scene.limit)
@@ -239,9 +245,25 @@ DRAWN: dict[str, Fault] = {
 """Faults of the data as drawn."""
 
 
+def _without_gaps(scene: Scene, y: Array, memory: dict[str, Any]) -> Array:
+    """Return a frame whose gaps hold what lies at the same angle elsewhere: a beam that moves uncovers
+    them."""
+    if scene.noisy:
+        return y  # what is expected is known behind the gaps
+    order = _once(memory, "order", lambda: np.argsort(scene.axis[scene.valid], kind="stable"))
+    angles, values = scene.axis[scene.valid][order], y[scene.valid][order]
+    # a neighbour in angle, another one for each pixel: real counts with their noise
+    at = np.searchsorted(angles, scene.axis[~scene.valid])
+    at = np.clip(at + np.arange(at.size) * 7919 % 101 - 50, 0, angles.size - 1)
+    out = y.copy()
+    out[~scene.valid] = values[at]
+    return out
+
+
 def moved(scene: Scene, y: Array, memory: dict[str, Any], random: np.random.Generator) -> Array:
     """Move the beam on the detector, or all lines alike, by 0.4 to 1.5 of a line's width."""
     if y.ndim == 2:
+        y = _without_gaps(scene, y, memory)
         pixel = float(np.abs(np.diff(scene.axis, axis=0)).max())
 
         def pixels() -> list[int]:
@@ -287,4 +309,4 @@ def with_fault(scene: Scene, kind: str, n: int, random: np.random.Generator) -> 
 def thinned(scene: Scene, counts: Sequence[Array], random: np.random.Generator) -> Scene:
     """Return a scene that draws half of the measured counts by chance: real noise, new each time."""
     halves = [random.binomial(np.maximum(c, 0).astype(np.int64), 0.5).astype(float) for c in counts]
-    return replace(scene, images=halves, noisy=False)
+    return replace(scene, images=halves, noisy=False, whole=True)

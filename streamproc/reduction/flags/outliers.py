@@ -228,7 +228,8 @@ def _search(
                     start = r * columns + p * piece
                     _search_piece(
                         frame, start, min(start + piece, (r + 1) * columns), columns, least, empty,
-                        tops[r, p], bins, norm, rings, lines, ring_norm, spread, dark, n_rings, high, dead, found,
+                        tops[r, p], bins, norm, rings, lines, ring_norm, spread, dark, n_rings, high,
+                        dead, found,
                     )  # fmt: skip
     return found[0], found[1]
 
@@ -236,8 +237,8 @@ def _search(
 @compiled
 def _search_piece(
     frame: Any, start: int, stop: int, columns: int, least: float, empty: bool, top: Any, bins: Any,
-    norm: Any, rings: Any, lines: Any, ring_norm: Any, spread: float, dark: Any, n_rings: int, high: Any, dead: Any,
-    found: Any,
+    norm: Any, rings: Any, lines: Any, ring_norm: Any, spread: float, dark: Any, n_rings: int, high: Any,
+    dead: Any, found: Any,
 ) -> None:  # fmt: skip
     """Take down the outliers of one piece."""
     for i in range(start, stop):

@@ -61,7 +61,7 @@ def piece_faults(
     marks, counts = np.zeros(used.shape, np.uint8), np.zeros(5, np.int64)
     _judge_rows(
         scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, scan.plain, used, promise.per_pixel,
-        promise.dark, TILE_ROWS, PROMISED, _STRIP_ROWS, marks, counts,
+        promise.dimmest, promise.dark, TILE_ROWS, PROMISED, _STRIP_ROWS, marks, counts,
     )  # fmt: skip
     _judge_tiles(
         scan.sums, scan.lows, scan.highs, scan.plain, scan.tile_sums, tiles, used, promise.least,
@@ -71,14 +71,31 @@ def piece_faults(
 
 
 @compiled
-def _too_many_zeros(zeros: int, pixels: int, counts: float, promised: float) -> bool:
+def _surprise(zeros: float, pixels: float, promised: float) -> float:
+    """Bound on -ln of the chance of so many zeros among pixels that are promised so much; 0: no surprise.
+
+    Chernoff's bound of the binomial, exp(-n D(z/n || p)) with the chance of a zero p = exp(-promised / 2):
+    half
+    of the promise, because grains and texture make some pixels darker.
+    """
+    p, share = np.exp(-0.5 * promised), zeros / pixels
+    if share <= p or promised <= 0.0:
+        return 0.0
+    surprise = share * (np.log(share) + 0.5 * promised)
+    if share < 1.0:
+        surprise += (1.0 - share) * np.log((1.0 - share) / (1.0 - p))
+    return float(pixels * surprise)
+
+
+@compiled
+def _too_many_zeros(zeros: int, pixels: int, counts: float, promised: float, least: float) -> bool:
     """Eight pixels or more of a piece are zero beside others that hold what is promised.
 
-    Chance would not do it: a Chernoff bound of the binomial, at half the promise, below exp(-25).
+    How many zeros chance makes is reckoned with what the dimmest ring promises: between lines there are many.
     """
     if zeros < 8 or counts < 0.6 * promised * (pixels - zeros):
         return False
-    return bool(zeros * (0.5 * promised - 1.0 - np.log(pixels / zeros)) > 25.0)
+    return bool(_surprise(zeros, pixels, least) > 25.0)
 
 
 @compiled
@@ -101,8 +118,8 @@ def _all_of_each(plain: Any) -> Any:
 
 @compiled
 def _judge_rows(
-    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, plain: Any, used: Any, per_pixel: Any, dark: Any,
-    tile_rows: int, promised: float, strip: int, marks: Any, counts: Any,
+    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, plain: Any, used: Any, per_pixel: Any,
+    dimmest: Any, dark: Any, tile_rows: int, promised: float, strip: int, marks: Any, counts: Any,
 ) -> None:  # fmt: skip
     """Rows without variation or without values, dead pieces, pieces at the limit.
 
@@ -169,7 +186,11 @@ def _judge_rows(
                 marks[r, p] |= 2
                 counts[2] += n
             elif _too_many_zeros(
-                zeros[r, p], n, sums[r, p], per_pixel[r // tile_rows, p] + dark[r // tile_rows, p]
+                zeros[r, p],
+                n,
+                sums[r, p],
+                per_pixel[r // tile_rows, p] + dark[r // tile_rows, p],
+                dimmest[r // tile_rows, p] + dark[r // tile_rows, p],
             ):
                 marks[r, p] |= 2
                 counts[2] += zeros[r, p]

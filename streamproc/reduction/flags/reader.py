@@ -152,6 +152,13 @@ class FrameReader:
         }
         if not whole:  # rings that miss part of themselves promise too little
             numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow", "over_exposed_dark"), _NAN)
+        elif self._over("over_exposed_dark", numbers):  # and rings that the dark holds, nothing
+            numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow"), _NAN)
+        elif self._over(
+            "spotty", numbers
+        ):  # a grain is as bright as a hit, and its absence as dark as a shadow
+            numbers |= dict.fromkeys(("spikes", "shadow"), _NAN)
+        high = out.high if numbers["spikes"] == numbers["spikes"] else out.high[:0]
         said: dict[str, Callable[[], Evidence]] = {
             "saturated": lambda: boxes_said(faults.marks & HIGH, columns),
             "dead": lambda: boxes_said(faults.marks & DEAD, columns) | pixels_said(out.dead, columns),
@@ -174,12 +181,16 @@ class FrameReader:
             tiles=TileView(
                 _ratio(promise), promise.expected, self._tiles.used, smooth_tiles(promise), spotty < _FINE
             ),
-            high=out.high,
+            high=high,
             used=self._used,
             lost_rows=faults.lost_rows,
             columns=columns,
         )
         return reading, look.profile
+
+    def _over(self, name: str, numbers: dict[str, float]) -> bool:
+        """Whether a kind that is judged reaches its limit by itself."""
+        return name not in self._settings.off and numbers[name] >= self._settings.limit(name).threshold
 
     def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> _Look:
         profile, parts, cells = self.parted.integrate(frame, dark)

@@ -123,7 +123,7 @@ class RunReference:
         """Tiles (or blocks of the axis) that have become darker than the rest."""
         if reading.tiles is None:
             curve = reading.curve
-            share, starts = shaded_share(curve.y, curve.floor, curve.variance, recent)
+            share, starts = shaded_share(curve.y, curve.variance, recent)
             block = max(curve.y.size // 16, 1)
             return share, axis_said(
                 curve.axis, [i for s in starts for i in range(s, min(s + block, curve.y.size))]

@@ -121,7 +121,9 @@ class FlagWatch:
     ) -> None:
         found, told = self._reference.compare(reading)
         alone, darker = numbers["shadow"], found.pop("shadow")
-        if darker == darker and not alone >= darker:
+        if self._over("spotty", numbers["spotty"]):
+            pass  # grains come and go: tiles that have become darker tell nothing
+        elif darker == darker and not alone >= darker:
             numbers["shadow"], evidence["shadow"] = darker, told["shadow"]
         told.pop("shadow", None)
         if self._over("ice_rings", numbers["ice_rings"]):
