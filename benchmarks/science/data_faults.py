@@ -113,7 +113,7 @@ def ice(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dic
 
 
 def parasite(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
-    """Add one ring where the pattern is low."""
+    """Add one ring where the pattern is low, of 1 % of the area of all peaks at least: twice the limit."""
 
     def place() -> float:
         inside = np.sort(scene.axis[scene.valid])
@@ -126,7 +126,17 @@ def parasite(scene: Scene, y: Array, n: int, random: np.random.Generator, memory
 
     at, width = _once(memory, "at", place), scene.step * min(scene.width, 4) / 2.355
     height = _once(memory, "height", lambda: random.uniform(0.2, 0.6) * np.quantile(y[scene.valid], 0.999))
-    return y + max(height, 2 * np.median(y)) * ring(scene, at, width)
+    least = _once(memory, "least", lambda: 0.01 * peak_area(scene, y) / (2.5066 * width))
+    clear = 2 * np.median(y) + 8 * np.sqrt(np.median(y)) if y.ndim == 1 else 2 * np.median(y)
+    return y + max(height, clear, least) * ring(scene, at, width)
+
+
+def peak_area(scene: Scene, y: Array) -> float:
+    """Return the area of all peaks of the pattern (of the means over the azimuth), in units of the axis."""
+    axis, values = scene.axis[scene.valid], (y - smooth_part(scene, y))[scene.valid]
+    bins = ((axis - axis.min()) / scene.step).astype(int)
+    means = np.bincount(bins, values) / np.maximum(np.bincount(bins), 1)
+    return float(np.maximum(means, 0).sum() * scene.step)
 
 
 def spotty(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:

@@ -76,7 +76,15 @@ def simulated_frames(seed: int, data: Path) -> Scenes:
             for at, strength in sticks:
                 moved = at - 2 * np.rad2deg(np.tan(np.deg2rad(at / 2))) * strain * k
                 ring = np.exp(-0.5 * ((angle - moved) / (width / 2.355 * (1 + 0.01 * k))) ** 2)
-                image += 8 * level * strength * ring * (1 + textured * np.cos(np.deg2rad(2 * chi + 50 * at)))
+                # a line that broadens keeps its area: its intensity has not changed
+                image += (
+                    8
+                    * level
+                    * strength
+                    / (1 + 0.01 * k)
+                    * ring
+                    * (1 + textured * np.cos(np.deg2rad(2 * chi + 50 * at)))
+                )
             images.append(image)
         dark = random.uniform(80, 120, (side, side)) if number == 3 else None
         gap = -1.0 if dtype == "i4" else 0.0
@@ -109,7 +117,7 @@ def simulated_patterns(seed: int, data: Path) -> Scenes:
             y = level * (0.5 + np.exp(-axis / 25))
             for at, strength in sticks:
                 moved = at - 2 * np.rad2deg(np.tan(np.deg2rad(at / 2))) * strain * k
-                y = y + height * level * strength * np.exp(
+                y = y + height * level * strength / (1 + 0.01 * k) * np.exp(
                     -0.5 * ((axis - moved) / (width / 2.355 * (1 + 0.01 * k))) ** 2
                 )
             images.append(y)

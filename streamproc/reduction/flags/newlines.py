@@ -86,8 +86,8 @@ def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, s
         if no_line or area <= best or area < sigmas * np.sqrt(noise):
             i += 1
             continue
-        line, top = 0.0, 0.0
-        for k in range(max(start - reach, 0), min(i + reach, n)):
+        line, top, near = 0.0, 0.0, max(reach // 4, 2)
+        for k in range(max(start - near, 0), min(i + near, n)):
             line = max(line, calculated[k] - floor[k])
         for k in range(start, i):
             top = max(top, y[k] - calculated[k])
@@ -125,6 +125,8 @@ def shaded_share(y: Float, variance: Float, reference: Float) -> tuple[float, li
     low = (ratio < _SHADED * middle) & (parts < _SHADED).all(1) & clearly[:, 0]
     alike = np.abs(parts[:, 0] - parts[:, 1]) < _ALIKE + 3.0 * np.hypot(sigma[:, 0], sigma[:, 1])
     low &= alike
+    # lines that move leave or enter at the ends of the axis
+    low[0], low[-1] = low[0] and low[1], low[-1] and low[-2]
     return float(low.mean()), [int(v) for v in starts[:-1][low]]
 
 

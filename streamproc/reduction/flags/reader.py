@@ -185,6 +185,7 @@ class FrameReader:
             used=self._used,
             lost_rows=faults.lost_rows,
             columns=columns,
+            ice_places=self._ice,
         )
         return reading, look.profile
 

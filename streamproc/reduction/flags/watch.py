@@ -101,7 +101,8 @@ class FlagWatch:
         flags = {n: self._raised(n, v, spoilt) for n, v in numbers.items()}
         judgement = _said(reading, numbers, flags, evidence, self._settings)
         if not judgement.bad:
-            self._reference.accept(reading, monitor, flags.get("parasitic_rings", False))
+            doubtful = flags.get("parasitic_rings", False) or flags.get("ice_rings", False)
+            self._reference.accept(reading, monitor, doubtful)
         return judgement
 
     def _over(self, name: str, number: float) -> bool:
@@ -121,6 +122,10 @@ class FlagWatch:
     ) -> None:
         found, told = self._reference.compare(reading)
         alone, darker = numbers["shadow"], found.pop("shadow")
+        ice, new = numbers["ice_rings"], found.pop("ice_rings")
+        if new == new and not ice >= new:
+            numbers["ice_rings"], evidence["ice_rings"] = new, told["ice_rings"]
+        told.pop("ice_rings", None)
         if self._over("spotty", numbers["spotty"]):
             pass  # grains come and go: tiles that have become darker tell nothing
         elif darker == darker and not alone >= darker:
