@@ -13,14 +13,14 @@ __all__ = ["new_line", "shaded_share"]
 
 Float = npt.NDArray[np.float64]
 
-_SIGMAS = 8.0
+_SIGMAS, _AGAIN = 8.0, 5.0
 _LEAST_CHANNELS = 3
 _BLOCKS = 16
 _SHADED, _SAME, _GONE, _ALIKE = 0.8, 0.05, 0.05, 0.15
 
 
 def new_line(
-    y: Float, variance: Float, reference: Float, floor: Float, width: float
+    y: Float, variance: Float, reference: Float, floor: Float, width: float, known: int = -1
 ) -> tuple[float, int, int]:
     """Find the strongest line where the reference has none, while nothing else has gone.
 
@@ -36,6 +36,8 @@ def new_line(
         Floor of the pattern.
     width : float
         Width of a line (channels).
+    known : int
+        Channel at which the reading before had such a line: there 5 sigma are enough. -1: it had none.
 
     Returns
     -------
@@ -49,7 +51,10 @@ def new_line(
     if not total > 0:
         return float("nan"), 0, 0
     calculated = reference * (float(y.sum()) / total)
-    area, first, last = _strongest(y, variance, calculated, floor, reach, _SIGMAS)
+    area, first, last = _strongest(y, variance, calculated, floor, reach, _SIGMAS, 0.25)
+    if area <= 0 <= known:
+        area, first, last = _strongest(y, variance, calculated, floor, reach, _AGAIN, 1.0)
+        area = area if first - reach <= known <= last + reach else 0.0
     if area <= 0:
         return 0.0, 0, 0
     rest = np.ones(y.size, bool)
@@ -70,8 +75,13 @@ def _same_scale(y: Float, reference: Float) -> float:
 
 
 @compiled
-def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, sigmas: float) -> Any:
-    """Runs of channels above the reference; one counts if it is narrow and no line was there."""
+def _strongest(
+    y: Any, variance: Any, calculated: Any, floor: Any, reach: int, sigmas: float, most: float
+) -> Any:
+    """Runs of channels above the reference; one counts if it is narrow and no line was there.
+
+    A line was there where the reference has ``most`` of the height within half a line's width.
+    """
     n, best, first, last, i = y.size, 0.0, 0, 0, 0
     while i < n:
         if not y[i] - calculated[i] > 3.0 * np.sqrt(variance[i]):
@@ -91,7 +101,7 @@ def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, s
             line = max(line, calculated[k] - floor[k])
         for k in range(start, i):
             top = max(top, y[k] - calculated[k])
-        if line < 0.25 * top:
+        if line < most * top:
             best, first, last = area, start, i - 1
         i += 1
     return best, first, last

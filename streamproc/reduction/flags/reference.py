@@ -29,6 +29,7 @@ _DRIFT_RATE = 0.3
 _STARTS = 3
 _REBASE_AFTER = 5
 _FAR, _ALIKE = 0.98, 0.95
+_CLEAR, _CLEAR_AGAIN = 5.0, 3.0
 _SURE = 0.01
 """Sigma of the zero over a line's width, up to which a new reference carries no error along."""
 
@@ -48,7 +49,8 @@ class RunReference:
         self._n = self._strange = 0
         self._arrays: dict[str, npt.NDArray[np.float32]] = {}
         self._found: Comparison | None = None
-        self._width = _NAN
+        self._width = self._line_at = _NAN
+        self._iced = False  # ice was in the reading before
         self._known = False  # the quadrants say what has happened to the pattern
 
     # -- levels -------------------------------------------------------------------------------------------
@@ -91,7 +93,10 @@ class RunReference:
         followed = compare(curve.axis, slope, recent, curve.y, curve.variance, (0.0, 0.0))
         recent = followed.moved
         numbers["ice_rings"], told["ice_rings"] = self._ice(reading, followed)
-        share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, self._line_width(curve))
+        known = int(np.searchsorted(curve.axis, self._line_at)) if self._line_at == self._line_at else -1
+        width = self._line_width(curve)
+        share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, width, known)
+        self._line_at = float(curve.axis[(a + b) // 2]) if share > 0 else _NAN
         numbers["parasitic_rings"] = share
         told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1)))
         numbers["shadow"], told["shadow"] = self._shadow(reading, recent)
@@ -104,7 +109,11 @@ class RunReference:
         if reading.ice_places is None or self._n < _STARTS or not followed.scale > 0:
             return _NAN, {}
         new = curve.y - followed.scale * followed.moved - followed.offset
-        share, tops = ice_rings(replace(curve, y=new, floor=np.zeros(new.size)), reading.ice_places)
+        sigmas = _CLEAR_AGAIN if self._iced else _CLEAR
+        share, tops = ice_rings(
+            replace(curve, y=new, floor=np.zeros(new.size)), reading.ice_places, 1, sigmas
+        )
+        self._iced = share >= 0.5
         return share, axis_said(curve.axis, tops)
 
     def _line_width(self, curve: Curve) -> float:
@@ -249,8 +258,9 @@ class RunReference:
             "numbers": [
                 self._level, self._monitor, self._monitor_start, self._monitor_now, self._scale, self._zero,
                 self._strain, self._first_level, *self._base, self._width,
+                self._line_at,
             ],
-            "counts": [self._n, self._strange],
+            "counts": [self._n, self._strange, int(self._iced)],
             "arrays": {k: [list(v.shape), v.astype("<f4").tobytes()] for k, v in self._arrays.items()},
         }  # fmt: skip
 
@@ -260,8 +270,9 @@ class RunReference:
             self._level, self._monitor, self._monitor_start, self._monitor_now, self._scale, self._zero,
             self._strain, self._first_level, *rest,
         ) = (float(v) for v in state["numbers"])  # fmt: skip
-        self._base, self._width = (rest[0], rest[1]), rest[2]
-        self._n, self._strange = (int(v) for v in state["counts"])
+        self._base, self._width, self._line_at = (rest[0], rest[1]), rest[2], rest[3]
+        self._n, self._strange, iced = (int(v) for v in state["counts"])
+        self._iced = bool(iced)
         self._arrays = {
             k: np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
             for k, (shape, data) in state["arrays"].items()

@@ -27,6 +27,9 @@ _LEAST_HOT = 3
 _SPOILS = ("saturated", "dead", "hot", "over_exposed_dark", "missing_rows")
 """Kinds that spoil the pattern itself, so that comparing it with the run's says nothing."""
 
+_NEEDS_BEAM = ("spikes", "ice_rings", "spotty", "shadow")
+"""Kinds of which a few stray counts say nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -92,8 +95,10 @@ class FlagWatch:
         evidence: dict[str, Evidence] = dict(reading.evidence)
         self._take_repeats(reading, numbers, evidence)
         spoilt = any(self._over(n, numbers[n]) for n in _SPOILS)
-        if not self._over("over_exposed_dark", numbers["over_exposed_dark"]):  # it takes the level away
-            spoilt |= self._beam_lost(reading, monitor, numbers, evidence)
+        by_dark = self._over("over_exposed_dark", numbers["over_exposed_dark"])  # it takes the level away
+        if not by_dark and self._beam_lost(reading, monitor, numbers, evidence):
+            spoilt = True
+            numbers |= dict.fromkeys(_NEEDS_BEAM, _NAN)
         spoilt |= _empty(reading)
         if not spoilt:
             self._compare(reading, monitor, numbers, evidence)
