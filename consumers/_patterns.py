@@ -11,13 +11,15 @@ import numpy.typing as npt
 
 from streamproc.analysis import Frame
 from streamproc.errors import ConfigurationError, FrameFailed, RunRefused
+from streamproc.inference.card import ModelCard
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.calibration import Calibration
 from streamproc.reduction.geometry import geometry_from_calibration_md
+from streamproc.reduction.profile import Profile
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.runs import Run
 
-__all__ = ["MeasuredPattern", "PatternSource", "dimensions", "log_q"]
+__all__ = ["MeasuredPattern", "PatternSource", "dimensions", "log_q", "wavelength_doubt"]
 
 Array = npt.NDArray[np.float64]
 AxisKind = Literal["two_theta_deg", "q_invA"]
@@ -116,10 +118,31 @@ class PatternSource:
             axis, intensity = self._given(frame)
             return _checked(axis, self._settings.axis_kind, intensity, self._settings.wavelength_A)
         dark = frame.dark if self._settings.reduction.from_run.dark else None
-        profile = plan.integrate(frame.array, dark)
+        return self.of_profile(plan.integrate(frame.array, dark))
+
+    @staticmethod
+    def of_profile(profile: Profile) -> MeasuredPattern:
+        """Return the pattern that an integrated image is.
+
+        Raises
+        ------
+        FrameFailed
+            As :meth:`pattern`.
+        """
         measured = np.isfinite(profile.intensity)  # bins without a usable pixel were not measured
         axis, intensity = profile.axis[measured], profile.intensity[measured]
         return _checked(axis, profile.axis_kind, intensity, profile.wavelength_A)
+
+    @staticmethod
+    def checked(pattern: MeasuredPattern) -> MeasuredPattern:
+        """Return a given pattern that is not empty and not mostly negative.
+
+        Raises
+        ------
+        FrameFailed
+            As :meth:`pattern`.
+        """
+        return _checked(pattern.axis, pattern.kind, pattern.intensity, pattern.wavelength_A)
 
     def given(self, frame: Frame) -> MeasuredPattern:
         """Return the pattern that a 1-D frame is, which may be empty.
@@ -169,6 +192,15 @@ def log_q(axis: Array, kind: AxisKind) -> Array:
         return np.log(np.where(axis > 0, axis, np.nan))
     inside = (axis > 0) & (axis < 180)
     return np.log(np.sin(np.deg2rad(np.where(inside, axis, np.nan)) / 2))
+
+
+def wavelength_doubt(pattern: MeasuredPattern, card: ModelCard) -> tuple[str, ...]:
+    """Return a reason where the wavelength is not the model's: form factors, K-alpha2, polarisation are its
+    own."""
+    expected = card.axis.wavelength_A
+    if expected is None or pattern.wavelength_A is None or abs(pattern.wavelength_A / expected - 1) < 2e-3:
+        return ()
+    return (f"outside-training-range: wavelength {pattern.wavelength_A:.4f} A, trained for {expected:.4f} A",)
 
 
 def _rising(axis: Array, y: Array) -> tuple[Array, Array]:

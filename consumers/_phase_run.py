@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.consumers._patterns import MeasuredPattern
+from streamproc.consumers._patterns import MeasuredPattern, wavelength_doubt
 from streamproc.consumers._phase_said import change_said, cluster_said, map_said, refined_said
 from streamproc.consumers._refining import Asked, Refining
 from streamproc.models.mapping.so_far import PhaseMapSoFar
@@ -22,7 +22,6 @@ from streamproc.models.unmixing.rows import Rows
 
 from streamproc.analysis import Estimate, Frame, FrameFailure, FrameResult, Provenance, RunResult
 from streamproc.errors import FrameFailed
-from streamproc.inference.card import ModelCard
 from streamproc.reduction.azimuthal import AzimuthalPlan
 
 if TYPE_CHECKING:
@@ -111,7 +110,7 @@ class PhaseMapRun:
         self, frame: Frame, pattern: MeasuredPattern, x: npt.NDArray[np.float32], coverage: float,
         answer: Answer, checked: Checked | None,
     ) -> FrameResult:  # fmt: skip
-        reasons = (*_wavelength_doubt(pattern, self._model.card), *answer.reasons)
+        reasons = (*wavelength_doubt(pattern, self._model.card), *answer.reasons)
         values = self._values(answer, checked, not reasons)
         values["coverage"] = coverage
         if self._settings.publish_pattern:
@@ -303,11 +302,3 @@ def _number(value: Any) -> float:
         return float(np.asarray(value, float).reshape(()))
     except (TypeError, ValueError):
         return float("nan")
-
-
-def _wavelength_doubt(pattern: MeasuredPattern, card: ModelCard) -> tuple[str, ...]:
-    """The model's form factors, K-alpha2 and polarisation belong to its own wavelength."""
-    expected = card.axis.wavelength_A
-    if expected is None or pattern.wavelength_A is None or abs(pattern.wavelength_A / expected - 1) < 2e-3:
-        return ()
-    return (f"outside-training-range: wavelength {pattern.wavelength_A:.4f} A, trained for {expected:.4f} A",)

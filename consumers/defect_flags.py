@@ -1,4 +1,5 @@
-"""Defect flags: what is wrong with each reading, said first and fast, before any science."""
+"""Defect flags: what is wrong with each reading, said first and fast; then, with a model, what is wrong with
+the crystal."""
 
 from __future__ import annotations
 
@@ -10,14 +11,23 @@ from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from streamproc.consumers._data_flags import STREAM, flag_outputs, run_flag_outputs
-from streamproc.consumers._flags_run import FlagsRun, example_run
+from streamproc.consumers._defect_checking import DefectChecker
+from streamproc.consumers._defect_outputs import ESTIMATES, defect_run_outputs, estimate_outputs
+from streamproc.consumers._defect_reader import DefectReader
+from streamproc.consumers._defect_settings import DefectSettings
+from streamproc.consumers._flags_example import example_run
+from streamproc.consumers._flags_run import FlagsRun
 from streamproc.consumers._patterns import PatternSource
+from threadpoolctl import threadpool_limits
 
-from streamproc.analysis import Example, FrameResult, LoadContext, Output, Provenance
+from streamproc.analysis import Estimate, Example, FrameResult, LoadContext, Output, Provenance
 from streamproc.errors import ConfigurationError
+from streamproc.inference.model import OnnxModel
+from streamproc.inference.registry import find_model
 from streamproc.reduction.calibration import Calibration, load_calibration
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.watch import warm_up
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.runs import Run
 
@@ -51,6 +61,9 @@ class DefectFlagsSettings(BaseModel):
     data_flags: FlagSettings = Field(
         default_factory=FlagSettings, description="What makes a reading bad or doubtful."
     )
+    defects: DefectSettings = Field(
+        default_factory=DefectSettings, description="Lattice defects of one material, where it names a model."
+    )
 
 
 class DefectFlags:
@@ -62,18 +75,32 @@ class DefectFlags:
         The table of the configuration.
     calibration : Calibration
         Loaded geometry and correction files.
+    model : OnnxModel, optional
+        Defect model that ``settings.defects`` names.
     """
 
     name: ClassVar[str] = "defect-flags"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     Settings: ClassVar[type[BaseModel]] = DefectFlagsSettings
 
-    def __init__(self, settings: DefectFlagsSettings, calibration: Calibration) -> None:
-        self.settings, self.calibration = settings, calibration
+    def __init__(
+        self, settings: DefectFlagsSettings, calibration: Calibration, model: OnnxModel | None = None
+    ) -> None:
+        self.settings, self.calibration, self.model = settings, calibration, model
+        self.defects: DefectReader | None = None
+        self._checker: DefectChecker | None = None
+        if model is not None:
+            threadpool_limits(1, "blas")  # small matrices; the service's workers are the threads
+            self.defects = DefectReader(settings.defects, model)
+            self._checker = DefectChecker(self.defects.axis, self.defects.reference)
         self.source = PatternSource(settings, calibration, self.name)
         self._reader: FrameReader | None = None
         if calibration.geometry is not None and settings.axis_key is None:
             self._reader = self._reader_of(calibration.plan())
+        if settings.axis_key is not None:
+            warm_up(settings.data_flags)
+        if self.defects is not None:
+            self.defects.warm_up()
 
     @classmethod
     def load(cls, settings: DefectFlagsSettings, context: LoadContext) -> Self:
@@ -85,7 +112,14 @@ class DefectFlags:
                 "(or reduction.from_run.calibration_md where the beamline sends it in the start document, "
                 "or axis_key where frames are 1-D patterns); there is no default geometry"
             )
-        return cls(settings, load_calibration(reduction, settings.base_dir))
+        named, model = settings.defects.model, None
+        if named is not None:
+            model = OnnxModel(find_model(named, context.inference, settings.base_dir), context.inference)
+        elif settings.defects.limits or settings.defects.alarms:
+            raise ConfigurationError(
+                '[analysis.defect-flags.defects]: limits and alarms need a model: model = "defects_copper"'
+            )
+        return cls(settings, load_calibration(reduction, settings.base_dir), model)
 
     @classmethod
     def example(cls, folder: Path) -> Example:
@@ -95,16 +129,21 @@ class DefectFlags:
 
     @classmethod
     def describe(cls) -> tuple[Output, ...]:
-        """Return the outputs of every result event."""
-        return flag_outputs()
+        """Return the outputs of every result event, for a defect model of fcc."""
+        return (*flag_outputs(), *estimate_outputs(tuple(ESTIMATES)))
 
     def outputs(self) -> Sequence[Output]:
         """Declare what each reading shows by itself."""
-        return self.describe()
+        if self.defects is None:
+            return flag_outputs()
+        return (*flag_outputs(), *estimate_outputs(self.defects.names))
 
     def run_outputs(self) -> Mapping[str, Sequence[Output]]:
         """Declare what each reading shows within its run."""
-        return {STREAM: run_flag_outputs()}
+        streams: dict[str, Sequence[Output]] = {STREAM: run_flag_outputs()}
+        if self.defects is None:
+            return streams
+        return streams | defect_run_outputs(tuple(self.settings.defects.limits), self.defects.watched)
 
     def stream(self) -> str:
         """Return the raw stream that is judged."""
@@ -123,12 +162,14 @@ class DefectFlags:
         reader = self._reader
         if reader is None and (plan := self.source.plan(run)) is not None:
             reader = self._reader_of(plan)
-        return FlagsRun(self.source, self.settings, reader, self._provenance(reader))
+        provenance = self._provenance(reader)
+        return FlagsRun(self.source, self.settings, reader, provenance, self.defects, self._checker)
 
     def report(self, result: FrameResult) -> dict[str, Any]:
         """Return an answer as `streamproc predict` prints it."""
-        values = dict(result.values)
+        values = {k: v for k, v in result.values.items() if k.startswith("data_")}
         evidence = values.pop("data_evidence")
+        found = {k: v for k, v in result.values.items() if isinstance(v, Estimate)}
         return {
             "in_domain": result.in_domain,
             "reasons": list(result.reasons),
@@ -137,6 +178,7 @@ class DefectFlags:
                 k: v if v == v else None for k, v in values.items() if not k.startswith("data_flag_")
             },
             "evidence": json.loads(str(evidence) or "{}"),
+            "defects": {k.removeprefix("defect_"): _told(e) for k, e in found.items()},
         }
 
     def _reader_of(self, plan: Any) -> FrameReader:
@@ -148,15 +190,26 @@ class DefectFlags:
         dumped = self.settings.model_dump(mode="json", exclude={"base_dir"})
         # Files count by their content (in the calibration's hash), not by where they lie.
         dumped["reduction"] = {k: v for k, v in dumped["reduction"].items() if k not in _FILES}
+        del dumped["defects"]["model"]  # its hash counts
         text = json.dumps(dumped, sort_keys=True)
         return Provenance(
             analysis=self.name,
             version=self.version,
-            model_sha256="",
+            model_sha256=self.model.sha256 if self.model is not None else "",
             settings_sha256=hashlib.sha256(text.encode()).hexdigest(),
             calibration_sha256=reader.plan.fingerprint if reader is not None else "",
-            details={"calibration_files": {k: dict(v) for k, v in self.calibration.files.items()}},
+            details={
+                **({"model": self.model.model_id} if self.model is not None else {}),
+                "calibration_files": {k: dict(v) for k, v in self.calibration.files.items()},
+            },
         )
+
+
+def _told(e: Estimate) -> dict[str, Any] | None:
+    """An estimate for a reader; None where the model abstains."""
+    if e.value != e.value or e.interval90 is None:
+        return None
+    return {"value": e.value, "sigma": e.sigma, "interval90": list(e.interval90)}
 
 
 ANALYSIS = DefectFlags

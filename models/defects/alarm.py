@@ -1,9 +1,9 @@
 """A sequential alarm on one estimate over a scan, with the false-alarm rate the user asks for.
 
-Self-starting CUSUM (Hawkins 1987, The Statistician 36, 299): each new value is compared with mean and
-scatter of
-all before it, by Student's t, so that no baseline has to be known and the rate holds from the third frame
-on. The
+Self-starting CUSUM (Hawkins 1987, The Statistician 36, 299): each new value is compared with mean and scatter
+of
+all before it, by Student's t, so that no baseline has to be known and the rate holds from the third frame on.
+The
 decision limit follows from the mean number of frames between false alarms (Siegmund 1985, Sequential
 Analysis).
 """
@@ -86,7 +86,9 @@ def decision_limit(settings: AlarmSettings) -> float:
     return float(brentq(excess, 0.0, 200.0)) if excess(0.0) < 0 else 0.0
 
 
-def watch(state: AlarmState, value: float, good: bool, settings: AlarmSettings) -> AlarmState:
+def watch(
+    state: AlarmState, value: float, good: bool, settings: AlarmSettings, least_scatter: float = 0.0
+) -> AlarmState:
     """Take one frame's estimate into account.
 
     Parameters
@@ -100,6 +102,8 @@ def watch(state: AlarmState, value: float, good: bool, settings: AlarmSettings) 
         alarm.
     settings : AlarmSettings
         The tuning.
+    least_scatter : float
+        Scatter is taken as at least this: changes that are small against it are not looked for.
 
     Returns
     -------
@@ -112,7 +116,7 @@ def watch(state: AlarmState, value: float, good: bool, settings: AlarmSettings) 
     if n < 3 or state.squares <= 0:
         return _learned(state, value)
     k, limit = settings.shift_sigma / 2, decision_limit(settings)
-    z, scatter = _normal(state, value)
+    z, scatter = _normal(state, value, least_scatter)
     most = k + 0.9 * limit  # one frame alone raises no alarm, and is learned from no further than that
     if abs(z) > most:
         z = float(np.clip(z, -most, most))
@@ -129,10 +133,10 @@ def _learned(state: AlarmState, value: float) -> AlarmState:
     return replace(state, frames=n, mean=mean, squares=state.squares + (value - state.mean) * (value - mean))
 
 
-def _normal(state: AlarmState, value: float) -> tuple[float, float]:
+def _normal(state: AlarmState, value: float, least: float) -> tuple[float, float]:
     """The new value as a standard normal deviate, by Student's t of those before, and its scatter."""
     n = state.frames
-    scatter = float(np.sqrt(state.squares / (n - 1) * (1 + 1 / n)))
+    scatter = max(float(np.sqrt(state.squares / (n - 1))), least) * float(np.sqrt(1 + 1 / n))
     t = (value - state.mean) / scatter
     # from the lower tail on either side: there the distribution function keeps its digits
     z = float(ndtri(max(stdtr(n - 1, -abs(t)), 1e-300)))

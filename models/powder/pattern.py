@@ -10,7 +10,7 @@ import numpy.typing as npt
 from streamproc.errors import FrameFailed
 from streamproc.inference.card import Axis
 
-__all__ = ["prepare"]
+__all__ = ["prepare", "to_model_axis"]
 
 Array = npt.NDArray[np.float64]
 
@@ -56,7 +56,7 @@ def prepare(
         When the pattern is empty, not finite, mostly negative, or does not meet the axis.
     """
     source, y = _checked(axis, intensity)
-    source = _to_model_axis(source, model_axis, kind, wavelength_A)
+    source = to_model_axis(source, model_axis, kind, wavelength_A)
     grid = np.linspace(model_axis.start, model_axis.stop, model_axis.n)
     values, measured = _rebin(source, np.maximum(y, 0.0), grid)
     root = np.sqrt(np.where(measured, values, 0.0))
@@ -97,8 +97,20 @@ def _checked(axis: npt.ArrayLike, intensity: npt.ArrayLike) -> tuple[Array, Arra
     return x, y
 
 
-def _to_model_axis(source: Array, model_axis: Axis, kind: str, wavelength_A: float | None) -> Array:
-    """2theta (degrees) at the model's wavelength; points beyond 180 degrees are left outside the axis."""
+def to_model_axis(source: Array, model_axis: Axis, kind: str, wavelength_A: float | None) -> Array:
+    """Return 2theta (degrees) at the model's wavelength; points beyond 180 degrees are left outside the axis.
+
+    Parameters
+    ----------
+    source : ndarray, shape (m,)
+        2theta (degrees) or Q (1/angstrom), as ``kind`` says.
+    model_axis : Axis
+        From the model's card.
+    kind : {'two_theta_deg', 'q_invA'}
+        What ``source`` is.
+    wavelength_A : float or None
+        Wavelength of a 2theta axis, where it is not the model's.
+    """
     own = model_axis.wavelength_A
     if kind == "q_invA":
         sine = source * (own or 0.0) / (4 * np.pi)

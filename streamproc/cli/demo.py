@@ -17,7 +17,7 @@ from streamproc.errors import ConfigurationError
 __all__ = ["demo_command"]
 
 _NEEDED = ("bluesky", "ophyd", "bluesky_kafka", "gemmi")
-_EXPERIMENTS = ("diffraction", "magnon")
+_EXPERIMENTS = ("diffraction", "magnon", "deformation")
 
 
 @click.command("demo")
@@ -27,12 +27,14 @@ _EXPERIMENTS = ("diffraction", "magnon")
     default="diffraction",
     show_default=True,
     help="diffraction: a map of four minerals, phase fractions at every point. magnon: a triple-axis scan "
-    "of an antiferromagnet, its exchange constants while it counts.",
+    "of an antiferromagnet, its exchange constants while it counts. deformation: a tensile test of copper, "
+    "its dislocations and stacking faults, with an alarm at the yield point.",
 )
 @click.option(
     "--points",
     type=click.IntRange(min=1),
-    help="Points of the map [default: 49], or of the scan [default: 480, 30 energies at each of 16 Q].",
+    help="Points of the map [default: 49], or of the scan [default: 480, 30 energies at each of 16 Q], "
+    "or of the test [default: 40].",
 )
 @click.option(
     "--storage",
@@ -81,10 +83,14 @@ def demo_command(
     With --experiment magnon a triple-axis spectrometer counts at one Q and energy after the other, and the
     excitation-fit service says after every scan at constant Q what the exchange constants are.
 
+    With --experiment deformation copper is pulled until it yields; the defect-flags service says what the
+    crystal's defects are, which readings are bad, and raises an alarm when the defects begin to grow.
+
     \b
     Examples:
       streamproc demo
       streamproc demo --experiment magnon
+      streamproc demo --experiment deformation
       streamproc demo --points 100 --storage hdf5 --keep my-demo
     """
     missing = [name for name in _NEEDED if importlib.util.find_spec(name) is None]

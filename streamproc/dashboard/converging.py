@@ -26,7 +26,9 @@ def estimate_text(point: Point, name: str) -> str:
     value, sigma = point.values.get(name, math.nan), point.sigmas.get(name, math.nan)
     if not math.isfinite(value):
         return "-"
-    return f"{value:.3f}±{sigma:.3f}" if abs(value) < 100 else f"{value:.4g}±{sigma:.2g}"
+    if abs(value) < 100 and not 0 < sigma < 0.0005:
+        return f"{value:.3f}±{sigma:.3f}"
+    return f"{value:.4g}±{sigma:.2g}"
 
 
 def converging_picture(so_far: SoFar, width: int, height: int) -> list[Text]:

@@ -16,7 +16,7 @@ __all__ = ["SoFar"]
 
 Array = npt.NDArray[np.float64]
 
-_MOST_ANSWERS, _MOST_ELEMENTS = 600, 4096
+_MOST_ANSWERS, _MOST_ELEMENTS, _MOST_LETTERS = 600, 4096, 4096
 
 
 @dataclass(slots=True)
@@ -35,6 +35,8 @@ class SoFar:
         Its newest answers; ``seq_num`` is that of the newest reading each of them knows.
     curves : dict of str to ndarray
         Those arrays in the newest answer.
+    words : deque of dict of str to str
+        Texts of each of ``points``.
     """
 
     stream: str
@@ -42,6 +44,7 @@ class SoFar:
     arrays: tuple[str, ...]
     points: deque[Point] = field(default_factory=lambda: deque(maxlen=_MOST_ANSWERS))
     curves: dict[str, Array] = field(default_factory=dict)
+    words: deque[dict[str, str]] = field(default_factory=lambda: deque(maxlen=_MOST_ANSWERS))
 
     @classmethod
     def of(cls, descriptor: Mapping[str, Any]) -> SoFar:
@@ -53,7 +56,9 @@ class SoFar:
     def add(self, event: Mapping[str, Any]) -> None:
         """Take an event."""
         data = event["data"]
-        self.points.append(point_of(event, self.quantities, seq_num=data.get("seq_num")))
+        point = point_of(event, self.quantities, seq_num=data.get("seq_num"))
+        self.points.append(point)
+        self.words.append({str(k): v[:_MOST_LETTERS] for k, v in data.items() if isinstance(v, str)})
         found = {k: np.asarray(data[k], dtype=np.float64) for k in self.arrays if k in data}
         self.curves = {k: v for k, v in found.items() if v.size <= _MOST_ELEMENTS}
 

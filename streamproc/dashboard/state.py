@@ -124,6 +124,11 @@ class RunView:
         found = [s for s in self.so_far.values() if s.points and "dispersion_energy" in s.arrays]
         return found[-1] if found else None
 
+    def alarms(self) -> list[str]:
+        """Return the alarms that have risen in the run, in their own words."""
+        stream = self.so_far.get("alarms")
+        return [] if stream is None else [w["said"] for w in stream.words if "said" in w]
+
     def latency_ms(self, percent: float) -> float | None:
         """Return a percentile of the newest latencies (ms)."""
         return percentile(list(self.latencies_ms), percent)

@@ -207,9 +207,11 @@ def _ms(value: float | None) -> str:
 
 
 def _alert(run: RunView, width: int) -> Text | None:
-    """Return what deserves attention: lost readings first, then answers not to be trusted."""
+    """Return what deserves attention: lost readings first, then alarms, then answers not to be trusted."""
     if run.ledger is not None and run.ledger.reasons:
         text = f"! {run.ledger.reasons[0][1]} readings: {run.ledger.reasons[0][0]}"
+    elif alarms := run.alarms():
+        text = f"! {len(alarms)} alarms; first: {alarms[0]}"
     elif run.flagged:
         last = next((p for p in reversed(run.points.values()) if not p.in_domain), None)
         why = f"; last, point {last.seq_num}: {last.reasons}" if last else ""
@@ -261,10 +263,13 @@ class PlainView(Screen):
         """Fold a result document in and print its line."""
         known = {uid: run.count for uid, run in self.board.runs.items()}
         fits = {uid: _fits(run) for uid, run in self.board.runs.items()}
+        alarms = {uid: len(run.alarms()) for uid, run in self.board.runs.items()}
         changed = self.board.feed(name, doc, latency_ms)
         if changed is None:
             return
         run, point = changed
+        for said in run.alarms()[alarms.get(run.uid, 0) :]:
+            self.say(f"ALARM {said}")
         so_far = run.converging()
         if so_far is not None and _fits(run) != fits.get(run.uid, 0):
             self.say(converging_line(so_far))

@@ -13,6 +13,7 @@ from typing import Any
 
 from rich.console import Console
 
+from streamproc.demo.deformation.experiment import Deformation
 from streamproc.demo.diffraction import Diffraction, demo_config
 from streamproc.demo.magnon.experiment import Magnon
 from streamproc.demo.options import DemoOptions, Experiment
@@ -22,7 +23,11 @@ from streamproc.transports.broker import Broker
 
 __all__ = ["EXPERIMENTS", "DemoOptions", "demo_config", "run_demo"]
 
-EXPERIMENTS: dict[str, Callable[[DemoOptions], Experiment]] = {"diffraction": Diffraction, "magnon": Magnon}
+EXPERIMENTS: dict[str, Callable[[DemoOptions], Experiment]] = {
+    "diffraction": Diffraction,
+    "magnon": Magnon,
+    "deformation": Deformation,
+}
 """What there is to watch, by name."""
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -153,6 +153,45 @@ def test_the_documents_of_the_scan_are_valid_and_replay_to_the_same_answers(magn
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.fixture(scope="module")
+def deformation(bootstrap: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("deformation") / "kept"
+    done = _demo(
+        "--experiment", "deformation", "--rate", "0", "--seed", "4", "--bootstrap", bootstrap,
+        "--keep", str(folder), "--json", str(folder.parent / "out.json"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (folder.parent / "said.txt").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+def test_the_alarm_of_a_tensile_test_rises_at_the_yield_point_and_the_run_says_why(deformation: Path) -> None:
+    summary = json.loads((deformation.parent / "out.json").read_text(encoding="utf-8"))
+    assert summary["ledger"] == {"expected": 40, "done": 40, "failed": 0, "dropped": 0}
+    assert summary["first_alarm_after"] <= 3 and summary["false_alarms"] == 0
+    assert summary["bad_readings"] == sorted(map(int, summary["true_bad_readings"]))
+    assert {a["seq_num"] for a in summary["alarms"]}.isdisjoint(summary["bad_readings"])
+    assert "alarm" in summary["said"] and "beam_loss" in summary["said"] and "saturated" in summary["said"]
+    said = (deformation.parent / "said.txt").read_text(encoding="utf-8")
+    assert "ALARM " in said and "good reading" in said
+
+
+def test_the_documents_of_the_tensile_test_are_valid_and_replay_to_the_same_bytes(deformation: Path) -> None:
+    documents = deformation / "documents"
+    for file in ("raw.msgpack", "results.msgpack"):
+        for name, doc in _documents(documents / file):
+            schema_validators[DocumentNames[name]].validate(doc)
+    alarms = [d["name"] for n, d in _documents(documents / "results.msgpack") if n == "descriptor"]
+    assert {"primary", "data_flags", "defect_flags", "alarms", "defect_checks", "summary"} == set(alarms)
+    command = [*STREAMPROC, "replay", str(documents), "--analysis", "defect-flags"]
+    command += ["--config", str(deformation / "beamline.toml")]
+    done = subprocess.run(
+        [*command, "--verify", str(documents / "results.msgpack")],
+        capture_output=True, text=True, timeout=DEADLINE_S, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_storage_of_frames_with_counts_is_refused_in_one_sentence() -> None:
     done = _demo("--experiment", "magnon", "--storage", "hdf5")
     assert done.returncode == 2

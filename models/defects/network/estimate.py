@@ -12,7 +12,7 @@ import numpy.typing as npt
 from streamproc.errors import ConfigurationError
 from streamproc.inference.card import ModelCard
 
-__all__ = ["DefectReading", "Estimate", "flags", "read_defects"]
+__all__ = ["DefectReading", "Estimate", "estimate_names", "flags", "lower_is_worse", "read_defects"]
 
 _NAMES = {
     "ln_density": "density_per_m2",
@@ -24,7 +24,7 @@ _NAMES = {
 """Quantities whose logarithm the network gives, or whose unit is told."""
 
 _NEVER_NEGATIVE = ("deformation", "growth", "amorphous", "static_b")
-_ONE_SIDED = {0.84: "q68", 0.95: "q90"}
+_ONE_SIDED = (0.84, 0.95)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,14 @@ class Estimate:
         Best value and half the 68 % interval (of a logarithmic quantity: of the value, for small ones).
     low, high : float
         90 % interval.
-    low68 : float
-        Lower end of the 68 % interval: the value lies above with 84 %.
+    low68, high68 : float
+        Ends of the 68 % interval: the value lies above the first with 84 %, below the second with 84 %.
+    plain : float
+        What is compared over a scan: the logarithm where the network gives one, never clipped at zero.
+    plain_sigma : float
+        Half the 68 % interval of ``plain``.
+    logarithmic : bool
+        Whether ``plain`` is a logarithm.
     says_something : bool
         Whether the interval is clearly narrower than what training drew.
     """
@@ -48,7 +54,15 @@ class Estimate:
     low: float
     high: float
     low68: float
+    high68: float
+    plain: float
+    plain_sigma: float
+    logarithmic: bool
     says_something: bool
+
+    def in_units(self, plain: float) -> float:
+        """Return a value such as ``plain`` in the unit of ``value``."""
+        return float(np.exp(plain)) if self.logarithmic else plain
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +111,14 @@ def read_defects(outputs: Mapping[str, npt.NDArray[Any]], card: ModelCard) -> De
 
 
 def _estimate(name: str, value: float, half68: float, half90: float, said: bool) -> Estimate:
-    ends = [value - half90, value + half90, value - half68]
+    ends = [value - half90, value + half90, value - half68, value + half68]
     if name.startswith("ln_"):
         best = float(np.exp(value))
-        return Estimate(best, best * half68, *(float(np.exp(e)) for e in ends), said)
+        return Estimate(best, best * half68, *(float(np.exp(e)) for e in ends), value, half68, True, said)
+    best = max(value, 0.0) if name in _NEVER_NEGATIVE else value
     if name in _NEVER_NEGATIVE:
-        value, ends = max(value, 0.0), [max(e, 0.0) for e in ends]
-    return Estimate(value, half68, *ends, said)
+        ends = [max(e, 0.0) for e in ends]
+    return Estimate(best, half68, *ends, value, half68, False, said)
 
 
 def _beyond(estimates: Mapping[str, Estimate], card: ModelCard) -> list[str]:
@@ -119,8 +134,15 @@ def _beyond(estimates: Mapping[str, Estimate], card: ModelCard) -> list[str]:
     return out
 
 
+def lower_is_worse(name: str, limit: float) -> bool:
+    """Return whether a quantity is flagged below its limit: small crystallites, and March r below one."""
+    return name == "size_nm" or (name == "march_r" and limit < 1)
+
+
 def flags(reading: DefectReading, limits: Mapping[str, float], confidence: float = 0.95) -> dict[str, bool]:
-    """Return which quantities are above a limit with a confidence; none out of domain.
+    """Return which quantities are beyond a limit with a confidence; none out of domain.
+
+    Beyond is above, but below for ``size_nm``, and for ``march_r`` where its limit is below 1.
 
     Parameters
     ----------
@@ -143,5 +165,15 @@ def flags(reading: DefectReading, limits: Mapping[str, float], confidence: float
         raise ConfigurationError(
             f"no defect estimate is called {', '.join(unknown)}; there are {', '.join(reading.estimates)}"
         )
-    lowest = {n: e.low if confidence == 0.95 else e.low68 for n, e in reading.estimates.items()}
-    return {name: reading.in_domain and lowest[name] > limit for name, limit in limits.items()}
+
+    def beyond(name: str, limit: float) -> bool:
+        e = reading.estimates[name]
+        low, high = (e.low, e.high) if confidence == 0.95 else (e.low68, e.high68)
+        return high < limit if lower_is_worse(name, limit) else low > limit
+
+    return {name: reading.in_domain and beyond(name, limit) for name, limit in limits.items()}
+
+
+def estimate_names(card: ModelCard) -> tuple[str, ...]:
+    """Return the names of a model's estimates, in the order of its outputs."""
+    return tuple(_NAMES.get(name, name) for name in card.labels)

@@ -64,7 +64,13 @@ def strain_slope(axis: Float, kind: str) -> Float:
 
 
 def compare(
-    axis: Float, slope: Float, reference: Float, y: Float, variance: Float, start: tuple[float, float]
+    axis: Float,
+    slope: Float,
+    reference: Float,
+    y: Float,
+    variance: Float,
+    start: tuple[float, float],
+    reference_noise: float = 0.0,
 ) -> Comparison:
     """Fit the reference to a pattern.
 
@@ -75,6 +81,9 @@ def compare(
     start : (float, float)
         Zero shift and strain to begin with: those of the reading before. A jump of all lines alike of up to
         12 channels beyond is found.
+    reference_noise : float
+        Variance of the reference over that of the pattern; it makes a fitted scale too small, which is put
+        right.
     """
     zero, strain = start
     warped, found = np.empty_like(y), np.zeros(6)
@@ -94,9 +103,20 @@ def compare(
         zero, strain = zero + found[2], strain + found[3]
     zero, strain = float(zero + found[2]), float(strain + found[3])
     _warp(axis, slope, reference, zero, strain, warped)
-    return Comparison(
-        float(found[0]), float(found[1]), zero, float(found[4]), strain, float(found[5]), warped
-    )
+    scale = float(found[0]) / _attenuation(warped, weights, reference_noise)
+    return Comparison(scale, float(found[1]), zero, float(found[4]), strain, float(found[5]), warped)
+
+
+@compiled
+def _attenuation(reference: Any, weights: Any, noise: float) -> float:
+    """By how much the noise of the reference makes a fitted scale too small; at least 0.5."""
+    n, sw, sr, srr = reference.size, 0.0, 0.0, 0.0
+    for i in range(n):
+        sw += weights[i]
+        sr += weights[i] * reference[i]
+        srr += weights[i] * reference[i] * reference[i]
+    varies = srr - sr * sr / sw
+    return max(1.0 - noise * n / varies, 0.5) if varies > 0.0 else 1.0
 
 
 @compiled
@@ -165,7 +185,8 @@ def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, found: Any) -> None:
     misfit = max(float(left) / max(n - 7, 1), 1.0)
     found[4] = np.sqrt(misfit * inverse[2, 2]) / size[2] / abs(scale)  # sigma of zero
     variation = spread - (n - 3)  # what is more than noise
-    found[5] = 1.0 - max(left - (n - 7), 0.0) / variation if variation > 0.0 else 0.0  # agreement
+    noise = n - 7 + 2.0 * np.sqrt(2.0 * max(n - 7, 1))  # of a chi-square, two sigma taken off
+    found[5] = 1.0 - max(left - noise, 0.0) / variation if variation > 0.0 else 0.0  # agreement
 
 
 def beam_shift(

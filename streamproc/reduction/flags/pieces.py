@@ -42,7 +42,9 @@ class PieceFaults:
     saturated: int
 
 
-def piece_faults(scan: Scan, used: npt.NDArray[np.uint32], promise: Promise) -> PieceFaults:
+def piece_faults(
+    scan: Scan, used: npt.NDArray[np.uint32], tiles: npt.NDArray[np.float64], promise: Promise
+) -> PieceFaults:
     """Judge every piece.
 
     Parameters
@@ -51,39 +53,49 @@ def piece_faults(scan: Scan, used: npt.NDArray[np.uint32], promise: Promise) -> 
         Figures of the pieces.
     used : ndarray, shape (rows, pieces)
         Used pixels of each.
+    tiles : ndarray, shape (tile rows, pieces)
+        Used pixels of each tile.
     promise : Promise
         What the rings promise.
     """
     marks, counts = np.zeros(used.shape, np.uint8), np.zeros(5, np.int64)
     _judge_rows(
-        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, used, promise.per_pixel, promise.dark,
-        TILE_ROWS, PROMISED, _STRIP_ROWS, marks, counts,
+        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, scan.plain, used, promise.per_pixel,
+        promise.dimmest, promise.dark, TILE_ROWS, PROMISED, _STRIP_ROWS, marks, counts,
     )  # fmt: skip
     _judge_tiles(
-        scan.sums,
-        scan.lows,
-        scan.highs,
-        used,
-        promise.least,
-        promise.dark,
-        TILE_ROWS,
-        PROMISED,
-        _HOT_TIMES,
-        marks,
-        counts,
-    )
+        scan.sums, scan.lows, scan.highs, scan.plain, scan.tile_sums, tiles, used, promise.least,
+        promise.dark, TILE_ROWS, PROMISED, _HOT_TIMES, marks, counts,
+    )  # fmt: skip
     return PieceFaults(marks, *(int(n) for n in counts))
 
 
 @compiled
-def _too_many_zeros(zeros: int, pixels: int, counts: float, promised: float) -> bool:
+def _surprise(zeros: float, pixels: float, promised: float) -> float:
+    """Bound on -ln of the chance of so many zeros among pixels that are promised so much; 0: no surprise.
+
+    Chernoff's bound of the binomial, exp(-n D(z/n || p)) with the chance of a zero p = exp(-promised / 2):
+    half
+    of the promise, because grains and texture make some pixels darker.
+    """
+    p, share = np.exp(-0.5 * promised), zeros / pixels
+    if share <= p or promised <= 0.0:
+        return 0.0
+    surprise = share * (np.log(share) + 0.5 * promised)
+    if share < 1.0:
+        surprise += (1.0 - share) * np.log((1.0 - share) / (1.0 - p))
+    return float(pixels * surprise)
+
+
+@compiled
+def _too_many_zeros(zeros: int, pixels: int, counts: float, promised: float, least: float) -> bool:
     """Eight pixels or more of a piece are zero beside others that hold what is promised.
 
-    Chance would not do it: a Chernoff bound of the binomial, at half the promise, below exp(-25).
+    How many zeros chance makes is reckoned with what the dimmest ring promises: between lines there are many.
     """
     if zeros < 8 or counts < 0.6 * promised * (pixels - zeros):
         return False
-    return bool(zeros * (0.5 * promised - 1.0 - np.log(pixels / zeros)) > 25.0)
+    return bool(_surprise(zeros, pixels, least) > 25.0)
 
 
 @compiled
@@ -96,15 +108,37 @@ def _spread_rows(blank: Any, missing: Any) -> None:
 
 
 @compiled
+def _all_of_each(plain: Any) -> Any:
+    found = np.ones(plain.shape[0], np.bool_)
+    for t in range(plain.shape[0]):
+        for p in range(plain.shape[1]):
+            found[t] = found[t] and plain[t, p]
+    return found
+
+
+@compiled
 def _judge_rows(
-    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, dark: Any,
-    tile_rows: int, promised: float, strip: int, marks: Any, counts: Any,
+    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, plain: Any, used: Any, per_pixel: Any,
+    dimmest: Any, dark: Any, tile_rows: int, promised: float, strip: int, marks: Any, counts: Any,
 ) -> None:  # fmt: skip
-    """Rows without variation or without values, dead pieces, pieces at the limit."""
+    """Rows without variation or without values, dead pieces, pieces at the limit.
+
+    One piece of a plain tile whose pixels differ tells that its row is sound; such tiles have no marks but
+    those
+    of missing rows.
+    """
     rows, pieces = sums.shape
     same = np.zeros(pieces, np.int64)
     blank, rows_missing, gap = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     for r in range(rows):
+        sound = False
+        for p in range(pieces):
+            n = used[r, p]
+            if n > 0 and plain[r // tile_rows, p] and tops[r, p] * n > sums[r, p]:
+                sound = True
+                break
+        if sound:
+            continue
         promise, constant, lost, there = 0.0, True, True, False
         for p in range(pieces):
             n, gone = used[r, p], lows[r, p] + highs[r, p]
@@ -128,10 +162,18 @@ def _judge_rows(
         rows_missing[r] = missing
         counts[1] += there and lost
     _spread_rows(blank, rows_missing)
+    plain_rows = _all_of_each(plain)
     for r in range(rows):
         missing = rows_missing[r]
         counts[0] += missing
+        if plain_rows[r // tile_rows] and not missing:
+            if r % tile_rows == 0 or rows_missing[r - 1]:
+                same[:] = 0
+            continue
         for p in range(pieces):
+            if plain[r // tile_rows, p] and not missing:
+                same[p] = 0
+                continue
             n, high = used[r, p], highs[r, p]
             if missing:
                 marks[r, p] |= 1
@@ -144,7 +186,11 @@ def _judge_rows(
                 marks[r, p] |= 2
                 counts[2] += n
             elif _too_many_zeros(
-                zeros[r, p], n, sums[r, p], per_pixel[r // tile_rows, p] + dark[r // tile_rows, p]
+                zeros[r, p],
+                n,
+                sums[r, p],
+                per_pixel[r // tile_rows, p] + dark[r // tile_rows, p],
+                dimmest[r // tile_rows, p] + dark[r // tile_rows, p],
             ):
                 marks[r, p] |= 2
                 counts[2] += zeros[r, p]
@@ -160,13 +206,16 @@ def _judge_rows(
 
 @compiled
 def _judge_tiles(
-    sums: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, dark: Any, tile_rows: int, promised: float,
-    times: float, marks: Any, counts: Any,
+    sums: Any, lows: Any, highs: Any, plain: Any, tile_sums: Any, tiles: Any, used: Any, per_pixel: Any,
+    dark: Any, tile_rows: int, promised: float, times: float, marks: Any, counts: Any,
 ) -> None:  # fmt: skip
     """Tiles without counts whose pieces are promised too little each, and tiles whose every piece is hot."""
     rows, pieces = sums.shape
     for i in range(per_pixel.shape[0]):
         for p in range(pieces):
+            whole = tile_sums[i, p] - dark[i, p] * tiles[i, p]
+            if plain[i, p] and whole <= times * per_pixel[i, p] * tiles[i, p]:
+                continue  # has counts, and not every piece can be hot
             start, stop = i * tile_rows, min((i + 1) * tile_rows, rows)
             pixels, empty, hot = 0, True, True
             for r in range(start, stop):

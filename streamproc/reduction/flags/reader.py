@@ -115,7 +115,7 @@ class FrameReader:
         times, columns = look.profile.n_frames, self.plan.shape[1]
         rings = look.rings * times
         promise = self._tiles.promise(look.scan, rings, look.low * times, look.floor * times, look.cells)
-        faults = piece_faults(look.scan, self._scanner.used_pixels, promise)
+        faults = piece_faults(look.scan, self._scanner.used_pixels, self._tiles.used, promise)
         dark_pixels = None if look.cells.dark is None else look.cells.dark.mean
         if dark_pixels is not None and times > 1:
             dark_pixels = dark_pixels * times
@@ -132,7 +132,7 @@ class FrameReader:
             look.spread,
             dark_pixels,
             faults.marks & (MISSING | DEAD),
-            promise.per_pixel,
+            promise,
         )
         shaded, where = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
         whole = faults.missing_rows == 0
@@ -152,6 +152,13 @@ class FrameReader:
         }
         if not whole:  # rings that miss part of themselves promise too little
             numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow", "over_exposed_dark"), _NAN)
+        elif self._over("over_exposed_dark", numbers):  # and rings that the dark holds, nothing
+            numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow"), _NAN)
+        elif self._over(
+            "spotty", numbers
+        ):  # a grain is as bright as a hit, and its absence as dark as a shadow
+            numbers |= dict.fromkeys(("spikes", "shadow"), _NAN)
+        high = out.high if numbers["spikes"] == numbers["spikes"] else out.high[:0]
         said: dict[str, Callable[[], Evidence]] = {
             "saturated": lambda: boxes_said(faults.marks & HIGH, columns),
             "dead": lambda: boxes_said(faults.marks & DEAD, columns) | pixels_said(out.dead, columns),
@@ -174,12 +181,17 @@ class FrameReader:
             tiles=TileView(
                 _ratio(promise), promise.expected, self._tiles.used, smooth_tiles(promise), spotty < _FINE
             ),
-            high=out.high,
+            high=high,
             used=self._used,
             lost_rows=faults.lost_rows,
             columns=columns,
+            ice_places=self._ice,
         )
         return reading, look.profile
+
+    def _over(self, name: str, numbers: dict[str, float]) -> bool:
+        """Whether a kind that is judged reaches its limit by itself."""
+        return name not in self._settings.off and numbers[name] >= self._settings.limit(name).threshold
 
     def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> _Look:
         profile, parts, cells = self.parted.integrate(frame, dark)

@@ -6,13 +6,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from streamproc.reduction.flags.kinds import KINDS
+from streamproc.reduction.flags.patterns import read_pattern
 from streamproc.reduction.flags.reading import Evidence, Reading
 from streamproc.reduction.flags.reference import RunReference
 from streamproc.reduction.flags.repeats import Copies, HotPixels
 from streamproc.reduction.flags.settings import FlagSettings
 
-__all__ = ["FlagWatch", "Judgement", "judged_alone"]
+__all__ = ["FlagWatch", "Judgement", "judged_alone", "warm_up"]
+
+NO_COUNTS = "bad-frame: no counts, or the same everywhere"
 
 Numbers = dict[str, float]
 
@@ -21,6 +26,9 @@ _LEAST_HOT = 3
 
 _SPOILS = ("saturated", "dead", "hot", "over_exposed_dark", "missing_rows")
 """Kinds that spoil the pattern itself, so that comparing it with the run's says nothing."""
+
+_NEEDS_BEAM = ("spikes", "ice_rings", "spotty", "shadow")
+"""Kinds of which a few stray counts say nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,25 +42,28 @@ class Judgement:
     evidence : Mapping
         Of the kinds whose flag is up.
     reasons : tuple of str
-        One sentence for each flag that is up.
+        One sentence for each flag that is up, and for an empty reading.
+    empty : bool
+        There are no counts, or the same everywhere.
     """
 
     numbers: Mapping[str, float]
     flags: Mapping[str, bool]
     evidence: Mapping[str, Evidence]
     reasons: tuple[str, ...]
+    empty: bool = False
 
     @property
     def bad(self) -> bool:
         """Whether nothing may be concluded from the reading."""
-        return any(up and KINDS[name].bad for name, up in self.flags.items())
+        return self.empty or any(up and KINDS[name].bad for name, up in self.flags.items())
 
 
 def judged_alone(reading: Reading, settings: FlagSettings) -> Judgement:
     """Judge a reading by itself: thresholds, no memory."""
     numbers = {n: v for n, v in reading.numbers.items() if n not in settings.off}
     flags = {n: v >= settings.limit(n).threshold for n, v in numbers.items()}
-    return _said(numbers, flags, reading.evidence, settings)
+    return _said(reading, numbers, flags, reading.evidence, settings)
 
 
 class FlagWatch:
@@ -84,15 +95,19 @@ class FlagWatch:
         evidence: dict[str, Evidence] = dict(reading.evidence)
         self._take_repeats(reading, numbers, evidence)
         spoilt = any(self._over(n, numbers[n]) for n in _SPOILS)
-        if not self._over("over_exposed_dark", numbers["over_exposed_dark"]):  # it takes the level away
-            spoilt |= self._beam_lost(reading, monitor, numbers, evidence)
+        by_dark = self._over("over_exposed_dark", numbers["over_exposed_dark"])  # it takes the level away
+        if not by_dark and self._beam_lost(reading, monitor, numbers, evidence):
+            spoilt = True
+            numbers |= dict.fromkeys(_NEEDS_BEAM, _NAN)
+        spoilt |= _empty(reading)
         if not spoilt:
             self._compare(reading, monitor, numbers, evidence)
         numbers = {n: v for n, v in numbers.items() if n not in self._settings.off}
         flags = {n: self._raised(n, v, spoilt) for n, v in numbers.items()}
-        judgement = _said(numbers, flags, evidence, self._settings)
+        judgement = _said(reading, numbers, flags, evidence, self._settings)
         if not judgement.bad:
-            self._reference.accept(reading, monitor, flags.get("parasitic_rings", False))
+            doubtful = flags.get("parasitic_rings", False) or flags.get("ice_rings", False)
+            self._reference.accept(reading, monitor, doubtful)
         return judgement
 
     def _over(self, name: str, number: float) -> bool:
@@ -112,7 +127,13 @@ class FlagWatch:
     ) -> None:
         found, told = self._reference.compare(reading)
         alone, darker = numbers["shadow"], found.pop("shadow")
-        if darker == darker and not alone >= darker:
+        ice, new = numbers["ice_rings"], found.pop("ice_rings")
+        if new == new and not ice >= new:
+            numbers["ice_rings"], evidence["ice_rings"] = new, told["ice_rings"]
+        told.pop("ice_rings", None)
+        if self._over("spotty", numbers["spotty"]):
+            pass  # grains come and go: tiles that have become darker tell nothing
+        elif darker == darker and not alone >= darker:
             numbers["shadow"], evidence["shadow"] = darker, told["shadow"]
         told.pop("shadow", None)
         if self._over("ice_rings", numbers["ice_rings"]):
@@ -160,10 +181,26 @@ class FlagWatch:
         self._reference.restore(state["reference"])
 
 
+def warm_up(settings: FlagSettings) -> None:
+    """Judge a few patterns, so that no live one waits for what is compiled at first use."""
+    axis = np.linspace(10.0, 60.0, 500)
+    lines = 100.0 + 1e3 * np.exp(-(((axis[:, None] - np.array([20.0, 31.0, 44.0])) / 0.2) ** 2)).sum(1)
+    watch = FlagWatch(settings)
+    for scale in (1.0, 1.01, 1.02):
+        watch.take(read_pattern(axis, scale * lines, "two_theta_deg", 1.5, settings))
+
+
+def _empty(reading: Reading) -> bool:
+    return not reading.level > 0 or reading.constant
+
+
 def _said(
-    numbers: Mapping[str, float], flags: Mapping[str, bool], evidence: Mapping[str, Evidence],
+    reading: Reading,
+    numbers: Mapping[str, float],
+    flags: Mapping[str, bool],
+    evidence: Mapping[str, Evidence],
     settings: FlagSettings,
-) -> Judgement:  # fmt: skip
+) -> Judgement:
     up = [name for name, raised in flags.items() if raised]
     reasons = tuple(
         f"{'bad-frame' if KINDS[n].bad else 'doubt'}: {n} {numbers[n]:.3g}"
@@ -171,4 +208,7 @@ def _said(
         f"(limit {settings.limit(n).threshold:g})"
         for n in up
     )
-    return Judgement(numbers, flags, {n: evidence[n] for n in up if n in evidence}, reasons)
+    if _empty(reading):
+        reasons = (NO_COUNTS, *reasons)
+    kept = {n: evidence[n] for n in up if n in evidence}
+    return Judgement(numbers, flags, kept, reasons, _empty(reading))

@@ -1,0 +1,142 @@
+"""What a defect model says of each pattern, keeping nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.consumers._defect_settings import DefectSettings, watched_names
+from streamproc.consumers._patterns import MeasuredPattern, wavelength_doubt
+from streamproc.models.defects.evidence import ReflectionEvidence, reflections_of
+from streamproc.models.defects.network.estimate import DefectReading, estimate_names, flags, read_defects
+from streamproc.models.defects.reference import reference_of
+from streamproc.models.defects.registration import Registered, Registration
+from streamproc.models.powder.pattern import prepare, to_model_axis
+
+from streamproc.errors import ConfigurationError, FrameFailed
+from streamproc.inference.model import OnnxModel
+
+__all__ = ["DefectReader", "Look"]
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """One pattern.
+
+    Attributes
+    ----------
+    reading : DefectReading or None
+        What the model says; None where there is no pattern it can read.
+    reasons : tuple of str
+        Why the estimates may not be used; empty: they may.
+    beyond : mapping of str to bool
+        Which estimates are beyond their limit; none where ``reasons`` are.
+    evidence : mapping of str to tuple of ReflectionEvidence
+        Reflections of what is beyond its limit.
+    intensity : ndarray, shape (n,)
+        The pattern as the model read it.
+    strain : float
+        Of the lattice, against the cell of the model; NaN where too few lines say.
+    """
+
+    reading: DefectReading | None
+    reasons: tuple[str, ...]
+    beyond: Mapping[str, bool] = field(default_factory=dict)
+    evidence: Mapping[str, tuple[ReflectionEvidence, ...]] = field(default_factory=dict)
+    intensity: Array = field(default_factory=lambda: np.empty(0))
+    strain: float = float("nan")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    """A pattern as measured, as the model reads it, the share of its axis that is measured, where lines
+    were."""
+
+    pattern: MeasuredPattern
+    x: npt.NDArray[np.float32]
+    coverage: float
+    lines: Registered
+
+
+class DefectReader:
+    """Reads patterns with a defect model. Safe among threads.
+
+    Parameters
+    ----------
+    settings : DefectSettings
+        Limits and confidence.
+    model : OnnxModel
+        A checked model.
+
+    Raises
+    ------
+    ConfigurationError
+        When it is no defect model, or limits or alarms name what it does not estimate.
+    """
+
+    def __init__(self, settings: DefectSettings, model: OnnxModel) -> None:
+        if model.card.task != "defect-estimates":
+            raise ConfigurationError(
+                f"{model.path}: its task is {model.card.task!r}, expected 'defect-estimates'"
+            )
+        self.settings, self.model = settings, model
+        self.names = estimate_names(model.card)
+        self.watched = watched_names(settings, self.names)
+        self.reference = reference_of(model.card)
+        axis = model.card.axis
+        self.axis = np.linspace(axis.start, axis.stop, axis.n)
+        self._registration = Registration(self.reference, self.axis)
+
+    def warm_up(self) -> None:
+        """Read one pattern, so that no live one waits for what is done once."""
+        lines = np.exp(-(((self.axis - self.axis.mean()) / 0.2) ** 2))
+        self.look([MeasuredPattern(self.axis, "two_theta_deg", 1e4 * lines + 100.0, None)])
+
+    def look(self, patterns: Sequence[MeasuredPattern | None]) -> list[Look]:
+        """Read patterns in one batch; None is one that there is no pattern of."""
+        card, answers = self.model.card, dict[int, Look]()
+        prepared: dict[int, _Prepared] = {}
+        for place, pattern in enumerate(patterns):
+            try:
+                prepared[place] = self._prepared(pattern)
+            except FrameFailed as error:
+                answers[place] = Look(None, (f"defects: {error.message}",))
+        if prepared:
+            outputs = self.model.run(np.stack([p.x for p in prepared.values()]))
+            for row, (place, p) in enumerate(prepared.items()):
+                reading = read_defects({name: values[row] for name, values in outputs.items()}, card)
+                answers[place] = self._judged(reading, p)
+        return [answers[place] for place in range(len(patterns))]
+
+    def _prepared(self, pattern: MeasuredPattern | None) -> _Prepared:
+        """Bring a pattern to the model's axis, its lines to where the material has them."""
+        if pattern is None:
+            raise FrameFailed("there is no pattern")
+        own = self.model.card.axis
+        axis = to_model_axis(pattern.axis, own, pattern.kind, pattern.wavelength_A)
+        x, coverage = prepare(axis, pattern.intensity, own)
+        lines = self._registration.find(x.astype(np.float64) ** 2)
+        if lines.lines:
+            x, _ = prepare(self._registration.moved(lines, axis), pattern.intensity, own)
+        return _Prepared(pattern, x, coverage, lines)
+
+    def _judged(self, reading: DefectReading, p: _Prepared) -> Look:
+        least = self.model.card.axis.min_coverage
+        reasons = [*wavelength_doubt(p.pattern, self.model.card), *reading.reasons]
+        if p.coverage < least:
+            reasons.append(
+                f"{100 * p.coverage:.1f} % of the model's axis is measured, at least {100 * least:g} %"
+            )
+        intensity = p.x.astype(np.float64) ** 2
+        strain = p.lines.strain if p.lines.lines else float("nan")
+        if reasons:
+            return Look(reading, tuple(f"defects: {r}" for r in reasons), {}, {}, intensity, strain)
+        beyond = flags(reading, self.settings.limits, self.settings.confidence)
+        up = [name for name, is_up in beyond.items() if is_up]
+        values = {name: e.value for name, e in reading.estimates.items()}
+        evidence = reflections_of(self.axis, intensity, self.reference, values, up) if up else {}
+        return Look(reading, (), beyond, evidence, intensity, strain)
