@@ -13,8 +13,9 @@ from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.inputs import window_end
 from streamproc.models.excitations.maps.joint import Member, fit_jointly
 from streamproc.models.excitations.maps.posterior import Number, derived_of
+from streamproc.models.excitations.maps.posterior_draws import Posterior
 from streamproc.models.excitations.maps.reader import MapReader, Read
-from streamproc.models.excitations.maps.refine import Posterior, Refinement
+from streamproc.models.excitations.maps.refine import Refinement
 
 from streamproc.analysis import Frame, FrameFailure, FrameResult, Output, Provenance, RunResult
 from streamproc.errors import ConfigurationError, FrameFailed
