@@ -119,7 +119,7 @@ def parasite(scene: Scene, y: Array, n: int, random: np.random.Generator, memory
         inside = np.sort(scene.axis[scene.valid])
         for _ in range(1000):
             at = random.uniform(*np.quantile(inside, [0.1, 0.9]))
-            near = np.abs(scene.axis - at) < 1.5 * min(scene.width, 4) * scene.step
+            near = np.abs(scene.axis - at) < 1.5 * scene.width * scene.step
             if y[near & scene.valid].max(initial=0) < 1.5 * np.median(y):
                 return at
         raise NoPlace

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -136,7 +136,10 @@ class FrameReader:
         )
         shaded, where = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
         whole = faults.missing_rows == 0
-        ice, tops = ice_rings(look.curve, self._ice)
+        curve = look.curve
+        if out.high.size and times == 1:
+            curve = self._without(look, out.high)
+        ice, tops = ice_rings(curve, self._ice)
         numbers = {
             "saturated": faults.saturated / self._used,
             "dead": (faults.dead + out.dead.size) / self._used,
@@ -158,6 +161,8 @@ class FrameReader:
             "spotty", numbers
         ):  # a grain is as bright as a hit, and its absence as dark as a shadow
             numbers |= dict.fromkeys(("spikes", "shadow"), _NAN)
+        if self._over("dead", numbers):  # what is dead is dark
+            numbers["shadow"] = _NAN
         high = out.high if numbers["spikes"] == numbers["spikes"] else out.high[:0]
         said: dict[str, Callable[[], Evidence]] = {
             "saturated": lambda: boxes_said(faults.marks & HIGH, columns),
@@ -174,7 +179,7 @@ class FrameReader:
             {n: say() for n, say in said.items() if numbers[n] >= self._settings.limit(n).falls_below},
             look.scan.checksum,
             self._level(look.parts),
-            look.curve,
+            curve,
             self._kind,
             constant=bool(look.scan.tops.max() == 0),
             quadrants=look.quadrants[look.measured],
@@ -188,6 +193,20 @@ class FrameReader:
             ice_places=self._ice,
         )
         return reading, look.profile
+
+    def _without(self, look: _Look, high: npt.NDArray[np.int64]) -> Curve:
+        """The curve again without high pixels: a hit is no line."""
+        cells, dark = self.parted.cell_of(high), look.cells.dark
+        values = look.image[high].astype(np.float64)
+        net = values if dark is None else values - dark.mean[high]
+        parts = replace(look.parts, signal=look.parts.signal.copy(), norm=look.parts.norm.copy())
+        np.subtract.at(parts.signal.reshape(-1), cells, net)
+        np.subtract.at(parts.norm.reshape(-1), cells, look.cells.norm[high])
+        quadrants, norms = quadrant_profiles(parts)
+        sturdy = np.empty((2, len(quadrants)))
+        sturdy_profile(quadrants, norms, sturdy)
+        y = np.where(np.isfinite(sturdy[0]), sturdy[0], look.rings)[look.measured]
+        return describe_curve(look.curve.axis, y, look.curve.variance)
 
     def _over(self, name: str, numbers: dict[str, float]) -> bool:
         """Whether a kind that is judged reaches its limit by itself."""

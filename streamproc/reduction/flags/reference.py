@@ -27,9 +27,9 @@ _RATE = 0.2
 _SLOW_RATE = 0.01
 _DRIFT_RATE = 0.3
 _STARTS = 3
-_REBASE_AFTER = 5
+_REBASE_AFTER, _REBASE_DOUBTFUL = 5, 60
 _FAR, _ALIKE = 0.98, 0.95
-_CLEAR, _CLEAR_AGAIN = 5.0, 3.0
+_CLEAR, _CLEAR_AGAIN, _AS_MUCH = 5.0, 3.0, 0.3
 _SURE = 0.01
 """Sigma of the zero over a line's width, up to which a new reference carries no error along."""
 
@@ -109,10 +109,14 @@ class RunReference:
         if reading.ice_places is None or self._n < _STARTS or not followed.scale > 0:
             return _NAN, {}
         new = curve.y - followed.scale * followed.moved - followed.offset
+        noise = 2.0 * np.sqrt(curve.variance)
+        came, gone = np.maximum(new - noise, 0).sum(), np.maximum(-new - noise, 0).sum()
+        if gone > _AS_MUCH * came:  # lines have moved or changed: ice only adds
+            self._iced = False
+            return 0.0, {}
         sigmas = _CLEAR_AGAIN if self._iced else _CLEAR
-        share, tops = ice_rings(
-            replace(curve, y=new, floor=np.zeros(new.size)), reading.ice_places, 1, sigmas
-        )
+        added = replace(curve, y=new, floor=np.zeros(new.size))
+        share, tops = ice_rings(added, reading.ice_places, 1, sigmas)
         self._iced = share >= 0.5
         return share, axis_said(curve.axis, tops)
 
@@ -196,7 +200,7 @@ class RunReference:
         self._blend("recent", curve.axis, curve.y, _SLOW_RATE if doubtful else _RATE)
         if reading.tiles is not None:
             self._blend_tiles(reading.tiles)
-        if self._strange >= _REBASE_AFTER:
+        if self._strange >= (_REBASE_DOUBTFUL if doubtful else _REBASE_AFTER):
             self._begin(reading)
         elif self._slowly(found, reading) and not doubtful:  # go on from here before it is strange
             kept = self._arrays["recent"]
