@@ -116,11 +116,11 @@ def parasite(scene: Scene, y: Array, n: int, random: np.random.Generator, memory
     """Add one ring where the pattern is low, of 1 % of the area of all peaks at least: twice the limit."""
 
     def place() -> float:
-        inside = np.sort(scene.axis[scene.valid])
+        inside, floor = np.sort(scene.axis[scene.valid]), smooth_part(scene, y)
         for _ in range(1000):
             at = random.uniform(*np.quantile(inside, [0.1, 0.9]))
             near = np.abs(scene.axis - at) < 1.5 * scene.width * scene.step
-            if y[near & scene.valid].max(initial=0) < 1.5 * np.median(y):
+            if y[near & scene.valid].max(initial=0) < 1.5 * floor[near & scene.valid].max(initial=0):
                 return at
         raise NoPlace
 

@@ -14,7 +14,7 @@ from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.flags.curve import Curve, describe_curve
 from streamproc.reduction.flags.dark import DarkJudge
 from streamproc.reduction.flags.lines import ice_places, ice_rings, negative_share
-from streamproc.reduction.flags.outliers import OutlierFinder, dispersion
+from streamproc.reduction.flags.outliers import OutlierFinder, Outliers, dispersion
 from streamproc.reduction.flags.parts import PartedPlan, Parts
 from streamproc.reduction.flags.pieces import (
     DEAD,
@@ -40,6 +40,8 @@ Float = npt.NDArray[np.float64]
 
 _FINE = 0.03
 """Spottiness below which no single grain stands out of a ring."""
+
+_SAME_LINES = 0.9
 
 _NAN = float("nan")
 
@@ -120,25 +122,25 @@ class FrameReader:
         if dark_pixels is not None and times > 1:
             dark_pixels = dark_pixels * times
         spotty, ring = spottiness(look.parts, look.rings, look.floor)
-        if spotty < _FINE:
-            lines = np.zeros(look.rings.size, bool)  # no grain makes a spot there
-        else:
-            lines = near_lines(look.rings, look.floor, look.curve.width)
-        out = self._outliers.find(
-            look.image,
-            look.scan,
-            rings,
-            lines,
-            look.spread,
-            dark_pixels,
-            faults.marks & (MISSING | DEAD),
-            promise,
-        )
+
+        def find(lines: npt.NDArray[np.bool_]) -> Outliers:
+            return self._outliers.find(
+                look.image, look.scan, rings, lines, look.spread, dark_pixels,
+                faults.marks & (MISSING | DEAD), promise,
+            )  # fmt: skip
+
+        out = find(self._lines(look, spotty))
+        curve = look.curve
+        if times == 1 and not spotty < self._settings.limit("spotty").threshold:
+            hits = find(np.zeros(look.rings.size, bool)).high
+            again = self._spotty_without(look, hits, spotty)
+            if again is not None:
+                spotty, ring = again
+                out = find(self._lines(look, spotty))
+        if out.high.size and times == 1:
+            curve = self._curve(look, self._without(look, out.high)[1])
         shaded, where = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
         whole = faults.missing_rows == 0
-        curve = look.curve
-        if out.high.size and times == 1:
-            curve = self._without(look, out.high)
         ice, tops = ice_rings(curve, self._ice)
         numbers = {
             "saturated": faults.saturated / self._used,
@@ -194,19 +196,50 @@ class FrameReader:
         )
         return reading, look.profile
 
-    def _without(self, look: _Look, high: npt.NDArray[np.int64]) -> Curve:
-        """The curve again without high pixels: a hit is no line."""
+    def _lines(self, look: _Look, spotty: float) -> npt.NDArray[np.bool_]:
+        """Rings on which a high pixel may be a grain: none where the rings have many grains."""
+        if spotty < _FINE:
+            return np.zeros(look.rings.size, bool)  # no grain makes a spot there
+        return near_lines(look.rings, look.floor, look.curve.width)
+
+    def _without(self, look: _Look, high: npt.NDArray[np.int64]) -> tuple[Parts, Float]:
+        """Parts and sturdy profile again without high pixels."""
         cells, dark = self.parted.cell_of(high), look.cells.dark
         values = look.image[high].astype(np.float64)
         net = values if dark is None else values - dark.mean[high]
-        parts = replace(look.parts, signal=look.parts.signal.copy(), norm=look.parts.norm.copy())
-        np.subtract.at(parts.signal.reshape(-1), cells, net)
-        np.subtract.at(parts.norm.reshape(-1), cells, look.cells.norm[high])
-        quadrants, norms = quadrant_profiles(parts)
-        sturdy = np.empty((2, len(quadrants)))
-        sturdy_profile(quadrants, norms, sturdy)
-        y = np.where(np.isfinite(sturdy[0]), sturdy[0], look.rings)[look.measured]
-        return describe_curve(look.curve.axis, y, look.curve.variance)
+        copied = {n: getattr(look.parts, n).copy() for n in ("signal", "variance", "norm", "counts")}
+        variance, norm = np.maximum(values, 0), look.cells.norm[high]
+        for name, less in (("signal", net), ("variance", variance), ("norm", norm), ("counts", 1.0)):
+            np.subtract.at(copied[name].reshape(-1), cells, less)
+        parts = replace(look.parts, **copied)
+        sturdy = np.empty((2, len(look.rings)))
+        sturdy_profile(*quadrant_profiles(parts), sturdy)
+        return parts, np.where(np.isfinite(sturdy[0]), sturdy[0], look.rings)
+
+    def _spotty_without(
+        self, look: _Look, high: npt.NDArray[np.int64], spotty: float
+    ) -> tuple[float, tuple[int, int]] | None:
+        """Spottiness without high pixels, where they were hits and no grains; None: it stays as it is.
+
+        Hits leave the middle mean of the quadrants as it was; grains are what lines are made of. Where no
+        line
+        stands out of that mean, so few grains may be left that a quadrant has none: then the mean of all
+        tells.
+        """
+        parts, sturdy = self._without(look, high)
+        if spotty != spotty:
+            norm = parts.norm.sum(axis=1)
+            mean = np.divide(parts.signal.sum(axis=1), norm, out=look.rings.copy(), where=norm > 0)
+            found = spottiness(parts, mean, look.floor)
+            return found if found[0] >= self._settings.limit("spotty").threshold else None
+        before, after = (np.maximum(r - look.floor, 0).sum() for r in (look.rings, sturdy))
+        found = spottiness(parts, sturdy, look.floor)
+        hits = after > _SAME_LINES * before and found[0] < self._settings.limit("spotty").threshold
+        return found if hits else None
+
+    def _curve(self, look: _Look, rings: Float) -> Curve:
+        """The pattern of other rings: a hit is no line."""
+        return describe_curve(look.curve.axis, rings[look.measured], look.curve.variance)
 
     def _over(self, name: str, numbers: dict[str, float]) -> bool:
         """Whether a kind that is judged reaches its limit by itself."""

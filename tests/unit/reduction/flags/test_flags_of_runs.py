@@ -3,6 +3,7 @@
 import msgpack
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from streamproc.reduction.flags.against import compare, strain_slope
 from streamproc.reduction.flags.patterns import read_pattern
@@ -251,14 +252,14 @@ def test_what_is_dead_is_no_shadow_and_spots_are_no_hits(bench):
         frame[250:380, 20:150] = 0
     watch = FlagWatch(FlagSettings())
     assert [up(watch.take(bench.read(f))) for f in frames] == [set()] * 4 + [{"dead"}] * 2
-    grains = (bench.random.random(sound.shape) < 0.001) * bench.random.exponential(1.0, sound.shape) * 1000
-    spotty = np.where(sound > 80, sound * (0.3 + grains), sound)
+    grains = (bench.random.random(sound.shape) < 0.002) * bench.random.exponential(1.0, sound.shape)
+    spotty = np.where(sound > 80, 60 + (sound - 60) * gaussian_filter(grains, 0.9) / 0.002, sound)
     flags = up(FlagWatch(FlagSettings()).take(bench.read(bench.draw(spotty, "i4"))))
     assert "spotty" in flags and not flags & {"spikes", "hot", "shadow"}
 
 
 def test_hits_make_no_ring(bench):
-    """Three hits in neighbouring rings of one quadrant, and a hundred elsewhere."""
+    """A hundred hits so strong that they look like grains at first."""
     watch, sound = FlagWatch(FlagSettings()), bench.expected()
     flags = []
     for k in range(8):
