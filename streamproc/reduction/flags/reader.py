@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from streamproc.errors import FrameFailed
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.flags.curve import Curve, describe_curve
 from streamproc.reduction.flags.dark import DarkJudge
+from streamproc.reduction.flags.hits import WithoutHits, spotty_without, without_hits
 from streamproc.reduction.flags.lines import ice_places, ice_rings, negative_share
 from streamproc.reduction.flags.outliers import OutlierFinder, Outliers, dispersion
 from streamproc.reduction.flags.parts import PartedPlan, Parts
@@ -22,14 +23,13 @@ from streamproc.reduction.flags.pieces import (
     HOT,
     MISSING,
     piece_faults,
-    shaded_tiles,
-    smooth_tiles,
 )
 from streamproc.reduction.flags.reading import LEAST_CHANNELS, Evidence, Reading, TileView
 from streamproc.reduction.flags.rings import quadrant_profiles, spottiness, sturdy_profile
 from streamproc.reduction.flags.said import axis_said, boxes_said, pixels_said, rows_said, tiles_said
 from streamproc.reduction.flags.scan import Scan, Scanner
 from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.shades import shaded_tiles, smooth_tiles
 from streamproc.reduction.flags.tiles import Promise, Tiles
 from streamproc.reduction.passes import Constants
 from streamproc.reduction.profile import Profile
@@ -40,8 +40,6 @@ Float = npt.NDArray[np.float64]
 
 _FINE = 0.03
 """Spottiness below which no single grain stands out of a ring."""
-
-_SAME_LINES = 0.9
 
 _NAN = float("nan")
 
@@ -133,12 +131,13 @@ class FrameReader:
         curve = look.curve
         if times == 1 and not spotty < self._settings.limit("spotty").threshold:
             hits = find(np.zeros(look.rings.size, bool)).high
-            again = self._spotty_without(look, hits, spotty)
+            limit = self._settings.limit("spotty").threshold
+            again = spotty_without(self._hits(look, hits), look.rings, look.floor, spotty, limit)
             if again is not None:
                 spotty, ring = again
                 out = find(self._lines(look, spotty))
         if out.high.size and times == 1:
-            curve = self._curve(look, self._without(look, out.high)[1])
+            curve = self._curve(look, self._hits(look, out.high).rings)
         shaded, where = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
         whole = faults.missing_rows == 0
         ice, tops = ice_rings(curve, self._ice)
@@ -202,40 +201,8 @@ class FrameReader:
             return np.zeros(look.rings.size, bool)  # no grain makes a spot there
         return near_lines(look.rings, look.floor, look.curve.width)
 
-    def _without(self, look: _Look, high: npt.NDArray[np.int64]) -> tuple[Parts, Float]:
-        """Parts and sturdy profile again without high pixels."""
-        cells, dark = self.parted.cell_of(high), look.cells.dark
-        values = look.image[high].astype(np.float64)
-        net = values if dark is None else values - dark.mean[high]
-        copied = {n: getattr(look.parts, n).copy() for n in ("signal", "variance", "norm", "counts")}
-        variance, norm = np.maximum(values, 0), look.cells.norm[high]
-        for name, less in (("signal", net), ("variance", variance), ("norm", norm), ("counts", 1.0)):
-            np.subtract.at(copied[name].reshape(-1), cells, less)
-        parts = replace(look.parts, **copied)
-        sturdy = np.empty((2, len(look.rings)))
-        sturdy_profile(*quadrant_profiles(parts), sturdy)
-        return parts, np.where(np.isfinite(sturdy[0]), sturdy[0], look.rings)
-
-    def _spotty_without(
-        self, look: _Look, high: npt.NDArray[np.int64], spotty: float
-    ) -> tuple[float, tuple[int, int]] | None:
-        """Spottiness without high pixels, where they were hits and no grains; None: it stays as it is.
-
-        Hits leave the middle mean of the quadrants as it was; grains are what lines are made of. Where no
-        line
-        stands out of that mean, so few grains may be left that a quadrant has none: then the mean of all
-        tells.
-        """
-        parts, sturdy = self._without(look, high)
-        if spotty != spotty:
-            norm = parts.norm.sum(axis=1)
-            mean = np.divide(parts.signal.sum(axis=1), norm, out=look.rings.copy(), where=norm > 0)
-            found = spottiness(parts, mean, look.floor)
-            return found if found[0] >= self._settings.limit("spotty").threshold else None
-        before, after = (np.maximum(r - look.floor, 0).sum() for r in (look.rings, sturdy))
-        found = spottiness(parts, sturdy, look.floor)
-        hits = after > _SAME_LINES * before and found[0] < self._settings.limit("spotty").threshold
-        return found if hits else None
+    def _hits(self, look: _Look, high: npt.NDArray[np.int64]) -> WithoutHits:
+        return without_hits(self.parted, look.parts, look.cells, look.image, high, look.rings)
 
     def _curve(self, look: _Look, rings: Float) -> Curve:
         """The pattern of other rings: a hit is no line."""

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import AGREES, Comparison, beam_shift, compare, strain_slope
+from streamproc.reduction.flags.against import AGREES, Comparison, compare, strain_slope
+from streamproc.reduction.flags.beam import beam_shift
 from streamproc.reduction.flags.curve import Curve
 from streamproc.reduction.flags.lines import ice_rings
 from streamproc.reduction.flags.newlines import new_line, shaded_share
