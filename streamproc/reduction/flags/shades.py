@@ -5,14 +5,16 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from streamproc.reduction.flags.reading import TileView
 from streamproc.reduction.flags.tiles import Promise
 
-__all__ = ["shaded_tiles", "smooth_tiles"]
+__all__ = ["darker_tiles", "shaded_tiles", "smooth_tiles"]
 
 _SMOOTH = 0.7
 _SHADED, _DEEPLY = 0.6, 0.45
 _LEAST_COUNTS = 100.0
 _THERE = 0.8
+_DARKER, _DARKER_LINES, _SIGMAS = 0.8, 0.65, 8.0
 
 
 def smooth_tiles(promise: Promise) -> npt.NDArray[np.bool_]:
@@ -52,3 +54,25 @@ def shaded_tiles(
         bright = (promise.expected >= _LEAST_COUNTS) & (promise.there >= _THERE)
         shaded |= bright & (promise.observed < _DEEPLY * promise.expected)
     return float(used[shaded].sum()) / max(float(used.sum()), 1.0), shaded
+
+
+def darker_tiles(before: npt.NDArray[np.float64], tiles: TileView) -> npt.NDArray[np.bool_]:
+    """Return the tiles that have become darker than the rest.
+
+    Parameters
+    ----------
+    before : ndarray
+        Observed over promised counts of each tile in the readings before.
+    tiles : TileView
+        Now.
+    """
+    expected = before * tiles.promised
+    with np.errstate(invalid="ignore"):
+        missing = expected - tiles.ratio * tiles.promised
+        sure = missing > _SIGMAS * np.sqrt(expected + 1.0)
+        # spots come and go, so where there are few grains only a deep shadow of a smooth tile tells
+        judged = (tiles.promised >= 100.0) if tiles.fine else tiles.smooth
+        dark = sure & judged & (missing > (1 - _DARKER_LINES) * expected)
+        if tiles.fine:
+            dark |= sure & tiles.smooth & (missing > (1 - _DARKER) * expected)
+    return np.asarray(dark)
