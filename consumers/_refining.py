@@ -13,6 +13,7 @@ from streamproc.models.powder.fit import (
     FitState,
     ProfileFitter,
     Refined,
+    measured_points,
     pattern_of,
     phases_of,
     radiation_of,
@@ -133,20 +134,11 @@ class Refiner:
 
 
 def _not_measured(axis: Array, intensity: Array) -> npt.NDArray[np.bool_]:
-    """Points outside the first and last that are not zero, and in runs of zeros over a degree (or its share).
-
-    As for the network: masked modules and scans that were cut come as zeros, and in a fit one zero weighs as
-    much as many counts.
-    """
-    there = np.flatnonzero(intensity)
-    found = np.ones(intensity.size, bool)
-    if not there.size:
-        return ~found
-    found[there[0] : there[-1] + 1] = False
+    """Zeros where nothing was measured: in a fit one zero weighs as much as many counts."""
     longest = _HOLE_SHARE * abs(float(axis[-1] - axis[0]))
-    for k in np.flatnonzero(np.abs(np.diff(axis[there])) > longest):
-        found[there[k] + 1 : there[k + 1]] = True
-    return found
+    # what lies below zero was measured, and so was what is not a number, which is refused later
+    root = np.where(intensity < 0, 1e-300, np.sqrt(np.maximum(intensity, 0.0)))
+    return ~measured_points(axis, root, longest)
 
 
 class Refining:

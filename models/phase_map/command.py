@@ -189,4 +189,4 @@ def _measured(arguments: argparse.Namespace, system: System) -> list[Measured]:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    raise SystemExit(main(sys.argv[1:]))

@@ -115,11 +115,7 @@ def checks_of(
     held: Held, checker: Checker, rows: Array, progress: Callable[[int], None] = lambda done: None
 ) -> list[Checked]:
     """Fit some of the patterns, as the analysis would."""
-    found = []
-    for i in rows:
-        found.append(checker.check(held.x[i], held.outputs["presence"][i]))
-        progress(len(found))
-    return found
+    return checker.check_many(held.x[rows], held.outputs["presence"][rows], progress)
 
 
 def foreign_of(held: Held, rows: Array, checks: Sequence[Checked] | None = None) -> list[dict[str, float]]:

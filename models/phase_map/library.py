@@ -96,6 +96,7 @@ def build_library(
     materials: tuple[Structure, ...] | None = None,
     *,
     drawn_share: float = 0.6,
+    threads: int = 2,
     progress: Callable[[int], None] = lambda done: None,
 ) -> Library:
     """Render a library; every row has its own generator, so the order of work does not matter.
@@ -112,6 +113,8 @@ def build_library(
         Named materials that play the unknown; the system's foreign ones by default.
     drawn_share : float
         Share of unknown materials that are drawn at random instead.
+    threads : int
+        Rows rendered at a time.
     progress : callable, optional
         Called with the number of rows done.
     """
@@ -139,7 +142,7 @@ def build_library(
         other = _unknown(edges, instrument, foreign, share, bool(area[i]), ranges, rng)
         unknown[i] = other / other.max()
 
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         for start in range(0, n, _CHUNK):
             list(pool.map(row, range(start, min(n, start + _CHUNK))))
             progress(min(n, start + _CHUNK))

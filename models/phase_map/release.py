@@ -89,10 +89,12 @@ def release(
     run, seed, n = OnnxRunner(data), int(settings["seed"]), int(settings["hold_out"])
     draft = _card(out.name, data, system, settings, data_sha256, notes)
     rows = max(100, min(n // 4, int(settings["library"]) // 6))
-    library = build_library(system, rows, seed + 1000)
+    threads = int(settings["threads"])
+    library = build_library(system, rows, seed + 1000, threads=threads)
     others = system.held_out or system.foreign
-    foreign = build_library(system, rows, seed + 2000, others, drawn_share=0.0 if others else 1.0)
-    checker, began = Checker(draft), time.monotonic()
+    share = 0.0 if others else 1.0
+    foreign = build_library(system, rows, seed + 2000, others, drawn_share=share, threads=threads)
+    checker, began = Checker(draft, threads), time.monotonic()
     checker.warm_up()
     fits = int(settings["fits"])
     total = 4 * fits

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.phase_map.check import Checked, Checker
-from streamproc.models.phase_map.held import Held, foreign_of, hold_out
+from streamproc.models.phase_map.held import Held, checks_of, foreign_of, hold_out
 from streamproc.models.phase_map.interpret import PRESENT, STATES, Answer, interpret
 from streamproc.models.phase_map.library import Library
 from streamproc.models.phase_map.measured import Measured, prepared
@@ -89,10 +89,13 @@ def judge_simulated(
     """Judge on held-out simulations: known phases with glass, and with materials never seen in training."""
     plain = hold_out(run, library, seed + 3, n, PLAIN)
     rows = np.flatnonzero(plain.readable() & (plain.amorphous < 0.5))[:fits]
-    cases = tuple(_case(f"simulated {i}", plain, i, card, checker) for i in rows)
+    cases = tuple(
+        _case(f"simulated {i}", plain, i, card, checked)
+        for i, checked in zip(rows, checks_of(plain, checker, rows), strict=True)
+    )
     strange = hold_out(run, foreign, seed + 4, n, _KNOWN_AND_FOREIGN)
     chosen = np.flatnonzero(strange.amorphous < 0.5)[:fits]
-    checks = [checker.check(strange.x[i], strange.outputs["presence"][i]) for i in chosen]
+    checks = checks_of(strange, checker, chosen)
     usual = _signals(plain, rows, [c.checked for c in cases], card)
     other = _signals(strange, chosen, checks, card)
     share = strange.unknown[chosen]
@@ -123,8 +126,7 @@ def judge_measured(
     return Judged(tuple(cases), none, none, np.zeros(0), _measured_figures(cases, card))
 
 
-def _case(name: str, held: Held, i: int, card: ModelCard, checker: Checker) -> Case:
-    checked = checker.check(held.x[i], held.outputs["presence"][i])
+def _case(name: str, held: Held, i: int, card: ModelCard, checked: Checked) -> Case:
     answer = interpret(held.outputs, card, i, float((held.x[i] > 0).mean()), checked)
     return Case(name, answer, checked, held.truth[i, : held.phases], held.present()[i])
 

@@ -55,7 +55,7 @@ class TrainSettings:
     fits : int
         Classical fits of usual patterns that set the rules, and again as many for the limits.
     threads : int
-        Threads torch may use.
+        Threads of torch, of rendering and of fits.
     """
 
     seed: int = 1
@@ -147,6 +147,7 @@ def _library(system: System, work: Path, settings: TrainSettings, resume: bool) 
         system,
         settings.library,
         settings.seed,
+        threads=settings.threads,
         progress=lambda done: progress_line("library", done, settings.library, time.monotonic() - began),
     )
     library.save(file)

@@ -49,6 +49,17 @@ def test_every_second_reading_is_refined_in_order_and_agrees_with_the_fast_answe
     assert results[-1].values["points_refined"] == 3
 
 
+def test_patterns_with_masked_gaps_are_refined_to_their_noise() -> None:
+    # the first two examples hold gaps of half a degree, which came as zeros
+    _, example = loaded()
+    gaps = [np.flatnonzero(np.asarray(f.array) == 0).size for f in example.frames]
+    assert min(gaps[:2]) > 0
+    _, results = said(None, refine_every=1)
+    refined = [r.values for r in results if r.stream == "refined"]
+    assert len(refined) == len(example.frames)
+    assert max(values["rwp"] for values in refined) < 0.05
+
+
 def test_a_reading_that_asks_for_it_is_refined() -> None:
     _, example = loaded()
     frames = [replace(f, readings={**f.readings, "wanted": f.seq_num == 4}) for f in example.frames]

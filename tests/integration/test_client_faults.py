@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import pytest
 from kafka.errors import KafkaConnectionError
@@ -73,6 +74,66 @@ def test_a_transaction_goes_on_when_its_coordinator_is_back(beamline, monkeypatc
         assert [m.value for m in reader.messages()] == [b"value 0", b"value 1", b"value 2"]
     sink[0].close()
     source.close()
+
+
+def polled_until(source, condition, timeout_s=30):
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, "did not come true in time"
+        source.poll(0.01)
+        source.revoked()
+
+
+def test_a_join_that_is_answered_between_two_polls_ends_as_a_member(beamline):
+    """As at start-up, when the leader learns of the topic's partitions while it is a member already."""
+    settings = beamline()
+    source = KafkaSource(settings.kafka, settings.topic("raw"), settings.group("phase-map"))
+    coordinator = source._consumer._coordinator
+    polled_until(source, lambda: source.assigned() and not source._joining())
+    coordinator._assignment_snapshot = {}
+    source._consumer.poll(0)  # no time to wait for the answer
+    deadline_s = time.monotonic() + 10
+    while coordinator.need_rejoin():  # until the assignment, which makes the client think that all is done
+        assert time.monotonic() < deadline_s
+    time.sleep(0.2)
+    assert source._joining()
+    polled_until(source, lambda: not source._joining())
+    source.commit(dict.fromkeys(source.assigned(), 0), 10)
+    assert not source._pending
+    source.close()
+
+
+def test_a_member_that_is_put_out_during_a_join_is_told_what_it_lost(beamline):
+    """As when a process freezes in the middle of a join: others work on its partitions before it goes on."""
+    settings, asked = beamline(), []
+    kafka = settings.kafka.model_copy(update={"session_timeout_s": 6.0})
+    frozen, other = (
+        KafkaSource(
+            kafka.model_copy(update={"group_instance_id": who}),
+            settings.topic("raw"),
+            settings.group("phase-map"),
+        )
+        for who in ("frozen", "other")
+    )
+    frozen.on_leaving(asked.extend)
+    polled_until(frozen, lambda: frozen.assigned() and not frozen._joining())
+    held = frozen.assigned()
+    coordinator = frozen._consumer._coordinator
+    coordinator.request_rejoin()
+    frozen._consumer.poll(0)  # a join begins; nothing more is heard of this member, no heartbeat either
+    member = coordinator._generation.member_id
+    polled_until(other, lambda: set(other.assigned()) == set(held), 60)
+    told, deadline_s = [], time.monotonic() + 30
+    while not told or frozen._joining():
+        assert time.monotonic() < deadline_s
+        frozen.poll(0.01)
+        told += frozen.revoked()
+        other.poll(0.01)
+        other.revoked()
+    assert coordinator._generation.member_id != member
+    assert sorted(told) == sorted(held) and not asked
+    frozen.close()
+    other.close()
 
 
 class _Claims:

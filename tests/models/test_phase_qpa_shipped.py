@@ -71,6 +71,20 @@ def test_an_answer_does_not_depend_on_the_batch_bit_for_bit(model: OnnxModel) ->
             assert np.array_equal(np.concatenate([p[name] for p in parts]), whole), (name, size)
 
 
+def test_fits_in_several_processes_give_the_same_as_one_after_the_other(model: OnnxModel) -> None:
+    with np.load(FOLDER / "golden.npz") as golden:
+        x = np.tile(golden["x"], (4, 1))[:100]
+    presence = model.run(x)["presence"]
+    counted: list[int] = []
+    alone = Checker(model.card).check_many(x, presence)
+    together = Checker(model.card, processes=2).check_many(x, presence, counted.append)
+    assert counted[-1] == 100 and counted == sorted(counted)
+    assert [c.excess for c in together] == [c.excess for c in alone]
+    assert all(
+        np.array_equal(a.fit.calculated, b.fit.calculated) for a, b in zip(together, alone, strict=True)
+    )
+
+
 @pytest.mark.parametrize(
     "kind", ["flat", "noise", "sparse noise", "spike", "glass", "ramp", "random lines", "one strong line"]
 )

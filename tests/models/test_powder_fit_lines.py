@@ -222,3 +222,16 @@ def values_with(theta: np.ndarray, **changes: float) -> np.ndarray:
 def test_a_crystal_system_nobody_knows_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="no crystal system 'quasi'"):
         cell_names("quasi", np.array(CELLS["cubic"], float))
+
+
+def test_a_second_line_that_is_not_there_has_a_slope() -> None:
+    # where the ratio rests on zero the fit must know that the line would come back
+    one, place = phase("cubic"), shared_index("ka2_ratio")
+    optics = Optics(0, 180.0, 1, 1e-9, 0.3)
+    args = (join([one], beam(), optics), beam(), optics, NODES, LO, HI)
+    theta = values(ka2_ratio=0.0)
+    _, jacobian = draw(theta, *args, np.arange(theta.size), np.array([1.7]))
+    up, step = theta.copy(), 1e-5
+    up[place] = step
+    numeric = 1.7 * (draw(up, *args)[0] - draw(theta, *args)[0])[0] / step
+    assert np.abs(jacobian[place] - numeric).max() < 1e-3 * np.abs(numeric).max()

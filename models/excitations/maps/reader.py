@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.check import Judge, MapChecker, disagreement, signals_of
 from streamproc.models.excitations.maps.container import SqeMap
-from streamproc.models.excitations.maps.fit import MapFit
+from streamproc.models.excitations.maps.fitted import MapFit
 from streamproc.models.excitations.maps.inputs import Prepared, Preparer
 from streamproc.models.excitations.maps.posterior import (
     Derived,
@@ -20,6 +20,8 @@ from streamproc.models.excitations.maps.posterior import (
     answer_of,
     derived_of,
 )
+from streamproc.models.excitations.maps.refine import Refinement
+from streamproc.models.excitations.maps.sampling import Guess
 from streamproc.models.excitations.spinmodel.case import case_of
 
 from streamproc.errors import ConfigurationError, FrameFailed
@@ -140,34 +142,37 @@ class MapReader:
     def refine(
         self, measured: SqeMap, read: Read, temperature_K: float = 0.0, q_across: float = 0.0
     ) -> Refined | None:
-        """Fit the whole map from the network's answer; None where that cannot be done.
+        """Fit the whole map from the network's answer and from its rivals; None where that cannot be done.
 
-        Where the fit then misses the map, the couplings that fit it best among draws from the prior are
-        tried too.
+        Numbers are mean, spread and central interval of the posterior around all minima that count.
         """
         unit, kT = read.prepared.unit_meV, _K_TO_MEV * temperature_K
         inside = np.clip(read.answer.unit, 0.02, 0.98)
         start = self.case.parameters.values_at(inside[None])[0]
+        network = Guess(inside, read.answer.unit_covariance + 1e-4 * np.eye(len(inside)))
+        trials = self.preparer.best_trials(read.prepared)
+        starts = [start, *self.checker.rivals(read.prepared, trials)]
         try:
-            fit = self.checker.refine(measured, unit, [start], kT, q_across)
+            found = self.checker.refine(measured, unit, starts, network, kT, q_across)
         except FrameFailed:
             return None
-        if 1 - fit.explained > 0.3:
-            others = self.checker.search(read.prepared)
-            again = self.checker.refine(measured, unit, others, kT, q_across) if others else fit
-            fit = min(fit, again, key=lambda f: f.chi2_reduced)
-        return self._refined(fit, read, unit)
+        return self._refined(found, read, unit)
 
-    def _refined(self, fit: MapFit, read: Read, unit: float) -> Refined:
-        p = len(self.names)
-        covariance = fit.covariance[:p, :p]
-        sigma = np.sqrt(np.diag(covariance))
+    def _refined(self, found: Refinement, read: Read, unit: float) -> Refined:
+        p, posterior = len(self.names), found.posterior
+        covariance, sigma = posterior.covariance, np.sqrt(np.diag(posterior.covariance))
         numbers = {
-            n: Number(v * unit, s * unit, ((v - 1.645 * s) * unit, (v + 1.645 * s) * unit))
-            for n, v, s in zip(self.names, map(float, fit.best), map(float, sigma), strict=False)
+            n: Number(float(v) * unit, float(s) * unit, (float(low) * unit, float(high) * unit))
+            for n, v, s, (low, high) in zip(
+                self.names, posterior.mean, sigma, posterior.interval90, strict=True
+            )
         }
+        # everything that goes on from the fit goes on from what is known: its couplings' covariance
+        whole = found.fit.covariance.copy()
+        whole[:p, :p] = covariance
+        fit = replace(found.fit, covariance=whole)
         signals = signals_of(read.answer, fit, self.names)
         return Refined(
-            fit, numbers, derived_of(self.derived, fit.best[:p], covariance, unit), covariance * unit**2,
+            fit, numbers, derived_of(self.derived, posterior.mean, covariance, unit), covariance * unit**2,
             disagreement(read.answer, fit, self.names), self.judge.reasons(signals),
         )  # fmt: skip

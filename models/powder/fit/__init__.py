@@ -6,7 +6,7 @@ and are read back by :func:`phases_of`; :class:`ProfileFitter` fits a measured p
 :class:`QuickFitter` a pattern prepared for a network.
 """
 
-from streamproc.models.powder.fit.data import Pattern, pattern_of
+from streamproc.models.powder.fit.data import Pattern, measured_points, pattern_of
 from streamproc.models.powder.fit.engine import ProfileFitter
 from streamproc.models.powder.fit.quick import QuickFitter, radiation_of
 from streamproc.models.powder.fit.radiation import Radiation, cu_k_alpha, doublet, single_line
@@ -41,6 +41,7 @@ __all__ = [
     "Value",
     "cu_k_alpha",
     "doublet",
+    "measured_points",
     "pattern_of",
     "phases_of",
     "quick_settings",

@@ -10,12 +10,15 @@ import numpy.typing as npt
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["Pattern", "noise_of_root", "pattern_of", "smooth3", "thinned"]
+__all__ = ["Pattern", "measured_points", "noise_of_root", "pattern_of", "smooth3", "thinned"]
 
 Array = npt.NDArray[np.float64]
 
 _LEAST_POINTS = 16
 _LARGEST_GAIN, _FEW_COUNTS = 3.0, 5.0
+_FLANK, _LEAST_FLANK, _MISSED_COUNTS = 5, 4, 20.0
+"""A gap is judged by five points on each side, four of which must not be zero: so many missing counts are no
+chance, which is as unlikely as exp(-20)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,44 @@ def thinned(pattern: Pattern, step_deg: float) -> Pattern:
         np.add.reduceat(pattern.intensity * width, first) / total,
         np.add.reduceat(pattern.variance * width**2, first) / total**2,
     )
+
+
+def measured_points(axis: Array, root: Array, longest: float) -> npt.NDArray[np.bool_]:
+    """Return which points were measured: masks, gaps between modules and cut scans come as zeros.
+
+    Not measured is what lies before the first and after the last point that is not zero, what lies in longer
+    runs of zeros, and zeros where the points on both sides have so many counts that none is no chance.
+
+    Parameters
+    ----------
+    axis : ndarray, shape (n,)
+        Positions, rising or falling.
+    root : ndarray, shape (n,)
+        Square roots of the intensities, on any scale.
+    longest : float
+        Longest run of zeros, in units of ``axis``, that may be data whatever lies beside it.
+    """
+    there = np.flatnonzero(root)
+    found = np.zeros(root.size, bool)
+    if not there.size:
+        return found
+    found[there[0] : there[-1] + 1] = True
+    two_sigma = 2 * noise_of_root(root[there[0] : there[-1] + 1])
+    for k in np.flatnonzero(np.diff(there) > 1):
+        first, last = there[k] + 1, there[k + 1]
+        long = abs(float(axis[last] - axis[first - 1])) > longest
+        if long or _missed(root, first, last, two_sigma) > _MISSED_COUNTS:
+            found[first:last] = False
+    return found
+
+
+def _missed(root: Array, first: int, last: int, two_sigma: float) -> float:
+    """Counts that a run of zeros would hold at the level of its flanks; 0 where these hold zeros too."""
+    flanks = root[max(0, first - _FLANK) : first], root[last : last + _FLANK]
+    if min(np.count_nonzero(flank) for flank in flanks) < _LEAST_FLANK:
+        return 0.0
+    level = min(float(np.median(flank)) for flank in flanks)
+    return (last - first) * (level / two_sigma) ** 2
 
 
 def noise_of_root(root: Array) -> float:

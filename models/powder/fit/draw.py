@@ -61,6 +61,8 @@ _REACH = 250.0
 _ROOM = 1.3
 """The near part is planned wider than needed now, as widths change while a fit runs."""
 
+_LEAST_RATIO = 1e-9
+
 _N_AXIAL, _N_FLAT, _TAIL, _NEAR, _LOW, _HIGH = range(6)
 
 _SHARED, _OWN = len(SHARED), len(OWN)
@@ -158,7 +160,8 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
     shared = theta[:_SHARED]
     slopes, dq2, metric, cell = np.zeros((_SHARED + _OWN, 7)), np.zeros(6), np.zeros(12), np.zeros(6)
     work = np.zeros((7, len(lo)))
-    ratio, at = shared[KA2], -1
+    # at a ratio of zero the second line is not drawn, but it must still have a slope
+    ratio, at = shared[KA2] if columns[KA2] < 0 else max(shared[KA2], _LEAST_RATIO), -1
     for r in range(len(reflections.strength)):
         p = reflections.phase[r]
         own = theta[_SHARED + p * _OWN : _SHARED + (p + 1) * _OWN]
@@ -210,7 +213,7 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
             slopes[AXIAL, BY_AXIAL], slopes[EQUATORIAL, BY_EQUATORIAL] = 1.0, 1.0
             slopes[TAILS, BY_TAILS] = 1.0
             per = 1.0 / (1.0 + ratio)
-            slopes[KA2, AREA] = (1.0 / max(ratio, 1e-3) if beam.second[b] > 0.0 else 0.0) - per
+            slopes[KA2, AREA] = (1.0 / max(ratio, _LEAST_RATIO) if beam.second[b] > 0.0 else 0.0) - per
             add_slopes(jacobian, columns, p, slopes, shape, strength * group * scales[p], start, stop, work)
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.powder.fit.coarse import blurred_start
 from streamproc.models.powder.fit.data import Pattern, smooth3
 from streamproc.models.powder.fit.draw import quadrature
 from streamproc.models.powder.fit.intensities import updated
@@ -31,9 +32,9 @@ _WIDER = 2.5
 _ROUNDS, _STEPS_A_ROUND, _SETTLED = 40, 3, 2e-3
 _SHAPES = ("width", "inverse_size")
 _SHARPER = 0.5
-_FIRST_STAGE = (
-    "zero_deg", "displacement_mm", "width", "ka2_ratio", *"abc", "alpha", "beta", "gamma", "inverse_size",
-)  # fmt: skip
+_OTHER_BLUR = 1.7
+_CELL = (*"abc", "alpha", "beta", "gamma")
+_FIRST_STAGE = ("zero_deg", "displacement_mm", "width", "ka2_ratio", *_CELL, "inverse_size")
 """What is refined before the rest, so that shapes are not bent to make up for positions."""
 
 _FIRST_STEPS = 15
@@ -140,22 +141,35 @@ class ProfileFitter:
         )
 
     def _descend(self, problem: Problem, pattern: Pattern, start: FitState | None) -> tuple[Solution, int]:
-        """Start from the width the pattern shows; where that ends badly, from wider and sharper lines."""
+        """Start from the width the pattern shows, cells and shifts from blurred fits unless they are known;
+        where that ends badly, from another blur with sharper and wider lines."""
         settings, parameters = self.settings, problem.parameters
         values = dict(start.values) if start is not None else {}
-        theta = parameters.started(values)
+        known = all(n in values for n in np.array(parameters.names)[parameters.refined] if _is_cell(n))
+        theta = parameters.started(values) if known else self._blurred(problem, pattern, values)
         best = self._try(problem, theta, settings.staged and "width" not in values)
         steps = best.steps
-        for factor in (_WIDER, _SHARPER)[: settings.more_starts]:
+        factors = (_SHARPER, _WIDER) if settings.blur else (_WIDER, _SHARPER)
+        for factor in factors[: settings.more_starts]:
             good = best.linear.cost < settings.good_chi2 * problem.y.size
             if good or parameters.sigma[_WIDTH] == 0:
                 break
-            other = parameters.started(values)
+            other = self._blurred(problem, pattern, {} if settings.blur else values, _OTHER_BLUR)
             other[_WIDTH] = theta[_WIDTH] + np.log(factor)
             found = self._try(problem, np.clip(other, parameters.low, parameters.high), settings.staged)
             steps += found.steps
             best = found if found.linear.cost < best.linear.cost else best
         return best, steps
+
+    def _blurred(
+        self, problem: Problem, pattern: Pattern, values: Mapping[str, float], times: float = 1.0
+    ) -> Array:
+        """Start vector whose cells and shifts come from blurred fits, where the settings ask for them."""
+        theta, fwhm = problem.parameters.started(values), typical_fwhm(pattern)
+        levels = [times * level for level in self.settings.blur]
+        if fwhm is None or not levels or self.settings.intensity_sigma:
+            return theta
+        return blurred_start(problem, pattern, theta, fwhm, levels)
 
     def _free_lines(
         self, problem: Problem, pattern: Pattern, start: FitState | None, sigma: Array
@@ -193,6 +207,10 @@ class ProfileFitter:
                 "check the wavelength and the axis"
             )
         return solution
+
+
+def _is_cell(name: str) -> bool:
+    return name.rpartition(".")[2] in _CELL
 
 
 def typical_fwhm(pattern: Pattern) -> float | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.powder.fit.data import Pattern, noise_of_root, smooth3
+from streamproc.models.powder.fit.data import Pattern, measured_points, noise_of_root, smooth3
 from streamproc.models.powder.fit.engine import ProfileFitter
 from streamproc.models.powder.fit.radiation import Radiation, cu_k_alpha, doublet, single_line
 from streamproc.models.powder.fit.reference import phases_of
@@ -21,7 +21,7 @@ __all__ = ["QuickFitter", "prepared_pattern", "radiation_of"]
 Array = npt.NDArray[np.float64]
 
 _HOLE = 25
-"""So many zeros in a row (one degree of the usual axis) were not measured."""
+"""More zeros in a row (one degree of the usual axis) were never measured."""
 
 _LEAST_POINTS = 16
 _CU_KA1_A = 1.5405929
@@ -59,7 +59,8 @@ class QuickFitter:
     n : int
         Points of the axis.
     settings : Settings, optional
-        By default :func:`~.settings.quick_settings` for the card's wavelengths and geometry.
+        By default :func:`~.settings.quick_settings` for the card's wavelengths and geometry, of the version
+        that the model was calibrated with.
     """
 
     def __init__(
@@ -75,7 +76,8 @@ class QuickFitter:
         self._axis = np.linspace(start, stop, n)
         if settings is None:
             geometry = reference.get("geometry", "bragg-brentano")
-            settings = quick_settings(radiation_of(reference), geometry)
+            version = reference.get("quick_fit", 1)
+            settings = quick_settings(radiation_of(reference), geometry, version=version)
         self._fitter = ProfileFitter(phases_of(reference, self.labels), settings)
 
     def warm_up(self) -> None:
@@ -158,7 +160,7 @@ def prepared_pattern(x: npt.NDArray[np.float32], axis_deg: Array) -> Pattern | N
         The model's even axis (degrees 2theta).
     """
     root = np.asarray(x, float)
-    measured = _measured(root)
+    measured = measured_points(np.arange(root.size, dtype=float), root, _HOLE)
     if measured.sum() < _LEAST_POINTS:
         return None
     root, at = root[measured], axis_deg[measured]
@@ -168,17 +170,6 @@ def prepared_pattern(x: npt.NDArray[np.float32], axis_deg: Array) -> Pattern | N
     low[1:][joined] = high[:-1][joined]
     variance = np.maximum(4 * smooth3(root**2) * noise_of_root(root) ** 2, 1e-10) + 1e-8
     return Pattern(at, low, high, root**2, variance)
-
-
-def _measured(root: Array) -> npt.NDArray[np.bool_]:
-    """Points between the first and last that are not zero, long runs of zeros left out."""
-    inside = np.flatnonzero(root)
-    measured = np.zeros(root.size, bool)
-    if inside.size:
-        measured[inside[0] : inside[-1] + 1] = True
-        for k in np.flatnonzero(np.diff(inside) > _HOLE):
-            measured[inside[k] + 1 : inside[k + 1]] = False
-    return measured
 
 
 def _absent() -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.fit.cells import cell_map, cell_names
-from streamproc.models.powder.fit.settings import Geometry
+from streamproc.models.powder.fit.settings import QUICK_VERSION, Geometry
 
 from streamproc.errors import ConfigurationError
 
@@ -76,6 +76,8 @@ def reference_of(
 ) -> dict[str, Any]:
     """Return a card's ``reference`` field: per phase what :func:`phases_of` needs, as plain numbers.
 
+    It also names the quick fit that a model with it is calibrated with (``quick_fit``, 1 where missing).
+
     Parameters
     ----------
     tables : mapping of str to PhaseTable
@@ -90,7 +92,7 @@ def reference_of(
     phases = {name: _entry(table, wavelength_A, last_two_theta_deg) for name, table in tables.items()}
     second = {} if wavelength2_A is None else {"wavelength2_A": wavelength2_A}
     beam = {"wavelength_A": wavelength_A, **second, "geometry": geometry}
-    return {"format": _FORMAT, **beam, "phases": phases}
+    return {"format": _FORMAT, "quick_fit": QUICK_VERSION, **beam, "phases": phases}
 
 
 def _entry(table: Any, wavelength_A: float, last_deg: float) -> dict[str, Any]:

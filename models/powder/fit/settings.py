@@ -12,7 +12,16 @@ from streamproc.models.powder.fit.radiation import Radiation
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["FIXED", "FREE", "Geometry", "Prior", "Settings", "quick_settings", "refine_settings"]
+__all__ = [
+    "FIXED",
+    "FREE",
+    "QUICK_VERSION",
+    "Geometry",
+    "Prior",
+    "Settings",
+    "quick_settings",
+    "refine_settings",
+]
 
 Geometry = Literal["bragg-brentano", "debye-scherrer"]
 
@@ -20,6 +29,14 @@ FREE = float("inf")
 FIXED = 0.0
 
 _NAMES = (*SHARED, "cell_length", "cell_angle_deg", *OWN[CELL:])
+
+_BLUR = (0.012, 0.003)
+"""The widest finds cells that are off by one per cent, the second brings them to within a sharp line."""
+
+QUICK_VERSION = 2
+"""Raised whenever the quick fit starts otherwise: a model's rules are calibrated with one of them."""
+
+_BLUR_OF: dict[int, tuple[float, ...]] = {1: (), 2: _BLUR}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +100,9 @@ class Settings:
         Half-width of the source beside the focus, on the scale of ``radius_mm``.
     staged : bool
         Refine positions and widths before everything else.
+    blur : tuple of float
+        Relative blurs of the spacings (FWHM, widest first) of first fits that find cells and shifts; none:
+        start from the reference cells.
     intensity_sigma : mapping of str to float
         Phases whose lines each get an intensity of their own (textured films, phases known by their cell
         alone), with its relative standard deviation about the table's. Their weight fractions mean little.
@@ -105,6 +125,7 @@ class Settings:
     more_starts: int = 1
     tube_tails_mm: float = 1.0
     staged: bool = False
+    blur: tuple[float, ...] = ()
     intensity_sigma: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -159,10 +180,27 @@ def _priors(radiation: Radiation, geometry: Geometry, radius_mm: float) -> dict[
 
 
 def quick_settings(
-    radiation: Radiation, geometry: Geometry = "bragg-brentano", radius_mm: float = 173.0
+    radiation: Radiation,
+    geometry: Geometry = "bragg-brentano",
+    radius_mm: float = 173.0,
+    version: int = QUICK_VERSION,
 ) -> Settings:
-    """Return the settings of the cross-check beside a network's answer (milliseconds)."""
-    return Settings(radiation, geometry, radius_mm, priors=_priors(radiation, geometry, radius_mm))
+    """Return the settings of the cross-check beside a network's answer (milliseconds).
+
+    Parameters
+    ----------
+    radiation, geometry, radius_mm
+        As in :class:`Settings`.
+    version : int
+        Which quick fit: 1 starts from the reference cells, 2 from fits of the blurred pattern.
+    """
+    if version not in _BLUR_OF:
+        raise ConfigurationError(
+            f"quick fit: version {version!r}, this release knows {', '.join(map(str, _BLUR_OF))}; "
+            "install the release that the model was trained with, or train it again"
+        )
+    priors = _priors(radiation, geometry, radius_mm)
+    return Settings(radiation, geometry, radius_mm, priors=priors, blur=_BLUR_OF[version])
 
 
 def refine_settings(
@@ -208,4 +246,5 @@ def refine_settings(
     return Settings(
         radiation, geometry, radius_mm, priors=priors, background_degree=9, model_error=0.0, steps=40,
         tolerance=0.1, tail_level=5e-5, good_chi2=10.0, staged=True, more_starts=2,
+        blur=_BLUR,
     )  # fmt: skip

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import structlog
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.coordinator.base import MemberState
 from kafka.errors import (
@@ -32,11 +30,11 @@ from streamproc.errors import (
     DeliveryError,
     DocumentRefused,
     FatalError,
-    StreamprocError,
 )
 from streamproc.settings import KafkaSettings, RunsSettings
 from streamproc.transports.codec import DecodeLimits, decode
 from streamproc.transports.kafka.connect import connect, denied, milliseconds, patiently
+from streamproc.transports.kafka.rebalance import Rebalance, tell_of_losses
 from streamproc.transports.kafka.rewind import Rewinder
 from streamproc.watchdog import Watchdog
 
@@ -51,8 +49,6 @@ _LOOK_INTERVAL_S = 1.0
 _JOIN_POLL_S = 0.5
 """Least wait of a poll while the group is joined. kafka-python forgets a join that completes between two
 polls and begins another, which makes all others join again; with short polls that need not end."""
-_LEAVE_TIMEOUT_S = 2.0
-"""How long a leaving partition may wait for the loop to be at its poll; then its work is simply dropped."""
 _MOVED = (CommitFailedError, RebalanceInProgressError, IllegalGenerationError, UnknownMemberIdError)
 
 
@@ -97,7 +93,8 @@ class KafkaSource:
         self._limits = limits or DecodeLimits(message_bytes=kafka.max_message_bytes)
         self._runs = runs or RunsSettings()
         self._consumer = connect(kafka, self._make_consumer)
-        self._rebalance = _Rebalance(self._consumer)
+        tell_of_losses(self._consumer)
+        self._rebalance = Rebalance(self._consumer)
         self._pending: dict[TopicPartition, int] = {}
         self._pending_since_s: float | None = None
         self._reached = True
@@ -159,6 +156,7 @@ class KafkaSource:
             The topic cannot be read any further.
         """
         if self._joining():
+            self._keep_joining()
             timeout_s = max(timeout_s, _JOIN_POLL_S)
         try:
             with self._watchdog.limit("looking for messages", self._kafka.poll_timeout_s):
@@ -176,6 +174,16 @@ class KafkaSource:
         rejoin: bool = self._consumer._coordinator.need_rejoin()
         return rejoin or self._consumer.group_metadata().state is not MemberState.STABLE
 
+    def _keep_joining(self) -> None:
+        """Have the client finish a join that it takes for done.
+
+        A leader that joins because the topic's partitions became known needs no join any more once it has
+        assigned them. When the answer comes between two polls, kafka-python never takes it: it sends no
+        heartbeats, takes no commits, and loses its place in the group.
+        """
+        if not self._consumer._coordinator.need_rejoin():
+            self._consumer._coordinator.request_rejoin()
+
     def _denied(self, error: KafkaError) -> ConfigurationError:
         group = isinstance(error, GroupAuthorizationFailedError)
         doing = f"use consumer group {self._group}" if group else f"read topic {self._topic}"
@@ -186,7 +194,9 @@ class KafkaSource:
             raise self._denied(error) from error
         if isinstance(error, FencedInstanceIdError):
             raise DeliveryError(
-                f"another instance with kafka.group_instance_id {self._kafka.group_instance_id!r} took over"
+                f"the group gave the place of kafka.group_instance_id {self._kafka.group_instance_id!r} "
+                "away: another process has the same id (each needs its own), or, after an outage, it went "
+                "to a second join of our own; a restart goes on at the committed position"
             ) from error
         if not (error.retriable or isinstance(error, _MOVED)):
             raise FatalError(f"reading topic {self._topic} failed: {error}") from error
@@ -371,93 +381,3 @@ class KafkaSource:
             self._consumer.close(autocommit=False, timeout_ms=2000)
         except Exception as error:
             _log.info("closing the consumer failed", reason=str(error))
-
-
-class _Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Remembers what came and went; what came stays paused until its stored state is restored.
-
-    kafka-python calls a listener from a thread of its own, also between two polls. So the thread that polls
-    holds a lock except while it polls, and what is finished is delivered under that lock.
-    """
-
-    def __init__(self, consumer: KafkaConsumer) -> None:
-        self.paused = False
-        self.ever_assigned = False
-        self.leaving: Callable[[Sequence[TopicPartition]], None] | None = None
-        self.leaving_now = False
-        self.waiting: set[KafkaPartition] = set()
-        self.metadata: Any = None
-        self._consumer = consumer
-        self._loop = threading.Lock()
-        self._loop.acquire()
-        self._books = threading.Lock()
-        self._failure: StreamprocError | None = None
-        self._taken: list[TopicPartition] = []
-        self._gained: list[KafkaPartition] = []
-
-    def polling(self, poll: Callable[[], Any]) -> Any:
-        """Do a poll, during which partitions may leave; raise what their delivery raised."""
-        self._loop.release()
-        try:
-            records = poll()
-        finally:
-            self._loop.acquire()
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
-        return records
-
-    def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
-        """Note the new partitions and keep them from being read."""
-        partitions = list(assigned)
-        with self._books:
-            self.ever_assigned = self.ever_assigned or bool(partitions)
-            held = partitions if self.paused or self.leaving is not None else []
-            if held:
-                self._consumer.pause(*held)
-            if self.leaving is not None:
-                self.waiting.update(partitions)
-            self._gained += partitions
-
-    def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
-        """Have what is finished delivered, and note what goes to another member."""
-        partitions = list(revoked)
-        ours = [(p.topic, p.partition) for p in partitions if p not in self.waiting]
-        if ours and self.leaving is not None and self._loop.acquire(timeout=_LEAVE_TIMEOUT_S):
-            self.leaving_now, self.metadata = True, self._consumer.group_metadata()
-            try:
-                self.leaving(ours)
-            except StreamprocError as error:
-                self._failure = error
-            finally:
-                self.leaving_now = False
-                self._loop.release()
-        self.on_partitions_lost(partitions)
-
-    def on_partitions_lost(self, lost: Iterable[KafkaPartition]) -> None:
-        """Note what went to another member while we were away."""
-        with self._books:
-            for partition in lost:
-                self._taken.append((partition.topic, partition.partition))
-                self.waiting.discard(partition)
-                self._gained = [p for p in self._gained if p != partition]
-
-    def take_revoked(self) -> list[TopicPartition]:
-        """Return and forget what was taken away; from now on we are who we are at this moment."""
-        with self._books:
-            self.metadata = self._consumer.group_metadata()
-            taken, self._taken = self._taken, []
-        return taken
-
-    def take_gained(self) -> list[KafkaPartition]:
-        """Return and forget what was assigned."""
-        with self._books:
-            gained, self._gained = self._gained, []
-        return gained
-
-    def begun(self, partition: KafkaPartition) -> None:
-        """Let a partition be read, unless the whole topic is paused."""
-        with self._books:
-            self.waiting.discard(partition)
-            if not self.paused:
-                self._consumer.resume(partition)

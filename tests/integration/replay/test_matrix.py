@@ -27,6 +27,7 @@ from streamproc.transports.codec import decode, encode
 from streamproc.transports.kafka import KafkaSink
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.tiled.reading import run_documents
+from tests.integration.replay.in_tiled import keep_in_tiled
 from tests.integration.replay.same import canonical
 
 pytestmark = pytest.mark.broker
@@ -103,15 +104,7 @@ def in_databroker(beam, form, *_):
 
 
 def in_tiled(beam, form, folder, url, *_):
-    from bluesky_tiled_plugins import TiledWriter
-    from tiled.client import from_uri
-
-    client = from_uri(url, api_key="secret")
-    writer = TiledWriter(client)
-    if beam.run(form)[0][1]["uid"] not in client:
-        with warnings.catch_warnings(action="ignore"):
-            for name, doc in beam.run(form):
-                writer(name, dict(doc))
+    keep_in_tiled(url, beam.run(form))
     return url, beam.settings
 
 

@@ -14,6 +14,7 @@ from streamproc.transports.archive.files import FileSpan, read_documents
 from streamproc.transports.archive.opening import open_archive
 from streamproc.transports.archive.ports import Query
 from streamproc.transports.codec import decode, encode
+from tests.integration.replay.in_tiled import keep_in_tiled, without
 
 FORMS = ("inline", "hdf5", "tiff", "resource")
 
@@ -148,16 +149,8 @@ def test_the_newest_run_and_a_search_in_a_databroker_catalog(beam, temp_catalog)
 
 @pytest.fixture(scope="session")
 def tiled_catalog(beam, tiled_server):
-    from bluesky_tiled_plugins import TiledWriter
-    from tiled.client import from_uri
-
-    client = from_uri(tiled_server, api_key="secret")
     for form in FORMS:
-        writer = TiledWriter(client)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for name, doc in beam.run(form):
-                writer(name, dict(doc))
+        keep_in_tiled(tiled_server, beam.run(form))
     return tiled_server
 
 
@@ -199,6 +192,7 @@ def test_results_written_to_tiled_are_compared_there(beam, tiled_catalog):
     archive = open_archive(tiled_catalog, beam.settings)
     uid = uid_of(beam.run("hdf5"))
     ref = next(archive.runs(Query(runs=(uid,))))
+    without(tiled_catalog, decode(beam.live("hdf5")[0])[1]["uid"])
     target = TiledTarget(tiled_catalog, "secret")
     assert replay_run(archive, ref, beam.analysis, target, settings=beam.settings).good
     reference = next(archive.runs(Query(search=(("original_run_uid", uid),), results=True)))
@@ -277,14 +271,8 @@ def test_without_declared_dtypes_the_values_are_equal_and_the_notes_say_what_is_
         for name, doc in pairs:
             temp_catalog.v1.insert(name, dict(doc))
     else:
-        from bluesky_tiled_plugins import TiledWriter
-        from tiled.client import from_uri
-
-        source, writer = tiled_server, TiledWriter(from_uri(tiled_server, api_key="secret"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            for name, doc in pairs:
-                writer(name, dict(doc))
+        source = tiled_server
+        keep_in_tiled(source, pairs)
     outcome, out = replayed(beam, open_archive(source, beam.settings), uid)
     assert outcome.good, outcome.reason
     verifier = Verifier(uid, map(decode, live), (), outcome.notes)

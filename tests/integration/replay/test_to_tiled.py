@@ -13,6 +13,7 @@ from streamproc.transports.archive.opening import open_archive
 from streamproc.transports.archive.ports import Query
 from streamproc.transports.codec import decode, encode
 from streamproc.transports.tiled.reading import run_documents
+from tests.integration.replay.in_tiled import without
 from tests.integration.replay.same import canonical
 
 
@@ -67,8 +68,7 @@ def test_a_run_that_is_there_in_part_is_written_anew(beam, raw, expected, tiled_
     from tiled.client import from_uri
 
     client, uid = from_uri(tiled_server, api_key="secret"), expected[0][1]["uid"]
-    if uid in client:
-        client.delete_contents(uid, recursive=True, external_only=False)
+    without(tiled_server, uid)
     writer = TiledWriter(client)
     for name, doc in expected[:3]:  # the start, a descriptor, one event
         writer(name, json.loads(json.dumps(doc, default=lambda a: a.tolist())))
