@@ -188,8 +188,8 @@ def saturate(scene: Scene, data: Array, n: int, random: np.random.Generator, mem
     """Put a spot, a module (or the tops of the lines) at the limit."""
     out = data.copy()
     if data.ndim == 1:
-        top = _once(memory, "top", lambda: float(np.partition(data, -12)[-12]))
-        return np.minimum(out, top)
+        now = float(np.partition(data, -12)[-12])
+        return np.minimum(out, min(_once(memory, "top", lambda: now), now))  # lines that broaden are lower
     size = _once(memory, "size", lambda: random.choice([6, 12, 64, 130]))
     row, column = _once(memory, "at", lambda: [random.integers(0, k - size) for k in data.shape])
     out[row : row + size, column : column + size] = scene.limit
