@@ -116,11 +116,11 @@ def parasite(scene: Scene, y: Array, n: int, random: np.random.Generator, memory
     """Add one ring where the pattern is low, of 1 % of the area of all peaks at least: twice the limit."""
 
     def place() -> float:
-        inside = np.sort(scene.axis[scene.valid])
+        inside, floor = np.sort(scene.axis[scene.valid]), smooth_part(scene, y)
         for _ in range(1000):
             at = random.uniform(*np.quantile(inside, [0.1, 0.9]))
-            near = np.abs(scene.axis - at) < 1.5 * min(scene.width, 4) * scene.step
-            if y[near & scene.valid].max(initial=0) < 1.5 * np.median(y):
+            near = np.abs(scene.axis - at) < 1.5 * scene.width * scene.step
+            if y[near & scene.valid].max(initial=0) < 1.5 * floor[near & scene.valid].max(initial=0):
                 return at
         raise NoPlace
 
@@ -188,8 +188,8 @@ def saturate(scene: Scene, data: Array, n: int, random: np.random.Generator, mem
     """Put a spot, a module (or the tops of the lines) at the limit."""
     out = data.copy()
     if data.ndim == 1:
-        top = _once(memory, "top", lambda: float(np.partition(data, -12)[-12]))
-        return np.minimum(out, top)
+        now = float(np.partition(data, -12)[-12])
+        return np.minimum(out, min(_once(memory, "top", lambda: now), now))  # lines that broaden are lower
     size = _once(memory, "size", lambda: random.choice([6, 12, 64, 130]))
     row, column = _once(memory, "at", lambda: [random.integers(0, k - size) for k in data.shape])
     out[row : row + size, column : column + size] = scene.limit

@@ -82,6 +82,10 @@ class OutlierFinder:
         self._norm = parted.cells.norm
         used = parted.used.ravel()
         self._span = (float(self._norm[used].min()), float(self._norm[used].max()))
+        padded = np.full((-(-rows // TILE_ROWS) * TILE_ROWS, pieces * PIECE), np.inf)
+        padded[:rows, :columns] = np.where(used, self._norm, np.inf).reshape(rows, columns)
+        self._tile_norm = padded.reshape(-1, TILE_ROWS, pieces, PIECE).min(axis=(1, 3))
+        self._tile_norm[np.isinf(self._tile_norm)] = 0.0
         self._ring_norm = np.bincount(parted.bins, self._norm, n + 1)[:n]
         self._columns, self._used_pixels, self._n = columns, used_pixels, n
         self._no_dark = np.zeros(1)
@@ -115,7 +119,7 @@ class OutlierFinder:
         high, dead = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
         n_high, n_dead = _search(
             frame, scan.tops, scan.sums, scan.zeros, scan.plain, scan.tile_tops, judged, promise.per_pixel,
-            promise.dimmest, TILE_ROWS, self._used_pixels,
+            promise.dimmest * self._tile_norm, TILE_ROWS, self._used_pixels,
             self._first, self._last, self._levels, self._bins, self._norm, rings, lines, self._ring_norm,
             self._span, spread, self._no_dark if dark is None else dark, self._least(dark),
             self._columns, PIECE, self._n, high, dead,
@@ -198,7 +202,7 @@ def _search(
         worth = False
         for p in range(pieces):
             # what even the dimmest ring of the tile allows needs no look at the rings of each piece
-            allowed[p] = least_dark + _bound(max(dimmest[t, p], 0.0) * span[0], spread, least_dark)
+            allowed[p] = least_dark + _bound(max(dimmest[t, p], 0.0), spread, least_dark)
             if not plain[t, p]:
                 allowed[p] = -1.0
             worth = worth or tile_tops[t, p] > allowed[p]

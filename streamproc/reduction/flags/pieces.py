@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.scan import Scan
 from streamproc.reduction.flags.tiles import PROMISED, TILE_ROWS, Promise
+from streamproc.reduction.flags.zeros import too_many_zeros
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["DEAD", "HIGH", "HOT", "MISSING", "PieceFaults", "piece_faults", "shaded_tiles"]
+__all__ = ["DEAD", "HIGH", "HOT", "MISSING", "PieceFaults", "piece_faults"]
 
 MISSING, DEAD, HOT, HIGH = 1, 2, 4, 8
 """Marks of a piece: no variation in a whole row; no counts; far above its rings; at the limit."""
@@ -21,11 +22,6 @@ _HOT_TIMES = 3.0
 _STRIP_ROWS = 150
 """A strip of limit values this long and narrower than a piece is a gap between modules, marked so by DECTRIS
 detectors; modules and chips are longer than that, saturated spots shorter."""
-
-_SMOOTH = 0.7
-_SHADED, _DEEPLY = 0.6, 0.45
-_LEAST_COUNTS = 100.0
-_THERE = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,34 +64,6 @@ def piece_faults(
         promise.dark, TILE_ROWS, PROMISED, _HOT_TIMES, marks, counts,
     )  # fmt: skip
     return PieceFaults(marks, *(int(n) for n in counts))
-
-
-@compiled
-def _surprise(zeros: float, pixels: float, promised: float) -> float:
-    """Bound on -ln of the chance of so many zeros among pixels that are promised so much; 0: no surprise.
-
-    Chernoff's bound of the binomial, exp(-n D(z/n || p)) with the chance of a zero p = exp(-promised / 2):
-    half
-    of the promise, because grains and texture make some pixels darker.
-    """
-    p, share = np.exp(-0.5 * promised), zeros / pixels
-    if share <= p or promised <= 0.0:
-        return 0.0
-    surprise = share * (np.log(share) + 0.5 * promised)
-    if share < 1.0:
-        surprise += (1.0 - share) * np.log((1.0 - share) / (1.0 - p))
-    return float(pixels * surprise)
-
-
-@compiled
-def _too_many_zeros(zeros: int, pixels: int, counts: float, promised: float, least: float) -> bool:
-    """Eight pixels or more of a piece are zero beside others that hold what is promised.
-
-    How many zeros chance makes is reckoned with what the dimmest ring promises: between lines there are many.
-    """
-    if zeros < 8 or counts < 0.6 * promised * (pixels - zeros):
-        return False
-    return bool(_surprise(zeros, pixels, least) > 25.0)
 
 
 @compiled
@@ -185,7 +153,7 @@ def _judge_rows(
             ):
                 marks[r, p] |= 2
                 counts[2] += n
-            elif _too_many_zeros(
+            elif too_many_zeros(
                 zeros[r, p],
                 n,
                 sums[r, p],
@@ -239,42 +207,3 @@ def _judge_tiles(
                 if not marks[r, p] & (1 | 2):
                     marks[r, p] |= mark
                     counts[2 if mark == 2 else 3] += used[r, p]
-
-
-def smooth_tiles(promise: Promise) -> npt.NDArray[np.bool_]:
-    """Return the tiles that can be judged for shadow: smooth, with counts, and most of their pixels there."""
-    smooth = (promise.floor >= _SMOOTH * promise.expected) & (promise.expected >= _LEAST_COUNTS)
-    return smooth & (promise.there >= _THERE)
-
-
-def shaded_tiles(
-    promise: Promise, used: npt.NDArray[np.float64], fine: bool
-) -> tuple[float, npt.NDArray[np.bool_]]:
-    """Find tiles whose scattering falls far below that at the same angle elsewhere.
-
-    A tile is judged where the smooth part of the rings makes 70 % of what is promised, so that texture cannot
-    look like a shadow. It is shaded below 60 % of the promise: polarisation that is not corrected takes a
-    ring to 75 % of its mean at 40 degrees, an air gap or a fibre less. With many grains every tile is judged,
-    below 45 %: texture would have to take nearly all of a line away, over a whole tile.
-
-    Parameters
-    ----------
-    promise : Promise
-        What the rings promise.
-    used : ndarray, shape of the tiles
-        Used pixels.
-    fine : bool
-        The rings have many grains.
-
-    Returns
-    -------
-    float
-        Used pixels of the shaded tiles over all used pixels.
-    ndarray of bool
-        Which, shape of the tiles.
-    """
-    shaded = smooth_tiles(promise) & (promise.observed < _SHADED * promise.expected)
-    if fine:
-        bright = (promise.expected >= _LEAST_COUNTS) & (promise.there >= _THERE)
-        shaded |= bright & (promise.observed < _DEEPLY * promise.expected)
-    return float(used[shaded].sum()) / max(float(used.sum()), 1.0), shaded

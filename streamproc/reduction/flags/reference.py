@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import AGREES, Comparison, beam_shift, compare, strain_slope
+from streamproc.reduction.flags.against import AGREES, Comparison, compare, strain_slope
+from streamproc.reduction.flags.beam import beam_shift
 from streamproc.reduction.flags.curve import Curve
-from streamproc.reduction.flags.lines import ice_rings
+from streamproc.reduction.flags.newice import new_ice
 from streamproc.reduction.flags.newlines import new_line, shaded_share
 from streamproc.reduction.flags.reading import Evidence, Reading, TileView
 from streamproc.reduction.flags.said import axis_said, boxes_said
+from streamproc.reduction.flags.shades import darker_tiles
 from streamproc.reduction.flags.tiles import TILE_ROWS
 
 __all__ = ["RunReference"]
@@ -27,14 +28,11 @@ _RATE = 0.2
 _SLOW_RATE = 0.01
 _DRIFT_RATE = 0.3
 _STARTS = 3
-_REBASE_AFTER = 5
+_REBASE_AFTER, _REBASE_DOUBTFUL = 5, 60
 _FAR, _ALIKE = 0.98, 0.95
-_CLEAR, _CLEAR_AGAIN = 5.0, 3.0
 _SURE = 0.01
 """Sigma of the zero over a line's width, up to which a new reference carries no error along."""
 
-_SHADED, _DEEPLY = 0.8, 0.65
-_SIGMAS = 8.0
 _NAN = float("nan")
 
 
@@ -103,18 +101,11 @@ class RunReference:
         return numbers, told
 
     def _ice(self, reading: Reading, followed: Comparison) -> tuple[float, Evidence]:
-        """Ice in what has come since the readings before: there no line of the sample hides one of its
-        lines."""
-        curve = reading.curve
-        if reading.ice_places is None or self._n < _STARTS or not followed.scale > 0:
+        if reading.ice_places is None or self._n < _STARTS:
             return _NAN, {}
-        new = curve.y - followed.scale * followed.moved - followed.offset
-        sigmas = _CLEAR_AGAIN if self._iced else _CLEAR
-        share, tops = ice_rings(
-            replace(curve, y=new, floor=np.zeros(new.size)), reading.ice_places, 1, sigmas
-        )
+        share, tops = new_ice(reading.curve, followed, reading.ice_places, self._iced)
         self._iced = share >= 0.5
-        return share, axis_said(curve.axis, tops)
+        return share, axis_said(reading.curve.axis, tops)
 
     def _line_width(self, curve: Curve) -> float:
         """Width of a line over the run (channels): one weak reading alone may say three times as much."""
@@ -164,15 +155,7 @@ class RunReference:
         before, tiles = self._arrays["tiles"].astype(np.float64), reading.tiles
         if before.shape != tiles.ratio.shape:
             return _NAN, {}
-        expected = before * tiles.promised
-        with np.errstate(invalid="ignore"):
-            missing = expected - tiles.ratio * tiles.promised
-            sure = missing > _SIGMAS * np.sqrt(expected + 1.0)
-            # spots come and go, so where there are few grains only a deep shadow of a smooth tile tells
-            judged = (tiles.promised >= 100.0) if tiles.fine else tiles.smooth
-            dark = sure & judged & (missing > (1 - _DEEPLY) * expected)
-            if tiles.fine:
-                dark |= sure & tiles.smooth & (missing > (1 - _SHADED) * expected)
+        dark = darker_tiles(before, tiles)
         rows = np.repeat(dark, TILE_ROWS, axis=0)
         share = float(tiles.used[dark].sum()) / max(float(tiles.used.sum()), 1.0)
         return share, boxes_said(rows, reading.columns) if share > 0 else {}
@@ -196,7 +179,7 @@ class RunReference:
         self._blend("recent", curve.axis, curve.y, _SLOW_RATE if doubtful else _RATE)
         if reading.tiles is not None:
             self._blend_tiles(reading.tiles)
-        if self._strange >= _REBASE_AFTER:
+        if self._strange >= (_REBASE_DOUBTFUL if doubtful else _REBASE_AFTER):
             self._begin(reading)
         elif self._slowly(found, reading) and not doubtful:  # go on from here before it is strange
             kept = self._arrays["recent"]

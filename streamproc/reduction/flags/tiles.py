@@ -133,4 +133,4 @@ def _promise(
             dark[i, p] / pixels,
         )
         out[3, i, p], out[4, i, p], out[5, i, p] = share, e * share, s * share
-        out[6, i, p], out[7, i, p] = counted - dark[i, p] * share, dim
+        out[6, i, p], out[7, i, p] = counted - dark[i, p] * share, dim if dim < np.inf else 0.0

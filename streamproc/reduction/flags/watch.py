@@ -27,7 +27,7 @@ _LEAST_HOT = 3
 _SPOILS = ("saturated", "dead", "hot", "over_exposed_dark", "missing_rows")
 """Kinds that spoil the pattern itself, so that comparing it with the run's says nothing."""
 
-_NEEDS_BEAM = ("spikes", "ice_rings", "spotty", "shadow")
+_NEEDS_BEAM = ("dead", "spikes", "ice_rings", "spotty", "shadow")
 """Kinds of which a few stray counts say nothing."""
 
 
@@ -131,8 +131,8 @@ class FlagWatch:
         if new == new and not ice >= new:
             numbers["ice_rings"], evidence["ice_rings"] = new, told["ice_rings"]
         told.pop("ice_rings", None)
-        if self._over("spotty", numbers["spotty"]):
-            pass  # grains come and go: tiles that have become darker tell nothing
+        if any(self._over(n, numbers[n]) for n in ("spotty", "dead")):
+            pass  # grains come and go, and what is dead is dark: darker tiles tell nothing more
         elif darker == darker and not alone >= darker:
             numbers["shadow"], evidence["shadow"] = darker, told["shadow"]
         told.pop("shadow", None)
