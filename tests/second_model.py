@@ -19,7 +19,7 @@ def put_second_model(root: Path, version: str = "4", factor: float = 1.02) -> Pa
     import onnxruntime
     from onnx import numpy_helper
 
-    shipped = find_model("phase_qpa:2", InferenceSettings())
+    shipped = find_model("phase_qpa:3", InferenceSettings())
     folder = root / "phase_qpa" / version
     folder.mkdir(parents=True)
     metadata = inspect_onnx(shipped.read_bytes()).metadata

@@ -25,7 +25,7 @@ def place(tmp_path_factory):
     (folder / "raw.msgpack").write_bytes(b"".join(encode(*pair) for pair in pairs))
     (folder / "c.toml").write_text('[analysis.phase-map]\naxis_key = "two_theta"\n')
     put_second_model(folder / "near", "4", 1.001)
-    put_second_model(folder / "far", "3", 1.3)
+    put_second_model(folder / "far", "5", 1.3)
     return folder
 
 
@@ -43,7 +43,7 @@ def model(place, name, version):
 
 def test_a_model_that_says_nearly_the_same_agrees(capsys, place):
     near = model(place, "near", "4")
-    code, out, _ = compare(capsys, place, "--model", "phase_qpa:2", "--model", near, "--json")
+    code, out, _ = compare(capsys, place, "--model", "phase_qpa:3", "--model", near, "--json")
     found = json.loads(out)
     assert code == 0 and found["differing_points"] == 0
     assert found["common"] == 11 and found["in_domain"]["both"] >= 6
@@ -60,10 +60,10 @@ def test_a_model_that_says_nearly_the_same_agrees(capsys, place):
 def test_the_numbers_are_those_of_the_models_themselves(capsys, place):
     """The first answers are compared with what onnxruntime says of the very patterns."""
     near = model(place, "near", "4")
-    code, out, _ = compare(capsys, place, "--model", "phase_qpa:2", "--model", near, "--json")
+    code, out, _ = compare(capsys, place, "--model", "phase_qpa:3", "--model", near, "--json")
     found = {q["name"]: q for q in json.loads(out)["quantities"]}
     settings = InferenceSettings()
-    first, second = (OnnxModel(p, settings) for p in (find_model("phase_qpa:2", settings), Path(near)))
+    first, second = (OnnxModel(p, settings) for p in (find_model("phase_qpa:3", settings), Path(near)))
     with np.load(first.path.with_name("golden.npz")) as golden:
         x = golden["x"][:6]
     a, b = (m.run(np.ascontiguousarray(x, np.float32)) for m in (first, second))
@@ -74,9 +74,9 @@ def test_the_numbers_are_those_of_the_models_themselves(capsys, place):
 
 
 def test_a_model_that_says_something_else_is_found_out_with_a_report(capsys, place, tmp_path):
-    far = model(place, "far", "3")
+    far = model(place, "far", "5")
     out_dir = tmp_path / "report"
-    options = ("--model", "phase_qpa:2", "--model", far, "--threshold", "0.5", "--out", str(out_dir))
+    options = ("--model", "phase_qpa:3", "--model", far, "--threshold", "0.5", "--out", str(out_dir))
     code, out, _ = compare(capsys, place, *options)
     assert code == 1 and "points differ by more than 0.5 sigma" in out and "frames/s" in out
     assert sorted(p.name for p in out_dir.iterdir()) == [
@@ -87,9 +87,9 @@ def test_a_model_that_says_something_else_is_found_out_with_a_report(capsys, pla
 
 
 def test_results_that_are_published_are_compared_without_any_frame(capsys, place, tmp_path):
-    far = model(place, "far", "3")
+    far = model(place, "far", "5")
     files = []
-    for name in ("phase_qpa:2", far):
+    for name in ("phase_qpa:3", far):
         target = tmp_path / f"{len(files)}.jsonl"
         with pytest.raises(SystemExit):
             main(
@@ -100,11 +100,11 @@ def test_results_that_are_published_are_compared_without_any_frame(capsys, place
     both = tmp_path / "both.jsonl"
     both.write_text("".join(f.read_text() for f in files))
     capsys.readouterr()
-    options = ("--model", "phase_qpa:2", "--model", "phase_qpa:3", "--json", "--threshold", "0.5")
+    options = ("--model", "phase_qpa:3", "--model", "phase_qpa:5", "--json", "--threshold", "0.5")
     with pytest.raises(SystemExit) as end:
         main(["compare", "--run", "run-to-compare", "--published", "--source", str(both), *options])
     published = json.loads(capsys.readouterr().out)
-    code, out, _ = compare(capsys, place, "--model", "phase_qpa:2", "--model", far, *options[4:])
+    code, out, _ = compare(capsys, place, "--model", "phase_qpa:3", "--model", far, *options[4:])
     replayed = json.loads(out)
     assert end.value.code == code
     for key in ("quantities", "in_domain", "differing", "common"):
@@ -114,10 +114,10 @@ def test_results_that_are_published_are_compared_without_any_frame(capsys, place
 @pytest.mark.parametrize(
     ("models", "says"),
     [
-        (("phase_qpa:2",), "--model twice"),
-        (("phase_qpa:2", "phase_qpa:2"), "nothing to compare"),
-        (("phase_qpa:2", "phase_qpa"), "are the same model"),
-        (("phase_qpa:2", "phase_qpa:88"), "no model 'phase_qpa:88'"),
+        (("phase_qpa:3",), "--model twice"),
+        (("phase_qpa:3", "phase_qpa:3"), "nothing to compare"),
+        (("phase_qpa:3", "phase_qpa"), "are the same model"),
+        (("phase_qpa:3", "phase_qpa:88"), "no model 'phase_qpa:88'"),
     ],
 )
 def test_what_cannot_be_compared_is_said(capsys, place, models, says):
@@ -130,6 +130,6 @@ def test_a_run_that_is_not_there_is_said(capsys, place):
     with pytest.raises(SystemExit) as end:
         main(
             ["compare", "--run", "ffffffff", "--source", str(place / "raw.msgpack"), "--config", str(place / "c.toml"),
-             "--model", "phase_qpa:2", "--model", model(place, "near", "4")]
+             "--model", "phase_qpa:3", "--model", model(place, "near", "4")]
         )  # fmt: skip
     assert end.value.code == 2 and "ffffffff" in capsys.readouterr().err

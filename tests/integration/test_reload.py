@@ -102,12 +102,12 @@ axis_key = "two_theta"
     try:
         publish(pairs[:22])
         until(lambda: len(models()) == 20)
-        put_model(root, "3", damaged=True)
+        put_model(root, "4", damaged=True)
         until(lambda: "reload refused" in log.read_text())
         publish(pairs[22:32])
         until(lambda: len(models()) == 30)
-        shutil.rmtree(root / "phase_qpa" / "3")
-        put_model(root, "4")
+        shutil.rmtree(root / "phase_qpa" / "4")
+        put_model(root, "5")
         process.send_signal(signal.SIGHUP)
         until(lambda: "analysis swapped" in log.read_text())
         publish(pairs[32:])
@@ -118,6 +118,6 @@ axis_key = "two_theta"
         process.kill()
         producer.close(timeout=2)
     versions = [m.split("@")[0] for m in models()]
-    assert versions == ["phase_qpa:2"] * 30 + ["phase_qpa:4"] * 30
+    assert versions == ["phase_qpa:3"] * 30 + ["phase_qpa:5"] * 30
     ledger = results()[-1][1]["ledger"]["primary"]
     assert (ledger["expected"], ledger["done"]) == (60, 60)

@@ -182,7 +182,7 @@ def test_the_shadow_ends_with_a_service_that_is_killed(beamline, tmp_path, model
 
 def test_a_shadow_that_is_the_model_at_work_or_no_model_is_refused_at_once(beamline, tmp_path):
     line = Beamline(beamline(), tmp_path / "line")
-    for model, says in (("phase_qpa:2", "the very model"), ("phase_qpa:77", "no model 'phase_qpa:77'")):
+    for model, says in (("phase_qpa:3", "the very model"), ("phase_qpa:77", "no model 'phase_qpa:77'")):
         ended = line.run_once("--shadow", model)
         assert ended.returncode == 2 and says in ended.stderr, ended.stderr
 

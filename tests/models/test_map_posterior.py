@@ -10,7 +10,7 @@ from streamproc.models.excitations.maps.example import example_case, simulated_c
 from streamproc.models.excitations.maps.fit import MapFitter
 from streamproc.models.excitations.maps.fitted import FitSettings
 from streamproc.models.excitations.maps.noise import (
-    count_unit,
+    count_units,
     deviance,
     expected_variance,
     variance_per_intensity,
@@ -110,10 +110,22 @@ def counted(strength: float, seed: int, unit: float = 1.0) -> SqeMap:
 
 @pytest.mark.parametrize("unit", [1.0, 0.02, 350.0])
 def test_counts_are_known_by_their_errors_whatever_their_unit(unit: float) -> None:
-    assert count_unit(counted(20.0, 1, unit)) == pytest.approx(unit, rel=1e-9)
+    found = count_units(counted(20.0, 1, unit))
+    assert found is not None and found == pytest.approx(np.full(found.shape, unit), rel=1e-9)
     other = counted(20.0, 1)
     even = SqeMap.of(other.q_rlu, other.energy_meV, other.intensity, np.full(other.sigma.shape, 2.0))
-    assert count_unit(even) is None and variance_per_intensity(even, 220) is None
+    assert count_units(even) is None and variance_per_intensity(even, 220) is None
+    rng = np.random.default_rng(1)
+    rough = np.sqrt(np.maximum(other.intensity, 1)) * rng.uniform(0.8, 1.2, other.sigma.shape)
+    assert count_units(SqeMap.of(other.q_rlu, other.energy_meV, other.intensity, rough)) is None
+
+
+def test_counts_of_unlike_monitors_are_known_column_by_column() -> None:
+    whole = counted(20.0, 1)
+    monitor = np.linspace(0.5, 2.0, len(whole.q_rlu))[:, None]
+    scaled = SqeMap.of(whole.q_rlu, whole.energy_meV, whole.intensity / monitor, whole.sigma / monitor)
+    found = count_units(scaled)
+    assert found is not None and found == pytest.approx(np.broadcast_to(1 / monitor, found.shape), rel=1e-9)
 
 
 def test_variance_of_averaged_counts_is_that_of_their_mean() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["COARSE", "SIGNALS", "Judge", "MapChecker", "disagreement", "signals_of"]
+__all__ = ["COARSE", "SIGNALS", "Judge", "MapChecker", "disagreement", "most_unexplained", "signals_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,6 +32,9 @@ SIGNALS = ("distance", "residual", "unexplained", "disagreement")
 
 _SURE = 12.0
 """Magnons so many standard deviations strong must be explained; weaker ones may be too weak to judge."""
+
+_OVER, _FEW_OVER = 4.0, 5
+"""Residuals, in standard deviations, and cells that make a structure."""
 
 _SCREENED, _DESCENDED, _RIVAL = 48, 3, 20.0
 """Draws from the prior that are compared with a coarse map, those that descend, and how much worse in
@@ -66,7 +69,8 @@ class MapChecker:
         self,
         measured: SqeMap,
         unit_meV: float,
-        starts: Sequence[Array],
+        start: Array,
+        others: Callable[[], Sequence[Array]] = list,
         network: Guess | None = None,
         kT: float = 0.0,
         q_across: float = 0.0,
@@ -79,8 +83,10 @@ class MapChecker:
             As measured (meV).
         unit_meV : float
             One unit of the model's energy.
-        starts : sequence of ndarray
+        start : ndarray
             Free couplings to begin with, in the model's unit.
+        others : callable
+            Gives further starts where they are needed.
         network : Guess, optional
             What the network says.
         kT : float
@@ -94,7 +100,7 @@ class MapChecker:
             Too little is measured, or the order is unstable at every start.
         """
         widths = replace(self.widths, kT=kT / unit_meV, q_across=q_across)
-        return refine_map(self.case, measured.scaled(1 / unit_meV), widths, starts, network)
+        return refine_map(self.case, measured.scaled(1 / unit_meV), widths, start, others, network)
 
     def rivals(self, prepared: Prepared, best_trials: Sequence[Array], keep: int = 2) -> list[Array]:
         """Return where else the map may be explained: ends of descents on the coarse map, begun in the prior.
@@ -147,6 +153,23 @@ def signals_of(answer: MapAnswer, fit: MapFit | None, names: Sequence[str]) -> d
     if fit.significance > _SURE or fit.chi2_reduced > 1.5:
         found["unexplained"] = 1.0 - fit.explained
     return found
+
+
+def most_unexplained(measured: SqeMap, model: Array) -> tuple[Array, float] | None:
+    """Return the wave vector and energy about which the intensity lies that a fit leaves over.
+
+    The middle (weighted medians along the columns and the energies) of what exceeds the model by four
+    standard deviations of the residuals; None where there is hardly any.
+    """
+    over = np.where(measured.measured, (measured.intensity - model) / measured.sigma, 0.0)
+    usual = max(1.0, 1.4826 * float(np.median(np.abs(over[measured.measured]))))
+    weight = np.where(over > _OVER * usual, over, 0.0)
+    if np.count_nonzero(weight) < _FEW_OVER:
+        return None
+    column, channel = (
+        int(np.searchsorted(np.cumsum(w), w.sum() / 2)) for w in (weight.sum(1), weight.sum(0))
+    )
+    return measured.q_rlu[column], float(measured.energy_meV[channel])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import chdtrc, ndtri
 from streamproc.models.excitations.maps.joint_problem import AllMaps, JointFit, linear_of
+from streamproc.models.excitations.maps.posterior_draws import Posterior, posterior_of
 from streamproc.models.excitations.maps.prior import folded
-from streamproc.models.excitations.maps.refine import Posterior, Refinement, posterior_of
+from streamproc.models.excitations.maps.refine import Refinement
 
 from streamproc.errors import FrameFailed
 

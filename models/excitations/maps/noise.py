@@ -13,12 +13,13 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.container import SqeMap, averaged
 
-__all__ = ["count_unit", "deviance", "expected_variance", "smoothed", "variance_per_intensity"]
+__all__ = ["count_units", "deviance", "expected_variance", "smoothed", "variance_per_intensity"]
 
 Array = npt.NDArray[np.float64]
 
-_ALIKE = 0.02
-"""Variance over intensity differs by no more than this share where one count is one unit everywhere."""
+_TELLING, _WHOLE, _MOSTLY = 300.0, 0.02, 0.9
+"""Up to so many counts it can be told whether a number is whole, to this accuracy; and of how many cells it
+must be."""
 
 _LEAST_COUNTS = 0.3
 """Fewer expected counts in a cell are taken for so many."""
@@ -27,15 +28,21 @@ _HALF = 2
 """Channels to either side over which a first guess of the expected counts is averaged."""
 
 
-def count_unit(measured: SqeMap) -> float | None:
-    """Return the intensity of one count; None where errors do not say that intensities are counts."""
-    above = measured.measured & (measured.intensity > 0)
-    if int(above.sum()) < 0.05 * int(measured.measured.sum()) or int(above.sum()) < 10:
+def count_units(measured: SqeMap) -> Array | None:
+    """Return the intensity of one count in every cell; None where errors do not say that there are counts.
+
+    They do where (intensity / error)^2 is a whole number: counts, also divided by a monitor or averaged over
+    repeated points. A cell without a count has the error of one.
+    """
+    y, sigma = measured.intensity, measured.sigma
+    above = measured.measured & (y > 0)
+    counts = (y[above] / sigma[above]) ** 2
+    few = counts[counts < _TELLING]
+    if len(few) < max(10, 0.02 * int(measured.measured.sum())):
         return None
-    unit = measured.sigma[above] ** 2 / measured.intensity[above]
-    middle = float(np.median(unit))
-    low, high = np.quantile(unit, [0.02, 0.98])
-    return middle if high - low <= _ALIKE * middle else None
+    if np.mean(np.abs(few - np.round(few)) < _WHOLE) < _MOSTLY:
+        return None
+    return np.where(above, sigma**2 / np.where(above, y, 1.0), sigma)
 
 
 def variance_per_intensity(measured: SqeMap, columns: int) -> Array | None:
@@ -53,11 +60,10 @@ def variance_per_intensity(measured: SqeMap, columns: int) -> Array | None:
     ndarray or None
         Of the averaged map's shape; None where the map holds no counts.
     """
-    unit = count_unit(measured)
-    if unit is None:
+    units = count_units(measured)
+    if units is None:
         return None
-    even = replace(measured, sigma=np.full(measured.sigma.shape, np.sqrt(unit)))
-    return averaged(even, columns).sigma ** 2
+    return averaged(replace(measured, sigma=np.sqrt(units)), columns).sigma ** 2
 
 
 def smoothed(measured: SqeMap) -> Array:

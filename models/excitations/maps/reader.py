@@ -9,7 +9,13 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.maps.check import Judge, MapChecker, disagreement, signals_of
+from streamproc.models.excitations.maps.check import (
+    Judge,
+    MapChecker,
+    disagreement,
+    most_unexplained,
+    signals_of,
+)
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.fitted import MapFit
 from streamproc.models.excitations.maps.inputs import Prepared, Preparer
@@ -146,17 +152,46 @@ class MapReader:
 
         Numbers are mean, spread and central interval of the posterior around all minima that count.
         """
-        unit, kT = read.prepared.unit_meV, _K_TO_MEV * temperature_K
+        found = self.refinement(measured, read, temperature_K, q_across)
+        return None if found is None else self._refined(found, read, read.prepared.unit_meV)
+
+    def refinement(
+        self,
+        measured: SqeMap,
+        read: Read,
+        temperature_K: float = 0.0,
+        q_across: float = 0.0,
+        unit_meV: float | None = None,
+    ) -> Refinement | None:
+        """Return the same with what fitted it, in another unit of energy where one is given."""
+        own = read.prepared.unit_meV
+        unit = own if unit_meV is None else unit_meV
         inside = np.clip(read.answer.unit, 0.02, 0.98)
         start = self.case.parameters.values_at(inside[None])[0]
-        network = Guess(inside, read.answer.unit_covariance + 1e-4 * np.eye(len(inside)))
-        trials = self.preparer.best_trials(read.prepared)
-        starts = [start, *self.checker.rivals(read.prepared, trials)]
+
+        def others() -> list[Array]:
+            trials = self.preparer.best_trials(read.prepared)
+            return [r * own / unit for r in self.checker.rivals(read.prepared, trials)]
+
+        network = None
+        if unit == own:
+            network = Guess(inside, read.answer.unit_covariance + 1e-4 * np.eye(len(inside)))
         try:
-            found = self.checker.refine(measured, unit, starts, network, kT, q_across)
+            kT = _K_TO_MEV * temperature_K
+            found = self.checker.refine(measured, unit, start * own / unit, others, network, kT, q_across)
+            return replace(found, unit_meV=unit)
         except FrameFailed:
             return None
-        return self._refined(found, read, unit)
+
+    def reasons(self, found: Refinement, read: Read) -> tuple[str, ...]:
+        """Return why a map is not this model's, and where what is unknown lies; none: in domain."""
+        reasons = self.judge.reasons(signals_of(read.answer, found.fit, self.names))
+        where = most_unexplained(found.fitter.measured, found.fit.model)
+        if where is None:
+            return reasons
+        (h, k, q3), energy, unit = *where, found.unit_meV
+        said = f"; most of it near ({h:.3g}, {k:.3g}, {q3:.3g}) at {energy * unit:.3g} meV"
+        return tuple(r + said if r.startswith("unknown-structure") else r for r in reasons)
 
     def _refined(self, found: Refinement, read: Read, unit: float) -> Refined:
         p, posterior = len(self.names), found.posterior
@@ -171,8 +206,8 @@ class MapReader:
         whole = found.fit.covariance.copy()
         whole[:p, :p] = covariance
         fit = replace(found.fit, covariance=whole)
-        signals = signals_of(read.answer, fit, self.names)
+        found = replace(found, fit=fit, unit_meV=unit)
         return Refined(
             fit, numbers, derived_of(self.derived, posterior.mean, covariance, unit), covariance * unit**2,
-            disagreement(read.answer, fit, self.names), self.judge.reasons(signals),
+            disagreement(read.answer, fit, self.names), self.reasons(found, read),
         )  # fmt: skip

@@ -87,7 +87,8 @@ class Renderer:
             else:
                 widths = np.array([q_fwhm, q_across])[: self._directions.shape[1]]
                 q = self.q_rlu[:, None, :] + sub_points(self._directions, widths, self._points)
-            self._waves[key] = SpinWaves(self.case.model, q.reshape(-1, 3)), q.shape[1]
+            like = next(iter(self._waves.values()))[0] if self._waves else None
+            self._waves[key] = SpinWaves(self.case.model, q.reshape(-1, 3), like), q.shape[1]
             while len(self._waves) > _MOST_WIDTHS:
                 self._waves.popitem(last=False)
         self._waves.move_to_end(key)
