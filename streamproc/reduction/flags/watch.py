@@ -95,8 +95,9 @@ class FlagWatch:
         evidence: dict[str, Evidence] = dict(reading.evidence)
         self._take_repeats(reading, numbers, evidence)
         spoilt = any(self._over(n, numbers[n]) for n in _SPOILS)
-        by_dark = self._over("over_exposed_dark", numbers["over_exposed_dark"])  # it takes the level away
-        if not by_dark and self._beam_lost(reading, monitor, numbers, evidence):
+        # a dark with rings, or rows that were not read, take the level away as well
+        otherwise = any(self._over(n, numbers[n]) for n in ("over_exposed_dark", "missing_rows"))
+        if not otherwise and self._beam_lost(reading, monitor, numbers, evidence):
             spoilt = True
             numbers |= dict.fromkeys(_NEEDS_BEAM, _NAN)
         spoilt |= _empty(reading)
