@@ -16,13 +16,13 @@ _UID = "5f0c1a52-8d0f-4d5e-9a53-0f5b1a7f2c11"
 _PATTERNS = 6
 
 
-def example_run(version: str = "2") -> tuple[Run, list[Frame]]:
+def example_run(version: str | None = None) -> tuple[Run, list[Frame]]:
     """Return a raw run of 1-D patterns with their axis in the reading ``two_theta``.
 
     Parameters
     ----------
-    version : str
-        Version folder whose golden patterns are shown.
+    version : str, optional
+        Version folder whose golden patterns are shown; the newest.
 
     Returns
     -------
@@ -31,7 +31,9 @@ def example_run(version: str = "2") -> tuple[Run, list[Frame]]:
     frames : list of Frame
         Patterns of known phases (counts, float64) on the model's axis.
     """
-    file = resources.files("streamproc.models.phase_qpa").joinpath(version, "golden.npz")
+    folder = resources.files("streamproc.models.phase_qpa")
+    newest = max((f.name for f in folder.iterdir() if f.name.isdecimal()), key=int)
+    file = folder.joinpath(version or newest, "golden.npz")
     with file.open("rb") as stream, np.load(stream, allow_pickle=False) as golden:
         patterns = np.round(golden["x"][:_PATTERNS].astype(np.float64) ** 2 * 10000)
     axis = np.linspace(20.0, 100.0, patterns.shape[1])
