@@ -211,11 +211,15 @@ class MapSoFar:
         known = np.isfinite(self._rows[:, 5])
         weight = np.where(known, 1 / np.maximum(np.nan_to_num(self._rows[:, 5], nan=1.0), 1e-12) ** 2, 1.0)
         number = np.bincount(cell, minlength=size)
+        if known.all() and _are_counts(self._rows):
+            # counts add up: weights of 1 / counts would favour what by chance was low
+            weight = np.ones(len(self._rows))
         total = np.bincount(cell, weight, size)
         y = np.bincount(cell, weight * self._rows[:, 4], size) / np.maximum(total, 1e-300)
         measured = (number > 0).reshape(shape)
         if known.all():
-            sigma: Array | None = (1 / np.sqrt(np.maximum(total, 1e-300))).reshape(shape)[order]
+            square = np.bincount(cell, (weight * np.nan_to_num(self._rows[:, 5], nan=1.0)) ** 2, size)
+            sigma: Array | None = (np.sqrt(square) / np.maximum(total, 1e-300)).reshape(shape)[order]
             sigma = np.where(measured[order], sigma, 1.0)
         else:
             sigma = None
@@ -230,6 +234,12 @@ class MapSoFar:
         """Take up what :meth:`snapshot` gave."""
         self._rows = unpacked(state["rows"], (-1, 6))
         self.events = int(state["events"])
+
+
+def _are_counts(rows: Array) -> bool:
+    """Whether all intensities are counts with their root as error."""
+    y, sigma = rows[:, 4], rows[:, 5]
+    return bool((y >= 0).all() and np.allclose(sigma**2, np.maximum(y, 1.0), rtol=1e-9, atol=0))
 
 
 def _along_path(q: Array, column: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

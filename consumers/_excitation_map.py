@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 from streamproc.consumers._excitation_columns import MapKeys
+from streamproc.consumers._excitation_joint import Gathered, MapCollector, joint_report
 from streamproc.consumers._excitation_map_outputs import frame_outputs, map_report, run_outputs
 from streamproc.consumers._excitation_map_run import ExcitationMapRun
 from streamproc.models.excitations.maps.reader import MapReader
@@ -135,6 +136,14 @@ class ExcitationMap:
     def begin(self, run: Run) -> ExcitationMapRun:
         """Start on a run."""
         return ExcitationMapRun(self.reader, self.settings.map, self.provenance())
+
+    def collector(self) -> MapCollector:
+        """Return an analysis that only gathers the maps of runs, for a joint fit."""
+        return MapCollector(self, self.settings.map.keys)
+
+    def joint(self, runs: Sequence[Gathered]) -> dict[str, Any]:
+        """Fit one set of couplings to the maps of several runs; see :func:`joint_report`."""
+        return joint_report(self.reader, runs, self.settings.map.q_across) | {"model": self.model.model_id}
 
     def report(self, result: FrameResult) -> dict[str, Any]:
         """Return an answer as `streamproc predict` prints it."""

@@ -71,6 +71,7 @@ def _refined(labels: Sequence[str]) -> tuple[Output, ...]:
             ),
             Output(f"{p}_size_nm", "estimate", "nm", f"refined crystallite size of {p}"),
             Output(f"{p}_march_r", "estimate", "1", f"refined March-Dollase r of {p}"),
+            Output(f"{p}_textured", "flag", "", f"r of {p} lies more than 10 % from 1, with 95 % confidence"),
         ]
     return (
         Output("seq_num", "number", "", "reading that was refined"),

@@ -19,13 +19,14 @@ from streamproc.models.series.watch import ChangePoint
 from streamproc.analysis import Estimate, RunResult
 from streamproc.errors import FrameFailed
 
-__all__ = ["change_said", "cluster_said", "map_said", "refined_said"]
+__all__ = ["change_said", "cluster_said", "map_said", "refined_said", "textured"]
 
 _NAN = float("nan")
 _APART = 3.0
 """Sigmas between fast and refined beyond which a point is flagged."""
 
 _Z90 = 1.6449
+_TEXTURE = 0.1
 _FLOOR = 0.003
 """Both leave out errors of this size (0.3 wt%) that no sigma holds."""
 
@@ -68,7 +69,15 @@ def _phase_values(p: str, phase: PhaseResult | None, sound: bool, model_id: str)
         f"{p}_cell_esd": unknown if phase is None else np.asarray(phase.cell_esd, float),
         f"{p}_size_nm": estimate(None if phase is None else phase.size_nm),
         f"{p}_march_r": estimate(None if phase is None else phase.march_r),
+        f"{p}_textured": sound and phase is not None and textured(phase.march_r),
     }
+
+
+def textured(march_r: Value) -> bool:
+    """Return whether March-Dollase r lies more than 10 % from 1, with 95 % confidence."""
+    if not (np.isfinite(march_r.value) and march_r.value > 0 and np.isfinite(march_r.esd)):
+        return False
+    return bool(abs(np.log(march_r.value)) - _Z90 * march_r.esd / march_r.value > _TEXTURE)
 
 
 def _differences(asked: Asked, found: Refined) -> list[str]:

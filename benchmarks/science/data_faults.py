@@ -41,6 +41,9 @@ class Scene:
     width: float = 3.0
     """Width of a line, in channels."""
 
+    whole: bool = False
+    """Readings are whole counts."""
+
 
 @dataclass(frozen=True)
 class Series:
@@ -53,7 +56,10 @@ class Series:
 
 def drawn(scene: Scene, expected: Array, random: np.random.Generator) -> Array:
     """Draw a reading: counting noise, gaps, the type and limit of the detector."""
-    counts = random.poisson(np.maximum(expected, 0)).astype(float) if scene.noisy else expected
+    if scene.noisy:
+        counts = random.poisson(np.maximum(expected, 0)).astype(float)
+    else:  # measured counts that a fault has scaled are not whole: up or down by chance, not always down
+        counts = np.floor(expected + random.random(expected.shape)) if scene.whole else expected
     if scene.dark is not None:
         counts = counts + random.poisson(scene.dark)
     counts = np.minimum(counts, scene.limit)
@@ -107,20 +113,30 @@ def ice(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dic
 
 
 def parasite(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
-    """Add one ring where the pattern is low."""
+    """Add one ring where the pattern is low, of 1 % of the area of all peaks at least: twice the limit."""
 
     def place() -> float:
-        inside = np.sort(scene.axis[scene.valid])
+        inside, floor = np.sort(scene.axis[scene.valid]), smooth_part(scene, y)
         for _ in range(1000):
             at = random.uniform(*np.quantile(inside, [0.1, 0.9]))
-            near = np.abs(scene.axis - at) < 1.5 * min(scene.width, 4) * scene.step
-            if y[near & scene.valid].max(initial=0) < 1.5 * np.median(y):
+            near = np.abs(scene.axis - at) < 1.5 * scene.width * scene.step
+            if y[near & scene.valid].max(initial=0) < 1.5 * floor[near & scene.valid].max(initial=0):
                 return at
         raise NoPlace
 
     at, width = _once(memory, "at", place), scene.step * min(scene.width, 4) / 2.355
     height = _once(memory, "height", lambda: random.uniform(0.2, 0.6) * np.quantile(y[scene.valid], 0.999))
-    return y + max(height, 2 * np.median(y)) * ring(scene, at, width)
+    least = _once(memory, "least", lambda: 0.01 * peak_area(scene, y) / (2.5066 * width))
+    clear = 2 * np.median(y) + 8 * np.sqrt(np.median(y)) if y.ndim == 1 else 2 * np.median(y)
+    return y + max(height, clear, least) * ring(scene, at, width)
+
+
+def peak_area(scene: Scene, y: Array) -> float:
+    """Return the area of all peaks of the pattern (of the means over the azimuth), in units of the axis."""
+    axis, values = scene.axis[scene.valid], (y - smooth_part(scene, y))[scene.valid]
+    bins = ((axis - axis.min()) / scene.step).astype(int)
+    means = np.bincount(bins, values) / np.maximum(np.bincount(bins), 1)
+    return float(np.maximum(means, 0).sum() * scene.step)
 
 
 def spotty(scene: Scene, y: Array, n: int, random: np.random.Generator, memory: dict[str, Any]) -> Array:
@@ -172,8 +188,8 @@ def saturate(scene: Scene, data: Array, n: int, random: np.random.Generator, mem
     """Put a spot, a module (or the tops of the lines) at the limit."""
     out = data.copy()
     if data.ndim == 1:
-        top = _once(memory, "top", lambda: float(np.partition(data, -12)[-12]))
-        return np.minimum(out, top)
+        now = float(np.partition(data, -12)[-12])
+        return np.minimum(out, min(_once(memory, "top", lambda: now), now))  # lines that broaden are lower
     size = _once(memory, "size", lambda: random.choice([6, 12, 64, 130]))
     row, column = _once(memory, "at", lambda: [random.integers(0, k - size) for k in data.shape])
     out[row : row + size, column : column + size] = scene.limit
@@ -239,9 +255,25 @@ DRAWN: dict[str, Fault] = {
 """Faults of the data as drawn."""
 
 
+def _without_gaps(scene: Scene, y: Array, memory: dict[str, Any]) -> Array:
+    """Return a frame whose gaps hold what lies at the same angle elsewhere: a beam that moves uncovers
+    them."""
+    if scene.noisy:
+        return y  # what is expected is known behind the gaps
+    order = _once(memory, "order", lambda: np.argsort(scene.axis[scene.valid], kind="stable"))
+    angles, values = scene.axis[scene.valid][order], y[scene.valid][order]
+    # a neighbour in angle, another one for each pixel: real counts with their noise
+    at = np.searchsorted(angles, scene.axis[~scene.valid])
+    at = np.clip(at + np.arange(at.size) * 7919 % 101 - 50, 0, angles.size - 1)
+    out = y.copy()
+    out[~scene.valid] = values[at]
+    return out
+
+
 def moved(scene: Scene, y: Array, memory: dict[str, Any], random: np.random.Generator) -> Array:
     """Move the beam on the detector, or all lines alike, by 0.4 to 1.5 of a line's width."""
     if y.ndim == 2:
+        y = _without_gaps(scene, y, memory)
         pixel = float(np.abs(np.diff(scene.axis, axis=0)).max())
 
         def pixels() -> list[int]:
@@ -287,4 +319,4 @@ def with_fault(scene: Scene, kind: str, n: int, random: np.random.Generator) -> 
 def thinned(scene: Scene, counts: Sequence[Array], random: np.random.Generator) -> Scene:
     """Return a scene that draws half of the measured counts by chance: real noise, new each time."""
     halves = [random.binomial(np.maximum(c, 0).astype(np.int64), 0.5).astype(float) for c in counts]
-    return replace(scene, images=halves, noisy=False)
+    return replace(scene, images=halves, noisy=False, whole=True)

@@ -76,7 +76,15 @@ def simulated_frames(seed: int, data: Path) -> Scenes:
             for at, strength in sticks:
                 moved = at - 2 * np.rad2deg(np.tan(np.deg2rad(at / 2))) * strain * k
                 ring = np.exp(-0.5 * ((angle - moved) / (width / 2.355 * (1 + 0.01 * k))) ** 2)
-                image += 8 * level * strength * ring * (1 + textured * np.cos(np.deg2rad(2 * chi + 50 * at)))
+                # a line that broadens keeps its area: its intensity has not changed
+                image += (
+                    8
+                    * level
+                    * strength
+                    / (1 + 0.01 * k)
+                    * ring
+                    * (1 + textured * np.cos(np.deg2rad(2 * chi + 50 * at)))
+                )
             images.append(image)
         dark = random.uniform(80, 120, (side, side)) if number == 3 else None
         gap = -1.0 if dtype == "i4" else 0.0
@@ -92,26 +100,31 @@ def simulated_frames(seed: int, data: Path) -> Scenes:
 
 
 def simulated_patterns(seed: int, data: Path) -> Scenes:
-    """Laboratory patterns whose lattice expands and whose lines broaden."""
-    for number in range(4):
+    """Laboratory patterns whose lattice expands and whose lines broaden.
+
+    The second four have lines 80 times the floor instead of 12, from three lattices: lines in all parts.
+    """
+    for number in range(8):
         random = np.random.default_rng([seed, 100 + number])
         n, width = int(random.choice([1200, 3000, 6000])), random.uniform(0.08, 0.4)
         axis = np.linspace(12, 110, n)
         width = max(width, 3.5 * (axis[1] - axis[0]))
         level, strain = random.choice([20.0, 200.0, 1500.0]), random.uniform(0, 4e-4)
-        sticks = lines(random, CUKA_A, 110.0)
+        height, lattices = (12, 1) if number < 4 else (80, 3)
+        sticks = [stick for _ in range(lattices) for stick in lines(random, CUKA_A, 110.0)]
         images = []
         for k in range(READINGS):
             y = level * (0.5 + np.exp(-axis / 25))
             for at, strength in sticks:
                 moved = at - 2 * np.rad2deg(np.tan(np.deg2rad(at / 2))) * strain * k
-                y = y + 12 * level * strength * np.exp(
+                y = y + height * level * strength / (1 + 0.01 * k) * np.exp(
                     -0.5 * ((axis - moved) / (width / 2.355 * (1 + 0.01 * k))) ** 2
                 )
             images.append(y)
         step = float(axis[1] - axis[0])
         yield Scene(
-            f"patterns {number} ({n} channels, level {level:g})", images, axis, CUKA_A, "f8", np.inf,
+            f"patterns {number} ({n} channels, level {level:g}, lines {height})", images, axis, CUKA_A, "f8",
+            np.inf,
             np.ones(n, bool), step=step, width=width / step,
         ), None  # fmt: skip
 

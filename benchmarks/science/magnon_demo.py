@@ -1,6 +1,6 @@
 """The scan of `streamproc demo --experiment magnon` without Kafka: do 90 % intervals hold the truth?
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/science/magnon_demo.py [--seeds 100] [--points 480] [--part 0.5]
+Usage: OMP_NUM_THREADS=1 python benchmarks/science/magnon_demo.py [--seeds 100] [--first 0] [--points 480]
 
 Every seed is another magnet and other noise, as `--seed` of the demo. Points go one by one through the
 excitation fit as the service would give them, with the demo's settings; judged is the fit at the end (with
@@ -60,6 +60,7 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=100)
+    parser.add_argument("--first", type=int, default=0, help="the first of them")
     parser.add_argument("--points", type=int, default=16 * POINTS_PER_COLUMN)
     parser.add_argument("--part", type=float, default=1.0, help="judge the fit after this part of the scan")
     arguments = parser.parse_args()
@@ -67,7 +68,7 @@ def main() -> int:
     held: dict[str, list[bool]] = {}
     pulls: dict[str, list[float]] = {}
     flagged, began = 0, time.monotonic()
-    for seed in range(arguments.seeds):
+    for seed in range(arguments.first, arguments.first + arguments.seeds):
         scan = frames(arguments.points, seed)
         fit = last_fit(analysis, scan[: max(1, round(arguments.part * len(scan)))])
         if not fit["in_domain"]:

@@ -8,6 +8,9 @@ meV with Zc divided out; least squares on the ridge gives Zc J = 32.00(6), Zc J'
 map within 1 % and 0.3 meV, counts thinned to a tenth within 3 % in J.
 CsVCl3, Ei = 102 meV (chain of S = 3/2, two spins per cell along l, so that l in the model's cell is half of
 the one measured). Wanted: zone boundary 79.0 +- 1.5 meV; published from constant-energy cuts 79.0(1.2).
+Its map also holds the direct beam (above, at low l) and a line narrower than the resolution (a detector's
+edge), which are no magnons: as it is, it is said to hold unknown structure, and where. With both
+masked, as one would, it should be in domain.
 The columns of La2NiO4 read by the chain's model (h for l), and CsVCl3 by the square lattice's, should be
 refused.
 """
@@ -18,6 +21,7 @@ import argparse
 import gzip
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -68,6 +72,14 @@ def csvcl3(folder: Path) -> SqeMap:
     q = np.stack([0 * place, 0 * place, place / 2], 1)
     scale = 1e5
     return SqeMap.of(q, energies, y / scale, np.maximum(sigma, 0) / scale, (y > -1e19) & (sigma > 0))
+
+
+def without_beam(measured: SqeMap) -> SqeMap:
+    """Mask the direct beam and the line."""
+    l, energy = np.meshgrid(measured.q_rlu[:, 2], measured.energy_meV, indexing="ij")  # noqa: E741
+    beam = (energy > 70 + (l - 0.31) * 130) & (l < 0.52)
+    line = np.abs(l - np.interp(energy, [40, 62, 77, 96], [0.668, 0.632, 0.588, 0.505])) < 0.016
+    return replace(measured, measured=measured.measured & ~beam & ~line)
 
 
 def answer(reader: MapReader, measured: SqeMap, what: str) -> tuple[Read, Refined | None]:
@@ -145,10 +157,13 @@ def main() -> int:
             claims.append((f"seed {seed}: Zc*J {j:.2f} within 3 % of 32.0", abs(j / 32.0 - 1) <= 0.03))
     window = csvcl3(vanadium).window(FIRST_MEV, LAST_MEV)
     vanadium_map = window.columns((window.q_rlu[:, 2] > 0.3) & (window.q_rlu[:, 2] < 0.75))
-    _, boundary = answer(chain, vanadium_map, "CsVCl3 by magnon-chain")
-    if boundary is not None:
-        e = boundary.derived["zone_boundary"]
-        claims.append((f"zone boundary {e.value:.1f} within 1.5 meV of 79.0", abs(e.value - 79.0) <= 1.5))
+    for what, one in (("as it is", vanadium_map), ("without the direct beam", without_beam(vanadium_map))):
+        _, boundary = answer(chain, one, f"CsVCl3 by magnon-chain, {what}")
+        if boundary is not None:
+            e = boundary.derived["zone_boundary"]
+            close = abs(e.value - 79.0) <= 1.5
+            claims.append((f"{what}: zone boundary {e.value:.1f} within 1.5 meV of 79.0", close))
+    claims.append(("CsVCl3 without the beam is in domain", boundary is not None and not boundary.reasons))
     along = SqeMap(whole.q_rlu[:, [2, 1, 0]], whole.energy_meV, whole.intensity, whole.sigma, whole.measured)
     _, wrong = answer(chain, along, "La2NiO4 by magnon-chain (h for l)")
     claims.append(("La2NiO4 is refused by the chain's model", wrong is None or bool(wrong.reasons)))

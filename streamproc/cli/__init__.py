@@ -25,6 +25,11 @@ _COMMANDS = {
     "demo": ("streamproc.cli.demo", "demo_command", "Watch a simulated experiment being understood."),
     "dlq": ("streamproc.cli.dlq", "dlq_group", "Look at dead letters, try them again, settle them."),
     "doctor": ("streamproc.cli.doctor", "doctor_command", "Say what is missing before a service can run."),
+    "excitation-fit": (
+        "streamproc.cli.excitation_fit",
+        "excitation_fit_command",
+        "Fit one set of couplings to several runs.",
+    ),
     "hint": ("streamproc.cli.hint", "hint_command", "Say what crystal an unknown pattern may come from."),
     "models": ("streamproc.cli.models", "models_group", "List, show and check models; reports of trainings."),
     "predict": ("streamproc.cli.predict", "predict_command", "Run an analysis on files, without a broker."),

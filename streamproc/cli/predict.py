@@ -16,6 +16,8 @@ from streamproc.cli.wiring import load_analysis, settings_of
 from streamproc.documents import Position
 from streamproc.errors import ConfigurationError, ContainedError, FrameFailed
 from streamproc.frames.pattern_files import PATTERN_SUFFIXES, is_image, read_image, read_pattern
+from streamproc.frames.pattern_text import read_columns
+from streamproc.loading import find_analysis
 from streamproc.reduction.geometry import load_geometry
 from streamproc.runs import Run
 from streamproc.settings import Settings, merge_tables
@@ -23,7 +25,7 @@ from streamproc.settings import Settings, merge_tables
 __all__ = ["predict_command"]
 
 _KEY = "frame"
-_AXIS = "axis"
+_AXIS, _ERROR = "axis", "error"
 _AXES: dict[str, Literal["two_theta_deg", "q_invA"]] = {"2theta": "two_theta_deg", "q": "q_invA"}
 
 
@@ -58,6 +60,14 @@ class _Input:
 @click.option(
     "--wavelength", "wavelength_A", type=float, metavar="ANGSTROM", help="Wavelength of 1-D patterns."
 )
+@click.option(
+    "--temperature", "temperature_K", type=click.FloatRange(min=0), metavar="KELVIN",
+    help="Temperature of the sample, for spectra.",
+)  # fmt: skip
+@click.option(
+    "--resolution", "fwhm", type=click.FloatRange(min=0, min_open=True), metavar="FWHM",
+    help="Gaussian resolution of spectra, in the unit of their energies.",
+)  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per file, a line each.")
 def predict_command(
     analysis: str,
@@ -69,22 +79,28 @@ def predict_command(
     flip: str | None,
     axis: str | None,
     wavelength_A: float | None,
+    temperature_K: float | None,
+    fwhm: float | None,
     as_json: bool,
 ) -> int:
     """Run ANALYSIS on FILES: the same reduction and model as the live service.
 
     FILES are detector images (.tif .edf .cbf .npy, or file.h5::/dataset) with --poni, or 1-D patterns
-    (.xy .prn .xye .csv .chi .npz .xrdml .dat .txt), axis 2theta in degrees or q in 1/angstrom.
+    (.xy .prn .xye .csv .chi .npz .xrdml .dat .txt), axis 2theta in degrees or q in 1/angstrom. For
+    excitation-fit they are spectra in text files: energy loss, counts, and an error where the title says so.
 
     \b
     Examples:
       streamproc predict phase-map sample.xy
       streamproc predict phase-map frame_0001.tif --poni geometry.poni --json
+      streamproc predict excitation-fit phonon.dat --temperature 300 --resolution 1.5
 
     Exit code 1 when a file could not be read or analysed (the others are answered).
     """
     settings = settings_of(config)
     extra = _reduction(poni, mask, flip) | ({"model": _absolute(model)} if model else {})
+    extra |= {"temperature_K": temperature_K} if temperature_K is not None else {}
+    extra |= {"resolution": {"fwhm": fwhm}} if fwhm is not None else {}
     loaded: dict[str, Analysis] = {}
     failed = False
     for file in files:
@@ -99,7 +115,10 @@ def _answer(
     wavelength_A: float | None, loaded: dict[str, Analysis],
 ) -> dict[str, Any]:  # fmt: skip
     try:
-        given = _read(file, axis, wavelength_A, _geometry(name, settings, extra))
+        if _reads_spectra(name):
+            given = _spectrum(file)
+        else:
+            given = _read(file, axis, wavelength_A, _geometry(name, settings, extra))
         table = merge_tables(given.settings, extra)
         kind = json.dumps(table, sort_keys=True, default=str)
         if kind not in loaded:
@@ -111,6 +130,25 @@ def _answer(
     if isinstance(result, FrameFailure):
         return {"error": result.reason}
     return dict(analysis.report(result))
+
+
+def _reads_spectra(name: str) -> bool:
+    """Whether the axis of an analysis's frames is an energy."""
+    return "energy_units" in getattr(find_analysis(name).Settings, "model_fields", {})
+
+
+def _spectrum(file: Path) -> _Input:
+    """Read energy loss, intensity and, where a title names it, its error."""
+    if not file.is_file():
+        raise FrameFailed(f"{file}: no such file")
+    columns = read_columns(file)
+    rows = columns.rows
+    readings: dict[str, Any] = {_AXIS: rows[:, 0]}
+    table = {"axis_key": _AXIS}
+    if columns.third == "sigma" and rows.shape[1] > 2:
+        readings[_ERROR] = rows[:, 2]
+        table["error_key"] = _ERROR
+    return _Input(_frame(rows[:, 1], readings), table)
 
 
 def _read(file: Path, axis: str | None, wavelength_A: float | None, geometry: Path | None) -> _Input:
@@ -188,6 +226,11 @@ def _lines(answer: dict[str, Any]) -> Iterator[str]:
             yield f"  {name:<12} {answer[name]:7.2%}"
     if "foreign" in answer:
         yield f"  foreign      {answer['foreign']:7.2%} probable"
+    for name, found in answer.items():
+        if isinstance(found, dict) and "sigma" in found:
+            ends = found.get("interval90")
+            told = f"   90 %: {ends[0]:.4g} to {ends[1]:.4g}" if ends else ""
+            yield f"  {name:<12} {found['value']:.4g} +- {found['sigma']:.2g}{told}"
     yield f"  model        {answer.get('model')}"
     if answer.get("in_domain"):
         yield f"  {click.style('in domain', fg='green')}"

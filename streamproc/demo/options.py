@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from streamproc.dashboard.state import RunView
+from streamproc.errors import ConfigurationError
 
 __all__ = ["BEAMLINE", "DemoOptions", "Experiment", "service_config"]
 
@@ -28,6 +29,30 @@ class DemoOptions:
     seed: int = 0
     bootstrap: str | None = None
     keep: Path | None = None
+
+    def for_events(self, points: int, rate_Hz: float, what: str) -> tuple[int, float]:
+        """Return points and rate of an experiment whose data travel in the events.
+
+        Parameters
+        ----------
+        points, rate_Hz
+            Where nothing is asked for.
+        what : str
+            Its data, and what they are.
+
+        Raises
+        ------
+        ConfigurationError
+            A way of storing frames is asked for.
+        """
+        if self.storage is not None:
+            raise ConfigurationError(
+                f"--storage {self.storage}: it says how frames of an area detector travel; {what}"
+            )
+        return (
+            points if self.points is None else self.points,
+            rate_Hz if self.rate_Hz is None else self.rate_Hz,
+        )
 
 
 class Experiment(Protocol):

@@ -107,3 +107,12 @@ def test_states_are_not_said_of_phases_that_are_not_there() -> None:
                 assert abs(strain.value) < 0.01 and strain.sigma > 0
                 seen += 1
     assert seen > 0
+
+
+def test_a_texture_is_flagged_beyond_ten_per_cent_with_confidence_only():
+    from streamproc.consumers._phase_said import textured
+    from streamproc.models.powder.fit import Value
+
+    assert textured(Value(0.65, 0.002)) and textured(Value(1.3, 0.05))
+    assert not textured(Value(0.95, 0.002)) and not textured(Value(0.7, 0.3))
+    assert not textured(Value(float("nan"), 0.1)) and not textured(Value(1.0, 0.0))

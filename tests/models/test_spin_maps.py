@@ -13,7 +13,8 @@ from streamproc.models.excitations.lswt.waves import SpinWaves
 from streamproc.models.excitations.maps.bank import Bank, channels_of
 from streamproc.models.excitations.maps.container import SqeMap, averaged, estimated_sigma
 from streamproc.models.excitations.maps.example import example_case, simulated_counts
-from streamproc.models.excitations.maps.fit import FitSettings, MapFitter
+from streamproc.models.excitations.maps.fit import MapFitter
+from streamproc.models.excitations.maps.fitted import FitSettings
 from streamproc.models.excitations.maps.inputs import Preparer, rebinned
 from streamproc.models.excitations.maps.library import build_library
 from streamproc.models.excitations.maps.plan import candidates_of, factor_to_target, where_next

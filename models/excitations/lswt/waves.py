@@ -25,12 +25,14 @@ class SpinWaves:
         All sites of the magnetic cell.
     q_rlu : ndarray, shape (m, 3)
         Wave vectors, reciprocal lattice units of the chemical cell.
+    like : SpinWaves, optional
+        Of the same model at other wave vectors; what does not depend on those is shared.
     """
 
-    def __init__(self, model: SpinModel, q_rlu: Array) -> None:
+    def __init__(self, model: SpinModel, q_rlu: Array, like: SpinWaves | None = None) -> None:
         self.q_rlu = np.atleast_2d(np.asarray(q_rlu, dtype=float))
         self._model = model
-        self._form = quadratic_form(model)
+        self._form = quadratic_form(model) if like is None or like._model is not model else like._form
         self._phases = self._form.phases(self.q_rlu)
         self._observer: Observer = observer(model, self.q_rlu)
 

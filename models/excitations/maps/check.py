@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.container import SqeMap, averaged
-from streamproc.models.excitations.maps.fit import FitSettings, MapFit, MapFitter
+from streamproc.models.excitations.maps.fit import MapFitter
+from streamproc.models.excitations.maps.fitted import FitSettings, MapFit
 from streamproc.models.excitations.maps.inputs import Prepared
 from streamproc.models.excitations.maps.posterior import MapAnswer
+from streamproc.models.excitations.maps.prior import folded
+from streamproc.models.excitations.maps.refine import Refinement, refine_map
+from streamproc.models.excitations.maps.sampling import Guess
 from streamproc.models.excitations.maps.widths import Widths
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["COARSE", "SIGNALS", "Judge", "MapChecker", "disagreement", "signals_of"]
+__all__ = ["COARSE", "SIGNALS", "Judge", "MapChecker", "disagreement", "most_unexplained", "signals_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -29,7 +33,12 @@ SIGNALS = ("distance", "residual", "unexplained", "disagreement")
 _SURE = 12.0
 """Magnons so many standard deviations strong must be explained; weaker ones may be too weak to judge."""
 
-_SCREENED, _FINE_COLUMNS, _POINTS = 48, 220, 16
+_OVER, _FEW_OVER = 4.0, 5
+"""Residuals, in standard deviations, and cells that make a structure."""
+
+_SCREENED, _DESCENDED, _RIVAL = 48, 3, 20.0
+"""Draws from the prior that are compared with a coarse map, those that descend, and how much worse in
+chi-square one may end."""
 
 
 class MapChecker:
@@ -60,10 +69,12 @@ class MapChecker:
         self,
         measured: SqeMap,
         unit_meV: float,
-        starts: Sequence[Array],
+        start: Array,
+        others: Callable[[], Sequence[Array]] = list,
+        network: Guess | None = None,
         kT: float = 0.0,
         q_across: float = 0.0,
-    ) -> MapFit:
+    ) -> Refinement:
         """Fit a map at its own resolution, energies in the model's unit in the answer.
 
         Parameters
@@ -72,8 +83,12 @@ class MapChecker:
             As measured (meV).
         unit_meV : float
             One unit of the model's energy.
-        starts : sequence of ndarray
+        start : ndarray
             Free couplings to begin with, in the model's unit.
+        others : callable
+            Gives further starts where they are needed.
+        network : Guess, optional
+            What the network says.
         kT : float
             Temperature in energy (meV).
         q_across : float
@@ -84,21 +99,36 @@ class MapChecker:
         FrameFailed
             Too little is measured, or the order is unstable at every start.
         """
-        fine = averaged(measured.scaled(1 / unit_meV), _FINE_COLUMNS)
         widths = replace(self.widths, kT=kT / unit_meV, q_across=q_across)
-        return MapFitter(self.case, fine, FitSettings(tolerance=1e-4), _POINTS).fit(
-            np.stack(list(starts)), widths
-        )
+        return refine_map(self.case, measured.scaled(1 / unit_meV), widths, start, others, network)
 
-    def search(self, prepared: Prepared, keep: int = 2) -> list[Array]:
-        """Return the draws from the prior that fit the coarse map best: starts without a network."""
+    def rivals(self, prepared: Prepared, best_trials: Sequence[Array], keep: int = 2) -> list[Array]:
+        """Return where else the map may be explained: ends of descents on the coarse map, begun in the prior.
+
+        Draws from the prior are compared with the coarse map; the best few descend on it, as do the network's
+        best trials (places in the prior), and those that end apart from each other and nearly as well as the
+        best one are returned, best first.
+        """
         half = averaged(prepared.coarse, 16, 24)
-        fitter = MapFitter(self.case, half, replace(COARSE, widths=()))
+        try:
+            fitter = MapFitter(self.case, half, replace(COARSE, widths=(), iterations=6))
+        except FrameFailed:
+            return []
         wide = replace(
             self.widths, energy_fwhm=1.5 * self.widths.energy_fwhm, end_fwhm=1.5 * self.widths.end_fwhm
         )
         chi2 = fitter.chi2(self._screen, wide)
-        return [self._screen[k] for k in np.argsort(chi2)[:keep] if np.isfinite(chi2[k])]
+        chosen = [self._screen[k] for k in np.argsort(chi2)[:_DESCENDED] if np.isfinite(chi2[k])]
+        chosen += [self.case.parameters.values_at(u[None])[0] for u in best_trials]
+        found = sorted(fitter.descents(np.stack(chosen), wide), key=lambda f: f.chi2) if chosen else []
+        kept: list[Array] = []
+        for f in found:
+            noise = max(1.0, found[0].chi2 / max(1, int(half.measured.sum())))
+            place = folded(self.case.parameters, f.x[None])[0]
+            apart = np.abs(np.stack(kept) - place).max(1) if kept else np.ones(1)
+            if f.chi2 - found[0].chi2 < _RIVAL * noise and (apart > 0.06).all():
+                kept.append(place)
+        return [self.case.parameters.values_at(u[None])[0] for u in kept[:keep]]
 
 
 def disagreement(answer: MapAnswer, fit: MapFit, names: Sequence[str]) -> dict[str, float]:
@@ -123,6 +153,23 @@ def signals_of(answer: MapAnswer, fit: MapFit | None, names: Sequence[str]) -> d
     if fit.significance > _SURE or fit.chi2_reduced > 1.5:
         found["unexplained"] = 1.0 - fit.explained
     return found
+
+
+def most_unexplained(measured: SqeMap, model: Array) -> tuple[Array, float] | None:
+    """Return the wave vector and energy about which the intensity lies that a fit leaves over.
+
+    The middle (weighted medians along the columns and the energies) of what exceeds the model by four
+    standard deviations of the residuals; None where there is hardly any.
+    """
+    over = np.where(measured.measured, (measured.intensity - model) / measured.sigma, 0.0)
+    usual = max(1.0, 1.4826 * float(np.median(np.abs(over[measured.measured]))))
+    weight = np.where(over > _OVER * usual, over, 0.0)
+    if np.count_nonzero(weight) < _FEW_OVER:
+        return None
+    column, channel = (
+        int(np.searchsorted(np.cumsum(w), w.sum() / 2)) for w in (weight.sum(1), weight.sum(0))
+    )
+    return measured.q_rlu[column], float(measured.energy_meV[channel])
 
 
 @dataclass(frozen=True, slots=True)

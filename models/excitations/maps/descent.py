@@ -14,7 +14,7 @@ __all__ = ["Bounds", "Found", "Problem", "descend", "inverse", "jacobian"]
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
-_STEP = 2e-3
+_STEP = 5e-5
 """Finite-difference steps, in parts of the bounds' distance."""
 
 _FIRST_DAMP, _LEAST_DAMP, _MOST_DAMP, _FACTOR = 1e-3, 1e-7, 1e6, 8.0
@@ -63,7 +63,7 @@ def descend(
     problem : callable
         See :data:`Problem`.
     renew : callable or None
-        Gives new weights to outliers, once, when the descent has first come to rest.
+        Gives new weights after every step (those of counts, from what the model expects); None: they stay.
     x : ndarray
         Start.
     linear : Linear
@@ -84,7 +84,7 @@ def descend(
         slope = jacobian(problem, x, linear, solved, bounds)
         gain = 0.0
         while damp < _MOST_DAMP:
-            trial = bounds.clip(x + _step(slope, linear.residual(solved), damp, bounds.moving))
+            trial = bounds.clip(x + _bounded(x, slope, linear.residual(solved), damp, bounds))
             after = problem(trial, linear)
             new = np.inf if after is None else linear.chi2(after)
             if after is not None and new < chi2:
@@ -92,13 +92,12 @@ def descend(
                 damp = max(damp / _FACTOR, _LEAST_DAMP)
                 break
             damp *= _FACTOR
-        if gain >= tolerance and damp < _MOST_DAMP:
-            continue
-        if renew is None:
+        if renew is not None:
+            linear = renew(solved)
+            solved = problem(x, linear) or solved
+            chi2 = linear.chi2(solved)
+        if gain < tolerance or damp >= _MOST_DAMP:
             return Found(x, chi2, linear, step, True)
-        linear, renew, damp = renew(solved), None, _FIRST_DAMP
-        solved = problem(x, linear) or solved
-        chi2 = linear.chi2(solved)
     return Found(x, chi2, linear, step, False)
 
 
@@ -118,6 +117,19 @@ def jacobian(problem: Problem, x: Array, linear: Linear, solved: Projection, bou
                 rows[k] = (linear.residual(moved) - base) / way
                 break
     return rows
+
+
+def _bounded(x: Array, slope: Array, residual: Array, damp: float, bounds: Bounds) -> Array:
+    """A step of those numbers that do not push against a bound they have reached."""
+    live = bounds.moving.copy()
+    edge = 1e-9 * (bounds.high - bounds.low)
+    for _ in range(3):
+        step = _step(slope, residual, damp, live)
+        stuck = ((x <= bounds.low + edge) & (step < 0)) | ((x >= bounds.high - edge) & (step > 0))
+        if not stuck.any():
+            break
+        live &= ~stuck
+    return step
 
 
 def _step(slope: Array, residual: Array, damp: float, moving: Mask) -> Array:

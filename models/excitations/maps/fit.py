@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +17,17 @@ from streamproc.models.excitations.maps.descent import (
     inverse,
     jacobian,
 )
+from streamproc.models.excitations.maps.fitted import FitSettings, MapFit
 from streamproc.models.excitations.maps.linear import Linear, Projection, background_basis
+from streamproc.models.excitations.maps.noise import deviance, expected_variance, smoothed
+from streamproc.models.excitations.maps.prior import folded, off_zero, slope_of
 from streamproc.models.excitations.maps.render import Renderer
 from streamproc.models.excitations.maps.widths import Widths
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["FitSettings", "MapFit", "MapFitter"]
+__all__ = ["BEYOND", "WIDTHS", "MapFitter"]
 
 Array = npt.NDArray[np.float64]
 
@@ -32,87 +35,11 @@ WIDTHS = ("energy_fwhm", "end_fwhm", "damping_fwhm", "q_fwhm")
 """Widths that may be fitted beside the couplings."""
 
 
-@dataclass(frozen=True, slots=True)
-class FitSettings:
-    """How to fit.
+BEYOND = 0.2
+"""A prior's range is where training drew, and data may say a little more."""
 
-    Attributes
-    ----------
-    background : int
-        Smooth functions of energy in the background.
-    background_q : bool
-        Part of the background may grow with Q^2, as phonons do.
-    tilt : bool
-        The intensity scale may change linearly with energy (form factor, absorption, detector efficiency).
-    widths : tuple of str
-        Widths that are fitted; the others stay.
-    iterations : int
-        Most steps of a descent.
-    robust : float
-        Residuals beyond so many sigma count less (spurious scattering); 0: all count alike.
-    tolerance : float
-        A descent ends when a step lowers chi-square by less than this share.
-    """
-
-    background: int = 7
-    background_q: bool = False
-    tilt: bool = True
-    widths: tuple[str, ...] = ("energy_fwhm", "end_fwhm", "q_fwhm")
-    iterations: int = 12
-    robust: float = 4.0
-    tolerance: float = 1e-5
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MapFit:
-    """A fit.
-
-    Attributes
-    ----------
-    values : dict of str to float
-        Every coupling (meV).
-    free : tuple of str
-        Names of the free couplings, then the fitted widths.
-    best : ndarray, shape (f,)
-        Their values.
-    covariance : ndarray, shape (f, f)
-        (J^T W J)^-1 times max(1, reduced chi-square).
-    widths : Widths
-        With the fitted ones.
-    chi2_reduced : float
-        Over the cells fitted.
-    explained : float
-        Share of the structure (what a smooth background leaves beyond noise) that the magnons explain, 0 to
-        1.
-    significance : float
-        Magnon intensity over its standard deviation.
-    model : ndarray, shape (n, m)
-        The fitted map.
-    signal : ndarray, shape (n, m)
-        The magnons in it.
-    iterations : int
-        Steps taken.
-    converged : bool
-        Ended by itself.
-    """
-
-    values: dict[str, float]
-    free: tuple[str, ...]
-    best: Array
-    covariance: Array = field(repr=False)
-    widths: Widths
-    chi2_reduced: float
-    explained: float
-    significance: float
-    model: Array = field(repr=False)
-    signal: Array = field(repr=False)
-    iterations: int
-    converged: bool
-
-    @property
-    def sigma(self) -> dict[str, float]:
-        """Standard uncertainty of every free number."""
-        return dict(zip(self.free, map(float, np.sqrt(np.diag(self.covariance))), strict=True))
+_WIDER = 2.0
+"""Widths may be so much narrower or wider than those trained for."""
 
 
 class MapFitter:
@@ -128,10 +55,17 @@ class MapFitter:
         How.
     points : int
         Points per column for the width in Q.
+    per_intensity : ndarray, optional
+        Variance over expected intensity where these are counts: weights then come from the model.
     """
 
     def __init__(
-        self, case: SpinCase, measured: SqeMap, settings: FitSettings | None = None, points: int = 24
+        self,
+        case: SpinCase,
+        measured: SqeMap,
+        settings: FitSettings | None = None,
+        points: int = 24,
+        per_intensity: Array | None = None,
     ) -> None:
         self.case, self.measured = case, measured
         self.settings = settings or FitSettings()
@@ -147,8 +81,12 @@ class MapFitter:
             measured.energy_meV, length, self.settings.background, self.settings.background_q
         )
         tilt = measured.energy_meV / measured.energy_meV[-1] - 0.5
+        variance = measured.sigma**2
+        self._per_intensity = None if per_intensity is None else per_intensity[seen]
+        if per_intensity is not None:
+            variance = expected_variance(smoothed(measured), per_intensity)
         self._linear = Linear(
-            measured.intensity[seen], 1 / measured.sigma[seen], basis[:, seen],
+            measured.intensity[seen], 1 / np.sqrt(variance[seen]), basis[:, seen],
             np.broadcast_to(tilt, seen.shape)[seen], self.settings.tilt,
         )  # fmt: skip
 
@@ -171,28 +109,84 @@ class MapFitter:
         FrameFailed
             The order is unstable at every start.
         """
-        low, high = self._ends()
-        bounds = Bounds(low, high, np.ones(len(low), bool) if free is None else np.asarray(free, bool))
-        own = [max(getattr(widths, w), 1e-3 * self.measured.energy_meV[-1]) for w in self.settings.widths]
-        best: Found | None = None
-        for start in np.atleast_2d(np.asarray(starts, dtype=float)):
-            found = descend(
-                self._problem(widths), self._robust if self.settings.robust > 0 else None,
-                np.concatenate([start, own]), self._linear, bounds, self.settings.iterations,
-                self.settings.tolerance,
-            )  # fmt: skip
-            if found is not None and (best is None or found.chi2 < best.chi2):
-                best = found
-        if best is None:
+        found = self.descents(starts, widths, free)
+        if not found:
             raise FrameFailed("the assumed magnetic order is unstable at every start of the fit")
-        return self._finished(best, widths, bounds)
+        return self.finished(self.settled(found, widths, free)[0], widths, self.bounds(free))
+
+    def settled(
+        self, found: Sequence[Found], widths: Widths, free: Sequence[bool] | None = None
+    ) -> list[Found]:
+        """Return descents best first, all compared with the best one's weights.
+
+        Outliers of the best one (spurious scattering) count less from then on, and all descend once more.
+        """
+        best = min(found, key=lambda f: f.chi2)
+        clean = self.without_outliers(best, widths)
+        linear = best.linear if clean is None else clean
+        compared = []
+        for f in found:
+            if clean is not None:
+                f = self._descend(f.x, widths, linear, None, self.bounds(free)) or f
+            compared.append(replace(f, linear=linear, chi2=self.chi2_at(f.x, widths, linear)))
+        return sorted(compared, key=lambda f: f.chi2)
+
+    def bounds(self, free: Sequence[bool] | None = None) -> Bounds:
+        """Return the bounds of couplings and widths, and which of them may move (default all)."""
+        low, high = self._ends()
+        return Bounds(low, high, np.ones(len(low), bool) if free is None else np.asarray(free, bool))
+
+    def descents(
+        self, starts: Sequence[Sequence[float]] | Array, widths: Widths, free: Sequence[bool] | None = None
+    ) -> list[Found]:
+        """Descend from each start; those where the order is unstable are left out. See :meth:`fit`."""
+        bounds, s = self.bounds(free), self.settings
+        own = [max(getattr(widths, w), 1e-3 * self.measured.energy_meV[-1]) for w in s.widths]
+        renew = self.counted if self.counts else None
+        places = self.case.parameters.places_of(np.atleast_2d(np.asarray(starts, dtype=float)))
+        places = off_zero(self.case.parameters, places)
+        begun = [np.concatenate([u, own]) for u in places]
+        found = [self._descend(x, widths, self._linear, renew, bounds) for x in begun]
+        return [replace(f, chi2=self.chi2_at(f.x, widths, f.linear)) for f in found if f is not None]
+
+    def _descend(
+        self,
+        x: Array,
+        widths: Widths,
+        linear: Linear,
+        renew: Callable[[Projection], Linear] | None,
+        bounds: Bounds,
+    ) -> Found | None:
+        s = self.settings
+        return descend(self.problem(widths), renew, x, linear, bounds, s.iterations, s.tolerance)
+
+    def chi2_at(self, x: Array, widths: Widths, linear: Linear) -> float:
+        """Return what a fit makes small at places and widths; infinite where the order is unstable.
+
+        Chi-square with the weights given; for counts the deviance, which does not prefer models that expect
+        more only because their noise would be larger.
+        """
+        solved = self.problem(widths)(x, linear)
+        if solved is None:
+            return np.inf
+        per = self._per_intensity
+        return linear.chi2(solved) if per is None else deviance(linear.y, solved.model, per, linear.trust)
+
+    def covariance_at(self, x: Array, widths: Widths, linear: Linear) -> Array:
+        """Return (J^T W J)^-1 of places and widths; as wide as the bounds where there is no order."""
+        problem, bounds = self.problem(widths), self.bounds()
+        solved = problem(x, linear)
+        if solved is None:
+            return np.diag((bounds.high - bounds.low) ** 2)
+        slope = jacobian(problem, x, linear, solved, bounds)
+        return inverse(slope @ slope.T, bounds)
 
     def chi2(self, starts: Array, widths: Widths) -> Array:
         """Return chi-square at some couplings without any descent; infinite where the order is unstable."""
-        found = np.full(len(starts), np.inf)
-        problem, own = self._problem(widths), np.array([getattr(widths, w) for w in self.settings.widths])
-        for k, start in enumerate(starts):
-            solved = problem(np.concatenate([start, own]), self._linear)
+        found, places = np.full(len(starts), np.inf), self.case.parameters.places_of(starts)
+        solve, own = self.problem(widths), np.array([getattr(widths, w) for w in self.settings.widths])
+        for k, start in enumerate(places):
+            solved = solve(np.concatenate([start, own]), self._linear)
             if solved is not None:
                 found[k] = self._linear.chi2(solved)
         return found
@@ -200,23 +194,28 @@ class MapFitter:
     # -- inside -------------------------------------------------------------------------------------------
 
     def _ends(self) -> tuple[Array, Array]:
-        low, high = self.case.parameters.bounds()
-        # A prior's range is where training drew, and data may say a little more; but an end at zero is a
-        # sign that the order needs.
-        margin = 0.25 * (high - low)
-        low, high = np.where(low == 0, low, low - margin), np.where(high == 0, high, high + margin)
-        stop = self.measured.energy_meV[-1]
-        ends = {"energy_fwhm": (0.004 * stop, 0.3 * stop), "end_fwhm": (0.004 * stop, 0.3 * stop)}
-        ends |= {"damping_fwhm": (0.0, 0.4 * stop), "q_fwhm": (0.0, 0.2)}
-        extra = np.array([ends[w] for w in self.settings.widths]).reshape(-1, 2)
-        return np.concatenate([low, extra[:, 0]]), np.concatenate([high, extra[:, 1]])
+        """Places of the couplings, then widths; beyond an end at zero places are those of the mirror."""
+        n = len(self.case.parameters.free)
+        table = self.case.file.measurement
+        ends = np.array([table.ends(w.replace("damping_fwhm", "damping")) for w in self.settings.widths])
+        ends = ends.reshape(-1, 2)
+        low, high = np.full(n, -BEYOND), np.full(n, 1 + BEYOND)
+        return np.concatenate([low, ends[:, 0] / _WIDER]), np.concatenate([high, ends[:, 1] * _WIDER])
 
     def _parts(self, x: Array, widths: Widths) -> tuple[dict[str, float], Widths]:
-        n = len(self.case.parameters.free)
+        n, parameters = len(self.case.parameters.free), self.case.parameters
         given = dict(zip(self.settings.widths, map(float, x[n:]), strict=True))
-        return self.case.parameters.values(x[:n]), replace(widths, **given)
+        u = folded(parameters, x[None, :n])
+        return parameters.values(parameters.values_at(u)[0]), replace(widths, **given)
 
-    def _problem(self, widths: Widths) -> Problem:
+    @property
+    def counts(self) -> bool:
+        """Whether intensities are counts, and weights come from the model."""
+        return self._per_intensity is not None
+
+    def problem(self, widths: Widths) -> Problem:
+        """Return what solves scales and background at places and widths; None where there is no order."""
+
         def solve(x: Array, linear: Linear) -> Projection | None:
             values, broad = self._parts(x, widths)
             try:
@@ -227,36 +226,54 @@ class MapFitter:
 
         return solve
 
-    def _robust(self, solved: Projection) -> Linear:
-        """Down-weight outliers (Cauchy's weights) against the noise that the residuals show."""
-        residual = np.abs(self._linear.residual(solved))
-        unit = max(1.0, 1.4826 * float(np.median(residual)))
-        weight = 1 / (1 + (residual / (self.settings.robust * unit)) ** 2)
-        return replace(self._linear, root=self._linear.root * np.sqrt(weight))
+    def counted(self, solved: Projection) -> Linear:
+        """Weights of counts from what the model expects."""
+        assert self._per_intensity is not None
+        return replace(self._linear, root=1 / np.sqrt(expected_variance(solved.model, self._per_intensity)))
 
-    def _finished(self, found: Found, widths: Widths, bounds: Bounds) -> MapFit:
-        problem, linear, x = self._problem(widths), found.linear, found.x
+    def without_outliers(self, found: Found, widths: Widths) -> Linear | None:
+        """Return weights with which cells far off count less, by the noise there is; None without such."""
+        solved = self.problem(widths)(found.x, found.linear)
+        if solved is None or self.settings.robust <= 0:
+            return None
+        residual = np.abs(found.linear.residual(solved))
+        limit = self.settings.robust * max(1.0, 1.4826 * float(np.median(residual)))
+        if not (residual > limit).any():
+            return None
+        share = np.minimum(1.0, limit / np.maximum(residual, 1e-9))
+        return replace(found.linear, root=found.linear.root * share, trust=share**2)
+
+    def finished(self, found: Found, widths: Widths, bounds: Bounds) -> MapFit:
+        """Return what is to be said of the place where a descent ended."""
+        problem, linear, x = self.problem(widths), found.linear, found.x
         solved = problem(x, linear)
         if solved is None:
             raise FrameFailed("the assumed magnetic order is unstable where the fit ended")
         slope = jacobian(problem, x, linear, solved, bounds)
         freedom = len(linear.y) - len(solved.coefficients) - int(bounds.moving.sum())
-        reduced = found.chi2 / max(1, freedom)
-        covariance = inverse(slope @ slope.T, bounds) * max(1.0, reduced)
+        reduced = linear.chi2(solved) / max(1, freedom)
+        known = inverse(slope @ slope.T, bounds) * max(1.0, reduced)
         values, broad = self._parts(x, widths)
         explained, significance = self._share(solved, linear, reduced)
         model, signal = np.zeros(self._cells.shape), np.zeros(self._cells.shape)
         model[self._cells], signal[self._cells] = solved.model, solved.signal
+        n, x = len(self.case.parameters.free), x.copy()
+        x[:n] = folded(self.case.parameters, x[None, :n])[0]
+        change, best = slope_of(self.case.parameters, x), x.copy()
+        best[:n] = self.case.parameters.values_at(x[None, :n])[0]
         return MapFit(
-            values, self.case.parameters.free + self.settings.widths, x, covariance, broad, reduced,
-            explained, significance, model, signal, found.steps, found.converged,
+            values, self.case.parameters.free + self.settings.widths, best, change @ known @ change.T, broad,
+            reduced, explained, significance, model, signal, found.steps, found.converged, linear, x, known,
         )  # fmt: skip
 
     def _share(self, solved: Projection, linear: Linear, reduced: float) -> tuple[float, float]:
         """How much of what the background cannot say the magnons do: by chi-square without them."""
         without = linear.chi2(replace(linear, tilted=False).solve(np.zeros_like(linear.y)))
         with_magnons = linear.chi2(solved)
-        noise = float(len(linear.y)) * float(np.mean((linear.root / self._linear.root) ** 2))
+        usual = self._linear.root**-2
+        if self._per_intensity is not None:
+            usual = expected_variance(solved.model, self._per_intensity)
+        noise = float((linear.root**2 * usual).sum())
         gain = without - with_magnons
         structure = max(without - noise, gain, 1e-12)
         return float(np.clip(gain / structure, 0.0, 1.0)), float(np.sqrt(max(gain, 0.0) / max(1.0, reduced)))

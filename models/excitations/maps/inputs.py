@@ -19,6 +19,9 @@ Array = npt.NDArray[np.float64]
 SHARPNESS = (6.0, 25.0, 100.0)
 """Weights of trials are exp(sharpness (significance / best - 1))."""
 
+_APART = 0.08
+"""Trials whose places are nearer than this are one."""
+
 FEWEST_COLUMNS = 4
 """Background common to all columns is told from magnons only with so many of them in a channel."""
 
@@ -133,6 +136,17 @@ class Preparer:
             guesses += self._guesses(significance)
         background = np.arcsinh(level / (2 * noise)) * any_seen
         return np.concatenate([*parts, [np.log1p(n)], background, any_seen, *guesses]).astype(np.float32)
+
+    def best_trials(self, prepared: Prepared, most: int = 4) -> list[Array]:
+        """Return the places of the trials that explain most, each apart from those before it."""
+        t = self.layout.trials
+        found: list[Array] = []
+        for first in range(0, 2 * len(self._smooth) * t, 2 * t):
+            for k in np.argsort(-prepared.x[first : first + t], kind="stable")[: most // 2]:
+                place = self.bank.units[k]
+                if all(np.abs(place - f).max() > _APART for f in found):
+                    found.append(place)
+        return found
 
     def _guesses(self, significance: Array) -> list[Array]:
         """Mean and standard deviation of the trials' places, for each sharpness."""

@@ -78,6 +78,8 @@ class Linear:
         E over the window's end, less its mean: the signal's second function is signal * tilt.
     tilted : bool
         Whether there is that second function.
+    trust : ndarray or float
+        Share of its weight that each cell has; less than 1 for outliers.
     """
 
     y: Array = field(repr=False)
@@ -85,20 +87,32 @@ class Linear:
     background: Array = field(repr=False)
     tilt: Array = field(repr=False)
     tilted: bool = True
+    trust: Array | float = field(default=1.0, repr=False)
+    _fixed: tuple[Array, Array, Array] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # the background's share of the normal equations is the same at every step of a descent
+        weighted = self.background * self.root
+        fixed = (weighted, weighted @ weighted.T, weighted @ (self.y * self.root))
+        object.__setattr__(self, "_fixed", fixed)
 
     def solve(self, signal: Array) -> Projection:
         """Return the best scales and background for a drawn signal (cells,)."""
         own = np.stack([signal, signal * self.tilt]) if self.tilted else signal[None]
-        design = np.concatenate([own, self.background])
-        weighted = design * self.root
-        size = np.sqrt((weighted**2).sum(1)) + 1e-300
-        scaled = weighted / size[:, None]
-        normal = scaled @ scaled.T
+        s, (weighted, gram, told) = len(own), self._fixed
+        mine = own * self.root
+        normal = np.empty((s + len(gram),) * 2)
+        normal[:s, :s], normal[s:, s:] = mine @ mine.T, gram
+        normal[:s, s:] = mine @ weighted.T
+        normal[s:, :s] = normal[:s, s:].T
+        size = np.sqrt(np.diag(normal))
+        size[size == 0] = 1.0  # a function that is nowhere seen: the ridge keeps its coefficient at zero
+        normal /= np.outer(size, size)
         normal[np.diag_indices_from(normal)] += _RIDGE
-        coefficients = np.linalg.solve(normal, scaled @ (self.y * self.root)) / size
-        scale = coefficients[: len(own)]
-        seen = scale @ own
-        return Projection(coefficients, seen + coefficients[len(own) :] @ self.background, seen)
+        right = np.concatenate([mine @ (self.y * self.root), told]) / size
+        coefficients = np.linalg.solve(normal, right) / size
+        seen = coefficients[:s] @ own
+        return Projection(coefficients, seen + coefficients[s:] @ self.background, seen)
 
     def residual(self, solved: Projection) -> Array:
         """Return weighted differences of model and data."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lswt.errors import NotAMinimum
 from streamproc.models.excitations.maps.container import SqeMap
-from streamproc.models.excitations.maps.fit import MapFit
+from streamproc.models.excitations.maps.fitted import MapFit
 from streamproc.models.excitations.maps.render import Renderer
 from streamproc.models.excitations.spinmodel.case import SpinCase
 

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.maps.check import Judge, MapChecker, disagreement, signals_of
+from streamproc.models.excitations.maps.check import (
+    Judge,
+    MapChecker,
+    disagreement,
+    most_unexplained,
+    signals_of,
+)
 from streamproc.models.excitations.maps.container import SqeMap
-from streamproc.models.excitations.maps.fit import MapFit
+from streamproc.models.excitations.maps.fitted import MapFit
 from streamproc.models.excitations.maps.inputs import Prepared, Preparer
 from streamproc.models.excitations.maps.posterior import (
     Derived,
@@ -20,6 +26,8 @@ from streamproc.models.excitations.maps.posterior import (
     answer_of,
     derived_of,
 )
+from streamproc.models.excitations.maps.refine import Refinement
+from streamproc.models.excitations.maps.sampling import Guess
 from streamproc.models.excitations.spinmodel.case import case_of
 
 from streamproc.errors import ConfigurationError, FrameFailed
@@ -140,34 +148,66 @@ class MapReader:
     def refine(
         self, measured: SqeMap, read: Read, temperature_K: float = 0.0, q_across: float = 0.0
     ) -> Refined | None:
-        """Fit the whole map from the network's answer; None where that cannot be done.
+        """Fit the whole map from the network's answer and from its rivals; None where that cannot be done.
 
-        Where the fit then misses the map, the couplings that fit it best among draws from the prior are
-        tried too.
+        Numbers are mean, spread and central interval of the posterior around all minima that count.
         """
-        unit, kT = read.prepared.unit_meV, _K_TO_MEV * temperature_K
+        found = self.refinement(measured, read, temperature_K, q_across)
+        return None if found is None else self._refined(found, read, read.prepared.unit_meV)
+
+    def refinement(
+        self,
+        measured: SqeMap,
+        read: Read,
+        temperature_K: float = 0.0,
+        q_across: float = 0.0,
+        unit_meV: float | None = None,
+    ) -> Refinement | None:
+        """Return the same with what fitted it, in another unit of energy where one is given."""
+        own = read.prepared.unit_meV
+        unit = own if unit_meV is None else unit_meV
         inside = np.clip(read.answer.unit, 0.02, 0.98)
         start = self.case.parameters.values_at(inside[None])[0]
+
+        def others() -> list[Array]:
+            trials = self.preparer.best_trials(read.prepared)
+            return [r * own / unit for r in self.checker.rivals(read.prepared, trials)]
+
+        network = None
+        if unit == own:
+            network = Guess(inside, read.answer.unit_covariance + 1e-4 * np.eye(len(inside)))
         try:
-            fit = self.checker.refine(measured, unit, [start], kT, q_across)
+            kT = _K_TO_MEV * temperature_K
+            found = self.checker.refine(measured, unit, start * own / unit, others, network, kT, q_across)
+            return replace(found, unit_meV=unit)
         except FrameFailed:
             return None
-        if 1 - fit.explained > 0.3:
-            others = self.checker.search(read.prepared)
-            again = self.checker.refine(measured, unit, others, kT, q_across) if others else fit
-            fit = min(fit, again, key=lambda f: f.chi2_reduced)
-        return self._refined(fit, read, unit)
 
-    def _refined(self, fit: MapFit, read: Read, unit: float) -> Refined:
-        p = len(self.names)
-        covariance = fit.covariance[:p, :p]
-        sigma = np.sqrt(np.diag(covariance))
+    def reasons(self, found: Refinement, read: Read) -> tuple[str, ...]:
+        """Return why a map is not this model's, and where what is unknown lies; none: in domain."""
+        reasons = self.judge.reasons(signals_of(read.answer, found.fit, self.names))
+        where = most_unexplained(found.fitter.measured, found.fit.model)
+        if where is None:
+            return reasons
+        (h, k, q3), energy, unit = *where, found.unit_meV
+        said = f"; most of it near ({h:.3g}, {k:.3g}, {q3:.3g}) at {energy * unit:.3g} meV"
+        return tuple(r + said if r.startswith("unknown-structure") else r for r in reasons)
+
+    def _refined(self, found: Refinement, read: Read, unit: float) -> Refined:
+        p, posterior = len(self.names), found.posterior
+        covariance, sigma = posterior.covariance, np.sqrt(np.diag(posterior.covariance))
         numbers = {
-            n: Number(v * unit, s * unit, ((v - 1.645 * s) * unit, (v + 1.645 * s) * unit))
-            for n, v, s in zip(self.names, map(float, fit.best), map(float, sigma), strict=False)
+            n: Number(float(v) * unit, float(s) * unit, (float(low) * unit, float(high) * unit))
+            for n, v, s, (low, high) in zip(
+                self.names, posterior.mean, sigma, posterior.interval90, strict=True
+            )
         }
-        signals = signals_of(read.answer, fit, self.names)
+        # everything that goes on from the fit goes on from what is known: its couplings' covariance
+        whole = found.fit.covariance.copy()
+        whole[:p, :p] = covariance
+        fit = replace(found.fit, covariance=whole)
+        found = replace(found, fit=fit, unit_meV=unit)
         return Refined(
-            fit, numbers, derived_of(self.derived, fit.best[:p], covariance, unit), covariance * unit**2,
-            disagreement(read.answer, fit, self.names), self.judge.reasons(signals),
+            fit, numbers, derived_of(self.derived, posterior.mean, covariance, unit), covariance * unit**2,
+            disagreement(read.answer, fit, self.names), self.reasons(found, read),
         )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,7 +18,10 @@ Array = npt.NDArray[np.float64]
 _PER_SIGMA = 3.0
 """Points of the energy grid of the lines per smallest standard deviation."""
 
-_FEWEST, _MOST = 200, 3000
+_FEWEST, _MOST, _LADDER = 200, 3000, 1.5
+_MOST_WIDTHS = 4
+"""Widths in Q whose wave vectors are kept."""
+
 _POWDER_DIRECTIONS = 144
 
 
@@ -46,8 +50,9 @@ class Renderer:
         self.energy_meV = np.asarray(energy_meV, dtype=float)
         axes = np.asarray(case.file.measurement.q_axes, dtype=float).reshape(-1, 3)
         self._directions = directions_of(self.q_rlu, axes, case.model.lattice.reciprocal())
-        self._waves: tuple[tuple[float, float], SpinWaves, int] | None = None
+        self._waves: OrderedDict[tuple[float, float], tuple[SpinWaves, int]] = OrderedDict()
         self._spread: tuple[Widths, Array, Array] | None = None
+        self._modes: tuple[tuple[object, ...], Array, Array] | None = None
 
     def map(self, values: Mapping[str, float], widths: Widths) -> Array:
         """Return the intensity of the magnons, shape (n, m), per meV and chemical cell.
@@ -57,25 +62,37 @@ class Renderer:
         NotAMinimum
             The order is unstable for these couplings.
         """
-        waves, points = self._columns(widths.q_fwhm, widths.q_across)
-        energy, intensity = waves.neutron(values)
+        energy, intensity, points = self._lines(values, widths)
         n = len(self.q_rlu)
         lines, spread = self._kernel(widths)
         return deposit(energy.reshape(n, -1), intensity.reshape(n, -1) / points, lines) @ spread
+
+    def _lines(self, values: Mapping[str, float], widths: Widths) -> tuple[Array, Array, int]:
+        """Energies and intensities; a change of the widths in energy alone needs no new ones."""
+        waves, points = self._columns(widths.q_fwhm, widths.q_across)
+        key = (*values.values(), widths.q_fwhm, widths.q_across)
+        if self._modes is None or self._modes[0] != key:
+            self._modes = (key, *waves.neutron(values))
+        return self._modes[1], self._modes[2], points
 
     def dispersion(self, values: Mapping[str, float]) -> Array:
         """Return the energies of the modes at the columns themselves (meV), shape (n, modes)."""
         return SpinWaves(self.case.model, self.q_rlu).energies(values)
 
     def _columns(self, q_fwhm: float, q_across: float) -> tuple[SpinWaves, int]:
-        if self._waves is None or self._waves[0] != (q_fwhm, q_across):
+        key = (q_fwhm, q_across)
+        if key not in self._waves:
             if self.case.powder:
                 q = powder_directions(self.case, self.q_rlu[:, 0], q_fwhm)
             else:
                 widths = np.array([q_fwhm, q_across])[: self._directions.shape[1]]
                 q = self.q_rlu[:, None, :] + sub_points(self._directions, widths, self._points)
-            self._waves = ((q_fwhm, q_across), SpinWaves(self.case.model, q.reshape(-1, 3)), q.shape[1])
-        return self._waves[1], self._waves[2]
+            like = next(iter(self._waves.values()))[0] if self._waves else None
+            self._waves[key] = SpinWaves(self.case.model, q.reshape(-1, 3), like), q.shape[1]
+            while len(self._waves) > _MOST_WIDTHS:
+                self._waves.popitem(last=False)
+        self._waves.move_to_end(key)
+        return self._waves[key]
 
     def _kernel(self, widths: Widths) -> tuple[Array, Array]:
         if self._spread is None or self._spread[0] != widths:
@@ -84,10 +101,16 @@ class Renderer:
             channel = float(np.median(np.diff(self.energy_meV))) / np.sqrt(12)
             sigma = float(np.min(widths.sigma(np.array([0.0, stop]))))
             narrow = np.hypot(sigma, channel) + widths.damping_fwhm / 2
-            count = int(np.clip((stop + broad) / max(narrow, 1e-9) * _PER_SIGMA, _FEWEST, _MOST))
-            lines = np.linspace(0.0, stop + broad, count)
-            self._spread = (widths, lines, kernel(lines, self.energy_meV, widths))
+            lines = _grid(stop + broad, max(narrow, 1e-9))
+            self._spread = (widths, lines, kernel(lines, self.energy_meV, widths, lines[1] ** 2 / 6))
         return self._spread[1], self._spread[2]
+
+
+def _grid(end: float, narrow: float) -> Array:
+    """Return a grid from 0 whose step is one of a fixed ladder: a fit sees no change when widths do."""
+    step = _LADDER ** np.floor(np.log(narrow / _PER_SIGMA) / np.log(_LADDER))
+    step = float(np.clip(step, end / _MOST, end / _FEWEST))
+    return np.asarray(step * np.arange(int(np.ceil(end / step)) + 1))
 
 
 def deposit(energy: Array, intensity: Array, lines: Array) -> Array:

@@ -13,6 +13,9 @@ __all__ = ["FWHM_TO_SIGMA", "Widths", "bose", "direct_geometry", "directions_of"
 Array = npt.NDArray[np.float64]
 
 FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
+_SHARP, _FAR = 1e-3, 9.0
+"""A Lorentzian below this share of the resolution is not seen; a Gaussian is not so many sigma away."""
+
 _LEAST_SHARE = 0.15
 """Beyond the window the resolution is not let fall below this share of its smaller end."""
 
@@ -74,7 +77,7 @@ def bose(energy_meV: Array, kT: float) -> Array:
     return np.asarray(1 / -np.expm1(-x))
 
 
-def kernel(line_meV: Array, energy_meV: Array, widths: Widths) -> Array:
+def kernel(line_meV: Array, energy_meV: Array, widths: Widths, laid: float = 0.0) -> Array:
     """Return what a magnon of unit intensity adds to every channel.
 
     A damped harmonic oscillator is exactly the difference of two Lorentzians, at W' and -W' with
@@ -91,6 +94,8 @@ def kernel(line_meV: Array, energy_meV: Array, widths: Widths) -> Array:
         Channels.
     widths : Widths
         Resolution, damping, temperature.
+    laid : float
+        Variance that lines have from being laid on a grid (its step squared over 6, on average): taken off.
 
     Returns
     -------
@@ -100,14 +105,21 @@ def kernel(line_meV: Array, energy_meV: Array, widths: Widths) -> Array:
     half = widths.damping_fwhm / 2
     centre = np.sqrt(np.maximum(line_meV**2 - half**2, 0.0))[:, None]
     channel = float(np.median(np.diff(energy_meV))) / np.sqrt(12)
-    sigma = np.hypot(np.maximum(widths.sigma(line_meV), 1e-9), channel)[:, None]
-    shape = _profile(energy_meV - centre, sigma, half) - _profile(energy_meV + centre, sigma, half)
+    variance = np.maximum(widths.sigma(line_meV), 1e-9) ** 2 + channel**2
+    sigma = np.sqrt(np.maximum(variance - laid, 0.5 * variance))[:, None]
+    shape = _profile(energy_meV - centre, sigma, half)
+    # the other Lorentzian, at -W', is only seen where a line lies near zero, or is broad
+    seen = slice(None)
+    if half <= _SHARP * float(sigma.min()):
+        reach = _FAR * float(sigma.max()) - float(energy_meV[0])
+        seen = slice(0, int(np.searchsorted(centre[:, 0], reach)))
+    shape[seen] -= _profile(energy_meV + centre[seen], sigma[seen], half)
     return np.asarray(shape * bose(energy_meV, widths.kT))
 
 
 def _profile(x: Array, sigma: Array, half: float) -> Array:
     """Voigt profile; a Gaussian where the Lorentzian's share cannot be seen."""
-    if half > 1e-3 * float(sigma.min()):
+    if half > _SHARP * float(sigma.min(initial=np.inf)):
         return np.asarray(voigt_profile(x, sigma, half))
     return np.asarray(np.exp(-0.5 * (x / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma))
 

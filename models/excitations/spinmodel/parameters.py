@@ -65,6 +65,22 @@ class Parameters:
             found[name] = value * (found[table.relative_to] if table.relative_to else 1.0)
         return np.stack([found[n] for n in self.free], 1)
 
+    def places_of(self, free: Array) -> Array:
+        """Return the places in the prior of free values (n, free): what :meth:`values_at` undoes."""
+        given = dict(zip(self.free, np.asarray(free, dtype=float).T, strict=True))
+        places = []
+        for name in self.free:
+            table = self.tables[name]
+            low, high = table.range or (0.0, 1.0)
+            value = given[name] / (given[table.relative_to] if table.relative_to else 1.0)
+            if table.prior == "log":
+                places.append(np.log(np.maximum(value / low, 1e-12)) / np.log(high / low))
+                continue
+            if table.prior == "origin":
+                value = np.sign(value) * np.sqrt(np.abs(value) * max(abs(low), abs(high)))
+            places.append((value - low) / (high - low))
+        return np.stack(places, 1)
+
     def draw(self, rng: np.random.Generator, n: int) -> Array:
         """Draw from the prior, shape (n, free)."""
         return self.values_at(rng.random((n, len(self.free))))

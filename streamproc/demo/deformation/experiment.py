@@ -12,7 +12,6 @@ from streamproc.dashboard.state import RunView
 from streamproc.demo.deformation.scan import MODEL, SATURATION, Truth, read_truth
 from streamproc.demo.options import DemoOptions
 from streamproc.demo.summary import run_facts, run_lines
-from streamproc.errors import ConfigurationError
 
 __all__ = ["Deformation", "alarms_told", "summarise", "tables"]
 
@@ -42,13 +41,9 @@ class Deformation:
     analysis = "defect-flags"
 
     def __init__(self, options: DemoOptions) -> None:
-        if options.storage is not None:
-            raise ConfigurationError(
-                f"--storage {options.storage}: it says how frames of an area detector travel; patterns of "
-                "--experiment deformation are in the events"
-            )
-        self.points = _POINTS if options.points is None else options.points
-        self.rate_Hz = _RATE_HZ if options.rate_Hz is None else options.rate_Hz
+        self.points, self.rate_Hz = options.for_events(
+            _POINTS, _RATE_HZ, "patterns of --experiment deformation are in the events"
+        )
 
     def tables(self) -> str:
         """Return the flags' tables."""

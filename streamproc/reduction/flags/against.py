@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["AGREES", "Comparison", "beam_shift", "compare", "strain_slope"]
+__all__ = ["AGREES", "Comparison", "compare", "strain_slope", "warp"]
 
 Float = npt.NDArray[np.float64]
 
@@ -21,7 +21,6 @@ AGREES = 0.9
 """Agreement from which on the fit describes the pattern."""
 
 _CLOSE = 0.98
-_TOWARDS = np.sqrt(0.5) * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 _ROUNDS = 6
 _STILL = 0.3
 """Part of a channel below which a straight line through the fit is good enough."""
@@ -64,7 +63,13 @@ def strain_slope(axis: Float, kind: str) -> Float:
 
 
 def compare(
-    axis: Float, slope: Float, reference: Float, y: Float, variance: Float, start: tuple[float, float]
+    axis: Float,
+    slope: Float,
+    reference: Float,
+    y: Float,
+    variance: Float,
+    start: tuple[float, float],
+    reference_noise: float = 0.0,
 ) -> Comparison:
     """Fit the reference to a pattern.
 
@@ -75,13 +80,16 @@ def compare(
     start : (float, float)
         Zero shift and strain to begin with: those of the reading before. A jump of all lines alike of up to
         12 channels beyond is found.
+    reference_noise : float
+        Variance of the reference over that of the pattern; it makes a fitted scale too small, which is put
+        right.
     """
     zero, strain = start
     warped, found = np.empty_like(y), np.zeros(6)
     weights = 1.0 / np.maximum(variance, 1e-12 * max(float(variance.max()), 1e-300))
     step = (axis[-1] - axis[0]) / (axis.size - 1)
     for turn in range(_ROUNDS):
-        _warp(axis, slope, reference, zero, strain, warped)
+        warp(axis, slope, reference, zero, strain, warped)
         _fit(axis, slope, warped, y, weights, found)
         moves = abs(found[2]) + abs(found[3] * slope[slope.size // 2])
         if (found[5] > _CLOSE and moves < _STILL * step) or turn == _ROUNDS - 1:
@@ -93,14 +101,25 @@ def compare(
                 continue
         zero, strain = zero + found[2], strain + found[3]
     zero, strain = float(zero + found[2]), float(strain + found[3])
-    _warp(axis, slope, reference, zero, strain, warped)
-    return Comparison(
-        float(found[0]), float(found[1]), zero, float(found[4]), strain, float(found[5]), warped
-    )
+    warp(axis, slope, reference, zero, strain, warped)
+    scale = float(found[0]) / _attenuation(warped, weights, reference_noise)
+    return Comparison(scale, float(found[1]), zero, float(found[4]), strain, float(found[5]), warped)
 
 
 @compiled
-def _warp(axis: Any, slope: Any, reference: Any, zero: float, strain: float, out: Any) -> None:
+def _attenuation(reference: Any, weights: Any, noise: float) -> float:
+    """By how much the noise of the reference makes a fitted scale too small; at least 0.5."""
+    n, sw, sr, srr = reference.size, 0.0, 0.0, 0.0
+    for i in range(n):
+        sw += weights[i]
+        sr += weights[i] * reference[i]
+        srr += weights[i] * reference[i] * reference[i]
+    varies = srr - sr * sr / sw
+    return max(1.0 - noise * n / varies, 0.5) if varies > 0.0 else 1.0
+
+
+@compiled
+def warp(axis: Any, slope: Any, reference: Any, zero: float, strain: float, out: Any) -> None:
     """Reference moved by ``zero + strain * slope``, by straight lines between channels."""
     n, k = axis.size, 0
     for i in range(n):
@@ -165,91 +184,5 @@ def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, found: Any) -> None:
     misfit = max(float(left) / max(n - 7, 1), 1.0)
     found[4] = np.sqrt(misfit * inverse[2, 2]) / size[2] / abs(scale)  # sigma of zero
     variation = spread - (n - 3)  # what is more than noise
-    found[5] = 1.0 - max(left - (n - 7), 0.0) / variation if variation > 0.0 else 0.0  # agreement
-
-
-def beam_shift(
-    axis: Float,
-    slope: Float,
-    reference: Float,
-    y: Float,
-    variance: Float,
-    start: tuple[float, float],
-    far: bool,
-) -> tuple[float, float, float]:
-    """Read from the quadrants how far the beam has moved on the detector.
-
-    Parameters
-    ----------
-    axis, slope, variance : ndarray, shape (n,)
-        Radial axis, what strain does there, variance of the whole ring.
-    reference, y : ndarray, shape (n, 4)
-        Patterns of the quadrants, centred at azimuths -135, -45, 45 and 135 degrees; NaN where nothing is.
-    start : (float, float)
-        Zero shift and strain of all rings.
-    far : bool
-        The beam may have moved by more than part of a line's width; slower.
-
-    Returns
-    -------
-    float, float, float
-        Shift of the rings towards azimuth 0 and 90 degrees, and its sigma, in the unit of the axis; sigma is
-        infinite where a quadrant does not say.
-    """
-    found = np.zeros((4, 2))
-    if far:
-        for q in range(4):
-            found[q] = _far_shift(axis, slope, reference[:, q], y[:, q], 4 * variance, start)
-    else:
-        moved = np.empty((4, axis.size))
-        for q in range(4):
-            _warp(axis, slope, reference[:, q], start[0], start[1], moved[q])
-        _quadrant_shifts(axis, moved, y, variance, found)
-    shift, sigma = found.T
-    said = sigma > 0
-    if not said.any() or not (far or said.all()):
-        return 0.0, 0.0, float("inf")
-    # a beam that moves far smears the rings across its way, so the other quadrants may have to do
-    right, up = np.linalg.pinv(_TOWARDS[said]) @ shift[said]
-    return float(right), float(up), float(np.sqrt(np.mean(sigma[said] ** 2) / 2))
-
-
-def _far_shift(
-    axis: Float, slope: Float, reference: Float, y: Float, variance: Float, start: tuple[float, float]
-) -> tuple[float, float]:
-    both = np.isfinite(reference) & np.isfinite(y)
-    if np.count_nonzero(both) < 32:
-        return 0.0, 0.0
-    found = compare(axis[both], slope[both], reference[both], y[both], variance[both], start)
-    return (found.zero, found.zero_sigma) if found.agreement >= AGREES else (0.0, 0.0)
-
-
-@compiled
-def _quadrant_shifts(axis: Any, reference: Any, y: Any, variance: Any, found: Any) -> None:
-    """Shift of each quadrant: least squares of y on its reference, one, and the reference's slope."""
-    n = axis.size
-    for q in range(4):
-        a, b, row = np.zeros((3, 3)), np.zeros(3), np.zeros(3)
-        swyy, count = 0.0, 0
-        for i in range(1, n - 1):
-            d = (reference[q, i + 1] - reference[q, i - 1]) / (axis[i + 1] - axis[i - 1])
-            v, w = y[i, q], 0.25 / max(variance[i], 1e-300)
-            if not (d == d and v == v and reference[q, i] == reference[q, i]):
-                continue
-            row[0], row[1], row[2] = reference[q, i], 1.0, -d
-            for j in range(3):
-                for k in range(3):
-                    a[j, k] += w * row[j] * row[k]
-                b[j] += w * row[j] * v
-            swyy += w * v * v
-            count += 1
-        if count < 16 or a[0, 0] <= 0.0 or a[2, 2] <= 0.0:
-            continue
-        for j in range(3):
-            a[j, j] *= 1.0 + 1e-9
-        inverse = np.linalg.inv(a)
-        p = inverse @ b
-        if p[0] <= 0.0:
-            continue
-        misfit = max((swyy - b @ p) / (count - 3), 1.0)
-        found[q, 0], found[q, 1] = p[2] / p[0], np.sqrt(misfit * inverse[2, 2]) / p[0]
+    noise = n - 7 + 2.0 * np.sqrt(2.0 * max(n - 7, 1))  # of a chi-square, two sigma taken off
+    found[5] = 1.0 - max(left - noise, 0.0) / variation if variation > 0.0 else 0.0  # agreement

@@ -32,6 +32,7 @@ _FIRST = 3
 _SIGMAS = 5.0
 _HIDES = 10.0
 _PROMISED = 20.0
+_CLEARLY, _EQUAL = 100.0, 5
 
 
 @compiled
@@ -70,7 +71,9 @@ def _ice_heights(axis: Any, y: Any, variance: Any, places: Any, step: float) -> 
     return out
 
 
-def ice_rings(curve: Curve, spacing_axis: Float) -> tuple[float, list[int]]:
+def ice_rings(
+    curve: Curve, spacing_axis: Float, first: int = _FIRST - 1, sigmas: float = _SIGMAS
+) -> tuple[float, list[int]]:
     """Judge whether the lines of ice are there.
 
     Parameters
@@ -79,13 +82,18 @@ def ice_rings(curve: Curve, spacing_axis: Float) -> tuple[float, list[int]]:
         The pattern.
     spacing_axis : ndarray, shape (len(ICE_LINES_A), 3)
         Place of each line on the axis, and what _POSITION and _SIDES are there; NaN where out of reach.
+    first : int
+        How many of the first three lines must be seen.
+    sigmas : float
+        How clear a line must be to be seen.
 
     Returns
     -------
     share : float
-        Share of the lines in range, each with its strength, that stand 5 sigma above both sides within 0.4 %
+        Share of the lines in range, each with its strength, that stand ``sigmas`` above both sides within 0.4
+        %
         of their place. A line that another one hides, or that would be too weak, is left out. 0 with fewer
-        than three lines seen, or fewer than two of the first three; NaN where none is in range.
+        than three lines seen, or fewer of the first three than asked for; NaN where none is in range.
     channels : list of int
         Tops of the lines seen.
     """
@@ -99,14 +107,14 @@ def ice_rings(curve: Curve, spacing_axis: Float) -> tuple[float, list[int]]:
     ]
     if not found:
         return float("nan"), []
-    seen = [line for line in found if line[2] > _SIGMAS * line[3]]
-    if len(seen) < _LEAST_LINES or sum(line[0] < _FIRST for line in seen) < _FIRST - 1:
+    seen = [line for line in found if line[2] > sigmas * line[3]]
+    if len(seen) < _LEAST_LINES or sum(line[0] < _FIRST for line in seen) < first:
         return 0.0, []
     scale = min(line[2] / line[1] for line in seen if line[0] < _FIRST)
     missing = sum(
         strength
         for _, strength, height, sigma, top in found
-        if height <= _SIGMAS * sigma < scale * strength / 2  # it could be seen, and nothing hides it
+        if height <= sigmas * sigma < scale * strength / 2  # it could be seen, and nothing hides it
         and curve.y[top] - curve.floor[top] <= _HIDES * sigma
     )
     there = sum(line[1] for line in seen)
@@ -148,6 +156,7 @@ def channel_faults(curve: Curve, saturation: float | None) -> ChannelFaults:
     """
     marks = np.zeros(curve.y.size, np.uint8)
     unit = curve.per_count
+    highest = float(curve.y.max())
     _mark(
         curve.y,
         curve.floor,
@@ -160,6 +169,9 @@ def channel_faults(curve: Curve, saturation: float | None) -> ChannelFaults:
     top = curve.y >= (np.inf if saturation is None else saturation)
     if saturation is None:
         top = marks == 3
+        equal = curve.y == highest
+        if unit > 0.0 and highest > _CLEARLY * unit and np.count_nonzero(equal) >= _EQUAL:
+            top |= equal  # tops of several lines, each of few channels, at one value
     return ChannelFaults(*(np.flatnonzero(m).tolist() for m in (top, marks == 1, marks == 2)))
 
 

@@ -7,21 +7,20 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.curve import floor_of
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["new_line", "shaded_share"]
 
 Float = npt.NDArray[np.float64]
 
-_SIGMAS = 8.0
+_SIGMAS, _AGAIN = 8.0, 5.0
 _LEAST_CHANNELS = 3
 _BLOCKS = 16
-_SHADED, _SAME, _GONE = 0.8, 0.05, 0.05
+_SHADED, _SAME, _GONE, _ALIKE = 0.8, 0.05, 0.05, 0.15
 
 
 def new_line(
-    y: Float, variance: Float, reference: Float, floor: Float, width: float
+    y: Float, variance: Float, reference: Float, floor: Float, width: float, known: int = -1
 ) -> tuple[float, int, int]:
     """Find the strongest line where the reference has none, while nothing else has gone.
 
@@ -37,6 +36,8 @@ def new_line(
         Floor of the pattern.
     width : float
         Width of a line (channels).
+    known : int
+        Channel at which the reading before had such a line: there 5 sigma are enough. -1: it had none.
 
     Returns
     -------
@@ -50,7 +51,10 @@ def new_line(
     if not total > 0:
         return float("nan"), 0, 0
     calculated = reference * (float(y.sum()) / total)
-    area, first, last = _strongest(y, variance, calculated, floor, reach, _SIGMAS)
+    area, first, last = _strongest(y, variance, calculated, floor, reach, _SIGMAS, 0.25)
+    if area <= 0 <= known:
+        area, first, last = _strongest(y, variance, calculated, floor, reach, _AGAIN, 1.0)
+        area = area if first - reach <= known <= last + reach else 0.0
     if area <= 0:
         return 0.0, 0, 0
     rest = np.ones(y.size, bool)
@@ -71,8 +75,13 @@ def _same_scale(y: Float, reference: Float) -> float:
 
 
 @compiled
-def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, sigmas: float) -> Any:
-    """Runs of channels above the reference; one counts if it is narrow and no line was there."""
+def _strongest(
+    y: Any, variance: Any, calculated: Any, floor: Any, reach: int, sigmas: float, most: float
+) -> Any:
+    """Runs of channels above the reference; one counts if it is narrow and no line was there.
+
+    A line was there where the reference has ``most`` of the height within half a line's width.
+    """
     n, best, first, last, i = y.size, 0.0, 0, 0, 0
     while i < n:
         if not y[i] - calculated[i] > 3.0 * np.sqrt(variance[i]):
@@ -87,23 +96,23 @@ def _strongest(y: Any, variance: Any, calculated: Any, floor: Any, reach: int, s
         if no_line or area <= best or area < sigmas * np.sqrt(noise):
             i += 1
             continue
-        line, top = 0.0, 0.0
-        for k in range(max(start - reach, 0), min(i + reach, n)):
+        line, top, near = 0.0, 0.0, max(reach // 4, 2)
+        for k in range(max(start - near, 0), min(i + near, n)):
             line = max(line, calculated[k] - floor[k])
         for k in range(start, i):
             top = max(top, y[k] - calculated[k])
-        if line < 0.25 * top:
+        if line < most * top:
             best, first, last = area, start, i - 1
         i += 1
     return best, first, last
 
 
-def shaded_share(y: Float, floor: Float, variance: Float, reference: Float) -> tuple[float, list[int]]:
+def shaded_share(y: Float, variance: Float, reference: Float) -> tuple[float, list[int]]:
     """Return which share of the axis has lost part of its intensity while the rest has not changed.
 
     The axis is cut in 16 blocks. Where at least half of them agree with the reference, within 5 % of their
-    middle ratio, a block is shaded that lies below 80 % of it, by more than noise, and whose floor does
-    too, where it is half of what is there: a line that goes leaves the floor.
+    middle ratio, a block is shaded whose dim and bright channels (by the reference's median) both lie below
+    80 % of it, by more than noise, and by the same factor: a line that goes leaves the dim ones.
 
     Returns
     -------
@@ -111,16 +120,34 @@ def shaded_share(y: Float, floor: Float, variance: Float, reference: Float) -> t
     blocks : list of int
         First channel of each shaded block.
     """
-    starts = np.linspace(0, y.size, _BLOCKS + 1).astype(int)[:-1]
-    sums, expected, noise = (np.add.reduceat(v, starts) for v in (y, reference, variance))
-    if not (expected > 0).all():
+    starts = np.linspace(0, y.size, _BLOCKS + 1).astype(np.int64)
+    sums = np.zeros((3, _BLOCKS, 2))
+    _halves(y, reference, variance, starts, sums)
+    now, before, noise = sums
+    if not (before > 0).all():
         return 0.0, []
-    ratio = sums / expected
+    ratio = now.sum(1) / before.sum(1)
     middle = float(np.median(ratio))
     if middle <= 0 or np.count_nonzero(np.abs(ratio / middle - 1) < _SAME) * 2 < _BLOCKS:
         return 0.0, []
-    low = (ratio < _SHADED * middle) & (middle * expected - sums > _SIGMAS * np.sqrt(noise))
-    before, now = (np.add.reduceat(v, starts) for v in (floor_of(reference), floor))
-    low &= (before > 0.5 * expected) & (now < _SHADED * middle * before)
-    low &= middle * before - now > _SIGMAS * np.sqrt(noise)
-    return float(low.mean()), [int(v) for v in starts[low]]
+    parts, sigma = now / (middle * before), np.sqrt(noise) / (middle * before)
+    clearly = 1.0 - parts > _SIGMAS * sigma
+    low = (ratio < _SHADED * middle) & (parts < _SHADED).all(1) & clearly[:, 0]
+    alike = np.abs(parts[:, 0] - parts[:, 1]) < _ALIKE + 3.0 * np.hypot(sigma[:, 0], sigma[:, 1])
+    low &= alike
+    # lines that move leave or enter at the ends of the axis
+    low[0], low[-1] = low[0] and low[1], low[-1] and low[-2]
+    return float(low.mean()), [int(v) for v in starts[:-1][low]]
+
+
+@compiled
+def _halves(y: Any, reference: Any, variance: Any, starts: Any, sums: Any) -> None:
+    """Sums of y, reference and variance over the dim and the bright channels of each block."""
+    for k in range(starts.size - 1):
+        first, last = starts[k], starts[k + 1]
+        middle = np.median(reference[first:last])
+        for i in range(first, last):
+            half = 1 if reference[i] > middle else 0
+            sums[0, k, half] += y[i]
+            sums[1, k, half] += reference[i]
+            sums[2, k, half] += variance[i]

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.parts import PartedPlan, Parts
-from streamproc.reduction.flags.scan import PIECE, Scan
-from streamproc.reduction.flags.tiles import TILE_ROWS
+from streamproc.reduction.flags.scan import PIECE, TILE_ROWS, Scan
+from streamproc.reduction.flags.tiles import Promise
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["MOST", "OutlierFinder", "Outliers", "dispersion"]
@@ -82,6 +82,10 @@ class OutlierFinder:
         self._norm = parted.cells.norm
         used = parted.used.ravel()
         self._span = (float(self._norm[used].min()), float(self._norm[used].max()))
+        padded = np.full((-(-rows // TILE_ROWS) * TILE_ROWS, pieces * PIECE), np.inf)
+        padded[:rows, :columns] = np.where(used, self._norm, np.inf).reshape(rows, columns)
+        self._tile_norm = padded.reshape(-1, TILE_ROWS, pieces, PIECE).min(axis=(1, 3))
+        self._tile_norm[np.isinf(self._tile_norm)] = 0.0
         self._ring_norm = np.bincount(parted.bins, self._norm, n + 1)[:n]
         self._columns, self._used_pixels, self._n = columns, used_pixels, n
         self._no_dark = np.zeros(1)
@@ -89,7 +93,7 @@ class OutlierFinder:
 
     def find(
         self, frame: npt.NDArray[Any], scan: Scan, rings: Float, lines: npt.NDArray[np.bool_], spread: float,
-        dark: Float | None, judged: npt.NDArray[Any], per_pixel: Float,
+        dark: Float | None, judged: npt.NDArray[Any], promise: Promise,
     ) -> Outliers:  # fmt: skip
         """Find the outliers of an image (n_pixels,).
 
@@ -109,17 +113,18 @@ class OutlierFinder:
             Dark counts of each pixel.
         judged : ndarray, shape (rows, pieces)
             Not zero where the zeros of a piece have been counted already.
-        per_pixel : ndarray, shape (tile rows, pieces)
-            Counts promised to a pixel, on the mean of a tile.
+        promise : Promise
+            What the rings promise the tiles.
         """
         high, dead = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
         n_high, n_dead = _search(
-            frame, scan.tops, scan.sums, scan.zeros, judged, per_pixel, TILE_ROWS, self._used_pixels,
+            frame, scan.tops, scan.sums, scan.zeros, scan.plain, scan.tile_tops, judged, promise.per_pixel,
+            promise.dimmest * self._tile_norm, TILE_ROWS, self._used_pixels,
             self._first, self._last, self._levels, self._bins, self._norm, rings, lines, self._ring_norm,
             self._span, spread, self._no_dark if dark is None else dark, self._least(dark),
             self._columns, PIECE, self._n, high, dead,
         )  # fmt: skip
-        return Outliers(high[:n_high].copy(), dead[:n_dead].copy())
+        return Outliers(np.sort(high[:n_high]), np.sort(dead[:n_dead]))
 
     def _least(self, dark: Float | None) -> float:
         """Return the least dark of a used pixel, remembered for the newest dark."""
@@ -185,48 +190,76 @@ def _isolated(
 
 @compiled
 def _search(
-    frame: Any, tops: Any, sums: Any, zeros: Any, judged: Any, per_pixel: Any, tile_rows: int, used: Any,
-    first: Any, last: Any, levels: Any, bins: Any, norm: Any, rings: Any,
+    frame: Any, tops: Any, sums: Any, zeros: Any, plain: Any, tile_tops: Any, judged: Any, per_pixel: Any,
+    dimmest: Any, tile_rows: int, used: Any, first: Any, last: Any, levels: Any, bins: Any, norm: Any,
+    rings: Any,
     lines: Any, ring_norm: Any, span: Any, spread: float, dark: Any, least_dark: float, columns: int,
     piece: int, n_rings: int, high: Any, dead: Any,
 ) -> Any:  # fmt: skip
     rows, pieces = tops.shape
-    n_high, n_dead, highest = 0, 0, _range_maxima(rings)
-    for r in range(rows):
+    found, highest, allowed = np.zeros(2, np.int64), np.empty((0, 0)), np.empty(pieces)
+    for t in range(plain.shape[0]):
+        worth = False
         for p in range(pieces):
-            if used[r, p] == 0:
-                continue
-            a, b, level = first[r, p], last[r, p], levels[r, p]
-            brightest = max(highest[level, a], highest[level, b + 1 - 2**level])
-            suspect = tops[r, p] - least_dark > _bound(brightest * span[1], spread, least_dark)
-            empty = judged[r, p] == 0 and 0 < zeros[r, p] < used[r, p]
-            if not (suspect or empty):
-                continue
-            low_ring = _least(rings, a, b)
-            empty = empty and low_ring * span[0] >= 10.0
-            if empty:  # in a shadow zeros are no sign of dead pixels
-                empty = sums[r, p] >= 0.6 * per_pixel[r // tile_rows, p] * (used[r, p] - zeros[r, p])
-            if not (suspect or empty):
-                continue
-            least = (
-                least_dark + _bound(max(low_ring, 0.0) * span[0], spread, least_dark) if suspect else np.inf
-            )
-            for i in range(r * columns + p * piece, min(r * columns + (p + 1) * piece, (r + 1) * columns)):
-                v = np.float64(frame[i])
-                if (v <= least and not (empty and v == 0.0)) or bins[i] >= n_rings:
+            # what even the dimmest ring of the tile allows needs no look at the rings of each piece
+            allowed[p] = least_dark + _bound(max(dimmest[t, p], 0.0), spread, least_dark)
+            if not plain[t, p]:
+                allowed[p] = -1.0
+            worth = worth or tile_tops[t, p] > allowed[p]
+        if not worth:
+            continue
+        if highest.shape[0] == 0:
+            highest = _range_maxima(rings)
+        for r in range(t * tile_rows, min((t + 1) * tile_rows, rows)):
+            for p in range(pieces):
+                if tops[r, p] <= allowed[p] or used[r, p] == 0:
                     continue
-                if v == 0.0:
-                    if n_dead < dead.size:
-                        dead[n_dead] = i
-                        n_dead += 1
-                elif (
-                    v <= tops[r, p] and not lines[bins[i]] and n_high < high.size
-                    and _is_high(frame, i, bins, norm, rings, n_rings, spread, dark)
-                ):  # fmt: skip
-                    ring = max(rings[bins[i]], 0.0)
-                    excess = v - ring * norm[i] - (dark[i] if dark.size > 1 else 0.0)
-                    moves = excess > 5.0 * np.sqrt(spread * (ring * ring_norm[bins[i]] + 1.0))
-                    if moves and _isolated(frame, i, columns, bins, norm, rings, n_rings, spread, dark):
-                        high[n_high] = i
-                        n_high += 1
-    return n_high, n_dead
+                a, b, level = first[r, p], last[r, p], levels[r, p]
+                brightest = max(highest[level, a], highest[level, b + 1 - 2**level]) * span[1]
+                over = tops[r, p] - least_dark
+                suspect = over > 3.0 * brightest and over > _bound(brightest, spread, least_dark)
+                empty = judged[r, p] == 0 and 0 < zeros[r, p] < used[r, p]
+                if not (suspect or empty):
+                    continue
+                low_ring = _least(rings, a, b)
+                empty = empty and low_ring * span[0] >= 10.0
+                if empty:  # in a shadow zeros are no sign of dead pixels
+                    empty = sums[r, p] >= 0.6 * per_pixel[t, p] * (used[r, p] - zeros[r, p])
+                if suspect or empty:
+                    least = np.inf
+                    if suspect:
+                        least = least_dark + _bound(max(low_ring, 0.0) * span[0], spread, least_dark)
+                    start = r * columns + p * piece
+                    _search_piece(
+                        frame, start, min(start + piece, (r + 1) * columns), columns, least, empty,
+                        tops[r, p], bins, norm, rings, lines, ring_norm, spread, dark, n_rings, high,
+                        dead, found,
+                    )  # fmt: skip
+    return found[0], found[1]
+
+
+@compiled
+def _search_piece(
+    frame: Any, start: int, stop: int, columns: int, least: float, empty: bool, top: Any, bins: Any,
+    norm: Any, rings: Any, lines: Any, ring_norm: Any, spread: float, dark: Any, n_rings: int, high: Any,
+    dead: Any, found: Any,
+) -> None:  # fmt: skip
+    """Take down the outliers of one piece."""
+    for i in range(start, stop):
+        v = np.float64(frame[i])
+        if (v <= least and not (empty and v == 0.0)) or bins[i] >= n_rings:
+            continue
+        if v == 0.0:
+            if found[1] < dead.size:
+                dead[found[1]] = i
+                found[1] += 1
+        elif (
+            v <= top and not lines[bins[i]] and found[0] < high.size
+            and _is_high(frame, i, bins, norm, rings, n_rings, spread, dark)
+        ):  # fmt: skip
+            ring = max(rings[bins[i]], 0.0)
+            excess = v - ring * norm[i] - (dark[i] if dark.size > 1 else 0.0)
+            moves = excess > 5.0 * np.sqrt(spread * (ring * ring_norm[bins[i]] + 1.0))
+            if moves and _isolated(frame, i, columns, bins, norm, rings, n_rings, spread, dark):
+                high[found[0]] = i
+                found[0] += 1

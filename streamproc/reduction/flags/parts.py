@@ -82,6 +82,13 @@ class PartedPlan:
         """Pixels that count, shape (rows, columns)."""
         return (self.bins < self.plan.axis.size).reshape(self.plan.shape)
 
+    def cell_of(self, pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the place of pixels in the parts, ring * PARTS + part; all of them must be used."""
+        table = self.cells.table
+        if not isinstance(table, UnsplitTable):
+            raise TypeError("parts are never split")
+        return table.bins[pixels].astype(np.int64)
+
     def integrate(
         self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None = None
     ) -> tuple[Profile, Parts, Constants]:

@@ -49,7 +49,8 @@ def read_pattern(
     faults = channel_faults(curve, saturation)
     if faults.spikes:
         curve = replace(curve, y=_bridged(curve.y, faults.spikes))
-    ice, tops = ice_rings(curve, ice_places(axis_kind, wavelength_A))
+    places = ice_places(axis_kind, wavelength_A)
+    ice, tops = ice_rings(curve, places)
     n, nan = y.size, _NAN
     numbers = {
         "saturated": len(faults.flat_top) / n, "dead": len(faults.dead) / n, "hot": nan, "ice_rings": ice,
@@ -67,4 +68,5 @@ def read_pattern(
     data = y.tobytes()
     checksum = zlib.crc32(data) | zlib.adler32(data) << 32
     constant = bool(y.max() == y.min())
-    return Reading(numbers, evidence, checksum, float(y.mean()), curve, axis_kind, constant, used=n)
+    level = float(curve.y.mean())  # without spikes
+    return Reading(numbers, evidence, checksum, level, curve, axis_kind, constant, used=n, ice_places=places)

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.scan import Scan
 from streamproc.reduction.flags.tiles import PROMISED, TILE_ROWS, Promise
+from streamproc.reduction.flags.zeros import too_many_zeros
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["DEAD", "HIGH", "HOT", "MISSING", "PieceFaults", "piece_faults", "shaded_tiles"]
+__all__ = ["DEAD", "HIGH", "HOT", "MISSING", "PieceFaults", "piece_faults"]
 
 MISSING, DEAD, HOT, HIGH = 1, 2, 4, 8
 """Marks of a piece: no variation in a whole row; no counts; far above its rings; at the limit."""
@@ -21,11 +22,6 @@ _HOT_TIMES = 3.0
 _STRIP_ROWS = 150
 """A strip of limit values this long and narrower than a piece is a gap between modules, marked so by DECTRIS
 detectors; modules and chips are longer than that, saturated spots shorter."""
-
-_SMOOTH = 0.7
-_SHADED, _DEEPLY = 0.6, 0.45
-_LEAST_COUNTS = 100.0
-_THERE = 0.8
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +38,9 @@ class PieceFaults:
     saturated: int
 
 
-def piece_faults(scan: Scan, used: npt.NDArray[np.uint32], promise: Promise) -> PieceFaults:
+def piece_faults(
+    scan: Scan, used: npt.NDArray[np.uint32], tiles: npt.NDArray[np.float64], promise: Promise
+) -> PieceFaults:
     """Judge every piece.
 
     Parameters
@@ -51,39 +49,21 @@ def piece_faults(scan: Scan, used: npt.NDArray[np.uint32], promise: Promise) -> 
         Figures of the pieces.
     used : ndarray, shape (rows, pieces)
         Used pixels of each.
+    tiles : ndarray, shape (tile rows, pieces)
+        Used pixels of each tile.
     promise : Promise
         What the rings promise.
     """
     marks, counts = np.zeros(used.shape, np.uint8), np.zeros(5, np.int64)
     _judge_rows(
-        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, used, promise.per_pixel, promise.dark,
-        TILE_ROWS, PROMISED, _STRIP_ROWS, marks, counts,
+        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, scan.plain, used, promise.per_pixel,
+        promise.dimmest, promise.dark, TILE_ROWS, PROMISED, _STRIP_ROWS, marks, counts,
     )  # fmt: skip
     _judge_tiles(
-        scan.sums,
-        scan.lows,
-        scan.highs,
-        used,
-        promise.least,
-        promise.dark,
-        TILE_ROWS,
-        PROMISED,
-        _HOT_TIMES,
-        marks,
-        counts,
-    )
+        scan.sums, scan.lows, scan.highs, scan.plain, scan.tile_sums, tiles, used, promise.least,
+        promise.dark, TILE_ROWS, PROMISED, _HOT_TIMES, marks, counts,
+    )  # fmt: skip
     return PieceFaults(marks, *(int(n) for n in counts))
-
-
-@compiled
-def _too_many_zeros(zeros: int, pixels: int, counts: float, promised: float) -> bool:
-    """Eight pixels or more of a piece are zero beside others that hold what is promised.
-
-    Chance would not do it: a Chernoff bound of the binomial, at half the promise, below exp(-25).
-    """
-    if zeros < 8 or counts < 0.6 * promised * (pixels - zeros):
-        return False
-    return bool(zeros * (0.5 * promised - 1.0 - np.log(pixels / zeros)) > 25.0)
 
 
 @compiled
@@ -96,15 +76,37 @@ def _spread_rows(blank: Any, missing: Any) -> None:
 
 
 @compiled
+def _all_of_each(plain: Any) -> Any:
+    found = np.ones(plain.shape[0], np.bool_)
+    for t in range(plain.shape[0]):
+        for p in range(plain.shape[1]):
+            found[t] = found[t] and plain[t, p]
+    return found
+
+
+@compiled
 def _judge_rows(
-    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, dark: Any,
-    tile_rows: int, promised: float, strip: int, marks: Any, counts: Any,
+    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, plain: Any, used: Any, per_pixel: Any,
+    dimmest: Any, dark: Any, tile_rows: int, promised: float, strip: int, marks: Any, counts: Any,
 ) -> None:  # fmt: skip
-    """Rows without variation or without values, dead pieces, pieces at the limit."""
+    """Rows without variation or without values, dead pieces, pieces at the limit.
+
+    One piece of a plain tile whose pixels differ tells that its row is sound; such tiles have no marks but
+    those
+    of missing rows.
+    """
     rows, pieces = sums.shape
     same = np.zeros(pieces, np.int64)
     blank, rows_missing, gap = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     for r in range(rows):
+        sound = False
+        for p in range(pieces):
+            n = used[r, p]
+            if n > 0 and plain[r // tile_rows, p] and tops[r, p] * n > sums[r, p]:
+                sound = True
+                break
+        if sound:
+            continue
         promise, constant, lost, there = 0.0, True, True, False
         for p in range(pieces):
             n, gone = used[r, p], lows[r, p] + highs[r, p]
@@ -128,10 +130,18 @@ def _judge_rows(
         rows_missing[r] = missing
         counts[1] += there and lost
     _spread_rows(blank, rows_missing)
+    plain_rows = _all_of_each(plain)
     for r in range(rows):
         missing = rows_missing[r]
         counts[0] += missing
+        if plain_rows[r // tile_rows] and not missing:
+            if r % tile_rows == 0 or rows_missing[r - 1]:
+                same[:] = 0
+            continue
         for p in range(pieces):
+            if plain[r // tile_rows, p] and not missing:
+                same[p] = 0
+                continue
             n, high = used[r, p], highs[r, p]
             if missing:
                 marks[r, p] |= 1
@@ -143,8 +153,12 @@ def _judge_rows(
             ):
                 marks[r, p] |= 2
                 counts[2] += n
-            elif _too_many_zeros(
-                zeros[r, p], n, sums[r, p], per_pixel[r // tile_rows, p] + dark[r // tile_rows, p]
+            elif too_many_zeros(
+                zeros[r, p],
+                n,
+                sums[r, p],
+                per_pixel[r // tile_rows, p] + dark[r // tile_rows, p],
+                dimmest[r // tile_rows, p] + dark[r // tile_rows, p],
             ):
                 marks[r, p] |= 2
                 counts[2] += zeros[r, p]
@@ -160,13 +174,16 @@ def _judge_rows(
 
 @compiled
 def _judge_tiles(
-    sums: Any, lows: Any, highs: Any, used: Any, per_pixel: Any, dark: Any, tile_rows: int, promised: float,
-    times: float, marks: Any, counts: Any,
+    sums: Any, lows: Any, highs: Any, plain: Any, tile_sums: Any, tiles: Any, used: Any, per_pixel: Any,
+    dark: Any, tile_rows: int, promised: float, times: float, marks: Any, counts: Any,
 ) -> None:  # fmt: skip
     """Tiles without counts whose pieces are promised too little each, and tiles whose every piece is hot."""
     rows, pieces = sums.shape
     for i in range(per_pixel.shape[0]):
         for p in range(pieces):
+            whole = tile_sums[i, p] - dark[i, p] * tiles[i, p]
+            if plain[i, p] and whole <= times * per_pixel[i, p] * tiles[i, p]:
+                continue  # has counts, and not every piece can be hot
             start, stop = i * tile_rows, min((i + 1) * tile_rows, rows)
             pixels, empty, hot = 0, True, True
             for r in range(start, stop):
@@ -190,42 +207,3 @@ def _judge_tiles(
                 if not marks[r, p] & (1 | 2):
                     marks[r, p] |= mark
                     counts[2 if mark == 2 else 3] += used[r, p]
-
-
-def smooth_tiles(promise: Promise) -> npt.NDArray[np.bool_]:
-    """Return the tiles that can be judged for shadow: smooth, with counts, and most of their pixels there."""
-    smooth = (promise.floor >= _SMOOTH * promise.expected) & (promise.expected >= _LEAST_COUNTS)
-    return smooth & (promise.there >= _THERE)
-
-
-def shaded_tiles(
-    promise: Promise, used: npt.NDArray[np.float64], fine: bool
-) -> tuple[float, npt.NDArray[np.bool_]]:
-    """Find tiles whose scattering falls far below that at the same angle elsewhere.
-
-    A tile is judged where the smooth part of the rings makes 70 % of what is promised, so that texture cannot
-    look like a shadow. It is shaded below 60 % of the promise: polarisation that is not corrected takes a
-    ring to 75 % of its mean at 40 degrees, an air gap or a fibre less. With many grains every tile is judged,
-    below 45 %: texture would have to take nearly all of a line away, over a whole tile.
-
-    Parameters
-    ----------
-    promise : Promise
-        What the rings promise.
-    used : ndarray, shape of the tiles
-        Used pixels.
-    fine : bool
-        The rings have many grains.
-
-    Returns
-    -------
-    float
-        Used pixels of the shaded tiles over all used pixels.
-    ndarray of bool
-        Which, shape of the tiles.
-    """
-    shaded = smooth_tiles(promise) & (promise.observed < _SHADED * promise.expected)
-    if fine:
-        bright = (promise.expected >= _LEAST_COUNTS) & (promise.there >= _THERE)
-        shaded |= bright & (promise.observed < _DEEPLY * promise.expected)
-    return float(used[shaded].sum()) / max(float(used.sum()), 1.0), shaded

@@ -13,8 +13,9 @@ from streamproc.errors import FrameFailed
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.flags.curve import Curve, describe_curve
 from streamproc.reduction.flags.dark import DarkJudge
+from streamproc.reduction.flags.hits import WithoutHits, spotty_without, without_hits
 from streamproc.reduction.flags.lines import ice_places, ice_rings, negative_share
-from streamproc.reduction.flags.outliers import OutlierFinder, dispersion
+from streamproc.reduction.flags.outliers import OutlierFinder, Outliers, dispersion
 from streamproc.reduction.flags.parts import PartedPlan, Parts
 from streamproc.reduction.flags.pieces import (
     DEAD,
@@ -22,14 +23,13 @@ from streamproc.reduction.flags.pieces import (
     HOT,
     MISSING,
     piece_faults,
-    shaded_tiles,
-    smooth_tiles,
 )
 from streamproc.reduction.flags.reading import LEAST_CHANNELS, Evidence, Reading, TileView
 from streamproc.reduction.flags.rings import quadrant_profiles, spottiness, sturdy_profile
 from streamproc.reduction.flags.said import axis_said, boxes_said, pixels_said, rows_said, tiles_said
 from streamproc.reduction.flags.scan import Scan, Scanner
 from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.shades import shaded_tiles, smooth_tiles
 from streamproc.reduction.flags.tiles import Promise, Tiles
 from streamproc.reduction.passes import Constants
 from streamproc.reduction.profile import Profile
@@ -115,28 +115,32 @@ class FrameReader:
         times, columns = look.profile.n_frames, self.plan.shape[1]
         rings = look.rings * times
         promise = self._tiles.promise(look.scan, rings, look.low * times, look.floor * times, look.cells)
-        faults = piece_faults(look.scan, self._scanner.used_pixels, promise)
+        faults = piece_faults(look.scan, self._scanner.used_pixels, self._tiles.used, promise)
         dark_pixels = None if look.cells.dark is None else look.cells.dark.mean
         if dark_pixels is not None and times > 1:
             dark_pixels = dark_pixels * times
         spotty, ring = spottiness(look.parts, look.rings, look.floor)
-        if spotty < _FINE:
-            lines = np.zeros(look.rings.size, bool)  # no grain makes a spot there
-        else:
-            lines = near_lines(look.rings, look.floor, look.curve.width)
-        out = self._outliers.find(
-            look.image,
-            look.scan,
-            rings,
-            lines,
-            look.spread,
-            dark_pixels,
-            faults.marks & (MISSING | DEAD),
-            promise.per_pixel,
-        )
+
+        def find(lines: npt.NDArray[np.bool_]) -> Outliers:
+            return self._outliers.find(
+                look.image, look.scan, rings, lines, look.spread, dark_pixels,
+                faults.marks & (MISSING | DEAD), promise,
+            )  # fmt: skip
+
+        out = find(self._lines(look, spotty))
+        curve = look.curve
+        if times == 1 and not spotty < self._settings.limit("spotty").threshold:
+            hits = find(np.zeros(look.rings.size, bool)).high
+            limit = self._settings.limit("spotty").threshold
+            again = spotty_without(self._hits(look, hits), look.rings, look.floor, spotty, limit)
+            if again is not None:
+                spotty, ring = again
+                out = find(self._lines(look, spotty))
+        if out.high.size and times == 1:
+            curve = self._curve(look, self._hits(look, out.high).rings)
         shaded, where = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
         whole = faults.missing_rows == 0
-        ice, tops = ice_rings(look.curve, self._ice)
+        ice, tops = ice_rings(curve, self._ice)
         numbers = {
             "saturated": faults.saturated / self._used,
             "dead": (faults.dead + out.dead.size) / self._used,
@@ -152,6 +156,15 @@ class FrameReader:
         }
         if not whole:  # rings that miss part of themselves promise too little
             numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow", "over_exposed_dark"), _NAN)
+        elif self._over("over_exposed_dark", numbers):  # and rings that the dark holds, nothing
+            numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow"), _NAN)
+        elif self._over(
+            "spotty", numbers
+        ):  # a grain is as bright as a hit, and its absence as dark as a shadow
+            numbers |= dict.fromkeys(("spikes", "shadow"), _NAN)
+        if self._over("dead", numbers):  # what is dead is dark
+            numbers["shadow"] = _NAN
+        high = out.high if numbers["spikes"] == numbers["spikes"] else out.high[:0]
         said: dict[str, Callable[[], Evidence]] = {
             "saturated": lambda: boxes_said(faults.marks & HIGH, columns),
             "dead": lambda: boxes_said(faults.marks & DEAD, columns) | pixels_said(out.dead, columns),
@@ -167,19 +180,37 @@ class FrameReader:
             {n: say() for n, say in said.items() if numbers[n] >= self._settings.limit(n).falls_below},
             look.scan.checksum,
             self._level(look.parts),
-            look.curve,
+            curve,
             self._kind,
             constant=bool(look.scan.tops.max() == 0),
             quadrants=look.quadrants[look.measured],
             tiles=TileView(
                 _ratio(promise), promise.expected, self._tiles.used, smooth_tiles(promise), spotty < _FINE
             ),
-            high=out.high,
+            high=high,
             used=self._used,
             lost_rows=faults.lost_rows,
             columns=columns,
+            ice_places=self._ice,
         )
         return reading, look.profile
+
+    def _lines(self, look: _Look, spotty: float) -> npt.NDArray[np.bool_]:
+        """Rings on which a high pixel may be a grain: none where the rings have many grains."""
+        if spotty < _FINE:
+            return np.zeros(look.rings.size, bool)  # no grain makes a spot there
+        return near_lines(look.rings, look.floor, look.curve.width)
+
+    def _hits(self, look: _Look, high: npt.NDArray[np.int64]) -> WithoutHits:
+        return without_hits(self.parted, look.parts, look.cells, look.image, high, look.rings)
+
+    def _curve(self, look: _Look, rings: Float) -> Curve:
+        """The pattern of other rings: a hit is no line."""
+        return describe_curve(look.curve.axis, rings[look.measured], look.curve.variance)
+
+    def _over(self, name: str, numbers: dict[str, float]) -> bool:
+        """Whether a kind that is judged reaches its limit by itself."""
+        return name not in self._settings.off and numbers[name] >= self._settings.limit(name).threshold
 
     def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> _Look:
         profile, parts, cells = self.parted.integrate(frame, dark)

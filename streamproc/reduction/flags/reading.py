@@ -69,6 +69,8 @@ class Reading:
         Rows of an image without a usable value.
     columns : int
         Columns of the image, 0 for a pattern.
+    ice_places : ndarray or None
+        Where lines of ice would be, as :func:`~streamproc.reduction.flags.lines.ice_places` gives them.
     """
 
     numbers: Mapping[str, float]
@@ -84,6 +86,7 @@ class Reading:
     used: int = 0
     lost_rows: int = 0
     columns: int = 0
+    ice_places: npt.NDArray[np.float64] | None = None
 
 
 def ranges(numbers: npt.NDArray[Any] | list[int]) -> list[list[int]]:

@@ -8,10 +8,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import AGREES, Comparison, beam_shift, compare, strain_slope
+from streamproc.reduction.flags.against import AGREES, Comparison, compare, strain_slope
+from streamproc.reduction.flags.beam import beam_shift
+from streamproc.reduction.flags.curve import Curve
+from streamproc.reduction.flags.newice import new_ice
 from streamproc.reduction.flags.newlines import new_line, shaded_share
 from streamproc.reduction.flags.reading import Evidence, Reading, TileView
 from streamproc.reduction.flags.said import axis_said, boxes_said
+from streamproc.reduction.flags.shades import darker_tiles
 from streamproc.reduction.flags.tiles import TILE_ROWS
 
 __all__ = ["RunReference"]
@@ -24,10 +28,11 @@ _RATE = 0.2
 _SLOW_RATE = 0.01
 _DRIFT_RATE = 0.3
 _STARTS = 3
-_REBASE_AFTER = 5
-_FAR = 0.98
-_SHADED, _DEEPLY = 0.8, 0.65
-_SIGMAS = 8.0
+_REBASE_AFTER, _REBASE_DOUBTFUL = 5, 60
+_FAR, _ALIKE = 0.98, 0.95
+_SURE = 0.01
+"""Sigma of the zero over a line's width, up to which a new reference carries no error along."""
+
 _NAN = float("nan")
 
 
@@ -42,6 +47,8 @@ class RunReference:
         self._n = self._strange = 0
         self._arrays: dict[str, npt.NDArray[np.float32]] = {}
         self._found: Comparison | None = None
+        self._width = self._line_at = _NAN
+        self._iced = False  # ice was in the reading before
         self._known = False  # the quadrants say what has happened to the pattern
 
     # -- levels -------------------------------------------------------------------------------------------
@@ -66,26 +73,43 @@ class RunReference:
 
     def compare(self, reading: Reading) -> tuple[dict[str, float], dict[str, Evidence]]:
         """Return numbers and evidence of the kinds that compare patterns; NaN where they cannot be judged."""
-        numbers = dict.fromkeys(("i0_drift", "zero_drift", "parasitic_rings", "shadow"), _NAN)
+        numbers = dict.fromkeys(("i0_drift", "zero_drift", "parasitic_rings", "shadow", "ice_rings"), _NAN)
         told: dict[str, Evidence] = {}
         if not self._n:
             return numbers, told
         self._known = False
         curve, slope = reading.curve, strain_slope(reading.curve.axis, reading.axis_kind)
         first, recent = self._on(curve.axis, "first"), self._on(curve.axis, "recent")
-        found = compare(curve.axis, slope, first, curve.y, curve.variance, (self._zero, self._strain))
+        start = (self._zero, self._strain)
+        found = compare(curve.axis, slope, first, curve.y, curve.variance, start, 1.0)
         self._found = found
         if found.agreement >= AGREES and found.scale > 0:
             scale = self._base[0] * self._drifted(found, reading)
             numbers["i0_drift"] = abs(scale - 1.0) if self._n >= _STARTS else _NAN
             told["i0_drift"] = {"by": "pattern", "scale": scale}
         numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, found)
-        recent = compare(curve.axis, slope, recent, curve.y, curve.variance, (0.0, 0.0)).moved
-        share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, curve.width)
+        followed = compare(curve.axis, slope, recent, curve.y, curve.variance, (0.0, 0.0))
+        recent = followed.moved
+        numbers["ice_rings"], told["ice_rings"] = self._ice(reading, followed)
+        known = int(np.searchsorted(curve.axis, self._line_at)) if self._line_at == self._line_at else -1
+        width = self._line_width(curve)
+        share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, width, known)
+        self._line_at = float(curve.axis[(a + b) // 2]) if share > 0 else _NAN
         numbers["parasitic_rings"] = share
         told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1)))
         numbers["shadow"], told["shadow"] = self._shadow(reading, recent)
         return numbers, told
+
+    def _ice(self, reading: Reading, followed: Comparison) -> tuple[float, Evidence]:
+        if reading.ice_places is None or self._n < _STARTS:
+            return _NAN, {}
+        share, tops = new_ice(reading.curve, followed, reading.ice_places, self._iced)
+        self._iced = share >= 0.5
+        return share, axis_said(reading.curve.axis, tops)
+
+    def _line_width(self, curve: Curve) -> float:
+        """Width of a line over the run (channels): one weak reading alone may say three times as much."""
+        return self._width if self._width == self._width else curve.width
 
     def _drifted(self, found: Comparison, reading: Reading) -> float:
         """Return by how much lines and mean have changed, whichever is less, a mean over some readings.
@@ -98,7 +122,7 @@ class RunReference:
 
     def _zero_drift(self, reading: Reading, found: Comparison) -> tuple[float, Evidence]:
         curve = reading.curve
-        width = curve.width * curve.step
+        width = self._line_width(curve) * curve.step
         if not width > 0:
             return _NAN, {}
         zero, agrees = self._base[1] + found.zero, found.agreement >= AGREES
@@ -123,7 +147,7 @@ class RunReference:
         """Tiles (or blocks of the axis) that have become darker than the rest."""
         if reading.tiles is None:
             curve = reading.curve
-            share, starts = shaded_share(curve.y, curve.floor, curve.variance, recent)
+            share, starts = shaded_share(curve.y, curve.variance, recent)
             block = max(curve.y.size // 16, 1)
             return share, axis_said(
                 curve.axis, [i for s in starts for i in range(s, min(s + block, curve.y.size))]
@@ -131,15 +155,7 @@ class RunReference:
         before, tiles = self._arrays["tiles"].astype(np.float64), reading.tiles
         if before.shape != tiles.ratio.shape:
             return _NAN, {}
-        expected = before * tiles.promised
-        with np.errstate(invalid="ignore"):
-            missing = expected - tiles.ratio * tiles.promised
-            sure = missing > _SIGMAS * np.sqrt(expected + 1.0)
-            # spots come and go, so where there are few grains only a deep shadow of a smooth tile tells
-            judged = (tiles.promised >= 100.0) if tiles.fine else tiles.smooth
-            dark = sure & judged & (missing > (1 - _DEEPLY) * expected)
-            if tiles.fine:
-                dark |= sure & tiles.smooth & (missing > (1 - _SHADED) * expected)
+        dark = darker_tiles(before, tiles)
         rows = np.repeat(dark, TILE_ROWS, axis=0)
         share = float(tiles.used[dark].sum()) / max(float(tiles.used.sum()), 1.0)
         return share, boxes_said(rows, reading.columns) if share > 0 else {}
@@ -147,7 +163,7 @@ class RunReference:
     # -- what the run is ----------------------------------------------------------------------------------
 
     def accept(self, reading: Reading, monitor: float, doubtful: bool) -> None:
-        """Take a reading that is not bad into the reference; slowly where a new line is in it."""
+        """Take a reading that is not bad into the reference; slowly where new lines are in it."""
         self._take_levels(reading, monitor)
         found, curve, self._found = self._found, reading.curve, None
         if not self._n:
@@ -163,8 +179,18 @@ class RunReference:
         self._blend("recent", curve.axis, curve.y, _SLOW_RATE if doubtful else _RATE)
         if reading.tiles is not None:
             self._blend_tiles(reading.tiles)
-        if self._strange >= _REBASE_AFTER:
+        if self._strange >= (_REBASE_DOUBTFUL if doubtful else _REBASE_AFTER):
             self._begin(reading)
+        elif self._slowly(found, reading) and not doubtful:  # go on from here before it is strange
+            kept = self._arrays["recent"]
+            self._begin(reading)
+            self._arrays["recent"] = kept if kept.size == curve.y.size else self._arrays["recent"]
+
+    def _slowly(self, found: Comparison | None, reading: Reading) -> bool:
+        """Whether a pattern of many counts has slowly become less like its reference: lines that broaden."""
+        if found is None or reading.quadrants is not None or not AGREES <= found.agreement < _ALIKE:
+            return False
+        return found.zero_sigma < _SURE * self._line_width(reading.curve) * reading.curve.step
 
     def _begin(self, reading: Reading) -> None:
         """Begin, or begin anew where the pattern has become another one."""
@@ -179,6 +205,9 @@ class RunReference:
 
     def _take_levels(self, reading: Reading, monitor: float) -> None:
         self._level = _followed(self._level, reading.level, _RATE)
+        if reading.curve.width > 0:  # the mean of the logarithm: errors are large upwards
+            old, new = np.log([self._width, reading.curve.width])
+            self._width = float(np.exp(_followed(float(old), float(new), max(_RATE, 1.0 / (self._n + 1)))))
         if monitor == monitor:
             self._monitor = _followed(self._monitor, monitor, _RATE)
             self._monitor_now = _followed(self._monitor_now, monitor, _DRIFT_RATE)
@@ -211,9 +240,10 @@ class RunReference:
         return {
             "numbers": [
                 self._level, self._monitor, self._monitor_start, self._monitor_now, self._scale, self._zero,
-                self._strain, self._first_level, *self._base,
+                self._strain, self._first_level, *self._base, self._width,
+                self._line_at,
             ],
-            "counts": [self._n, self._strange],
+            "counts": [self._n, self._strange, int(self._iced)],
             "arrays": {k: [list(v.shape), v.astype("<f4").tobytes()] for k, v in self._arrays.items()},
         }  # fmt: skip
 
@@ -221,10 +251,11 @@ class RunReference:
         """Take up what :meth:`snapshot` gave."""
         (
             self._level, self._monitor, self._monitor_start, self._monitor_now, self._scale, self._zero,
-            self._strain, self._first_level, *base,
+            self._strain, self._first_level, *rest,
         ) = (float(v) for v in state["numbers"])  # fmt: skip
-        self._base = (base[0], base[1])
-        self._n, self._strange = (int(v) for v in state["counts"])
+        self._base, self._width, self._line_at = (rest[0], rest[1]), rest[2], rest[3]
+        self._n, self._strange, iced = (int(v) for v in state["counts"])
+        self._iced = bool(iced)
         self._arrays = {
             k: np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
             for k, (shape, data) in state["arrays"].items()

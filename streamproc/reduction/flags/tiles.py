@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.parts import PartedPlan
-from streamproc.reduction.flags.scan import PIECE, Scan
+from streamproc.reduction.flags.scan import PIECE, TILE_ROWS, Scan
 from streamproc.reduction.kernels import compiled
 from streamproc.reduction.passes import Constants
 
@@ -17,7 +17,6 @@ __all__ = ["TILE_ROWS", "Promise", "Tiles"]
 
 Float = npt.NDArray[np.float64]
 
-TILE_ROWS = 64
 PROMISED = 20.0
 """Counts of which not one can be missing by chance (exp(-20) = 2e-9)."""
 
@@ -29,7 +28,8 @@ class Promise:
     ``per_pixel`` are the counts that the rings promise one used pixel, ``least`` by their darker quadrants,
     and ``dark`` its dark counts. ``there`` is the share of the used pixels that have a value. ``expected``
     and ``floor`` are counts of all rings and of their smooth part, ``observed`` counts without dark; pieces
-    that are dead or were lost as a whole count neither here nor there.
+    that are dead or were lost as a whole count neither here nor there. ``dimmest`` is the intensity of the
+    dimmest ring that crosses a tile.
     """
 
     per_pixel: Float
@@ -39,6 +39,7 @@ class Promise:
     expected: Float
     floor: Float
     observed: Float
+    dimmest: Float
 
 
 class Tiles:
@@ -76,14 +77,13 @@ class Tiles:
 
     def promise(self, scan: Scan, rings: Float, low: Float, floor: Float, cells: Constants) -> Promise:
         """Compare a scan with intensity, darker quadrants and smooth part of the rings, (bins,) each."""
-        per_pixel, least, expected, smooth, observed, there = np.zeros((6, *self.shape))
-        dark = self._dark_of(cells)
+        out = np.empty((8, *self.shape))
         _promise(
             self._first, self._rings, self._weights, rings, low, floor, scan.sums, scan.lows, scan.highs,
-            scan.zeros, self.used_pixels, self.used, dark, TILE_ROWS, per_pixel, least, expected, smooth,
-            observed, there,
+            scan.zeros, scan.plain, scan.tile_sums, self.used_pixels, self.used, self._dark_of(cells),
+            TILE_ROWS, out,
         )  # fmt: skip
-        return Promise(per_pixel, least, dark / np.maximum(self.used, 1.0), there, expected, smooth, observed)
+        return Promise(*out)
 
     def _dark_of(self, cells: Constants) -> Float:
         if cells.dark is None:
@@ -97,29 +97,40 @@ class Tiles:
 @compiled
 def _promise(
     first: Any, rings: Any, weights: Any, intensity: Any, low: Any, floor: Any, sums: Any, lows: Any,
-    highs: Any, zeros: Any, used_pixels: Any, used: Any, dark: Any, tile_rows: int, per_pixel: Any,
-    least: Any, expected: Any, smooth: Any, observed: Any, shares: Any,
+    highs: Any, zeros: Any, plain: Any, tile_sums: Any, used_pixels: Any, used: Any, dark: Any,
+    tile_rows: int, out: Any,
 ) -> None:  # fmt: skip
+    """Write the arrays of a Promise, in their order. Only tiles that are not plain are looked at by
+    pieces."""
     rows, pieces = sums.shape
+    known = np.zeros((intensity.size, 4))  # side by side: one place in memory for each ring
+    for b in range(intensity.size):
+        if intensity[b] == intensity[b]:
+            known[b, 0], known[b, 1], known[b, 2] = intensity[b], floor[b], low[b]
     for t in range(used.size):
-        e, s, m = 0.0, 0.0, 0.0
+        e, s, m, dim = 0.0, 0.0, 0.0, np.inf
         for k in range(first[t], first[t + 1]):
-            b = rings[k]
-            if intensity[b] == intensity[b]:
-                e += weights[k] * intensity[b]
-                s += weights[k] * floor[b]
-                m += weights[k] * low[b]
+            b, w = rings[k], weights[k]
+            e += w * known[b, 0]
+            s += w * known[b, 1]
+            m += w * known[b, 2]
+            dim = min(dim, known[b, 0])
         i, p = t // pieces, t % pieces
-        counted, there = 0.0, 0.0
-        for r in range(i * tile_rows, min((i + 1) * tile_rows, rows)):
-            n = used_pixels[r, p]
-            lost = lows[r, p] + highs[r, p]
-            if n > 0 and zeros[r, p] + lost < n:
-                counted += np.float64(sums[r, p])
-                there += n - lost
-        share = there / used[i, p] if used[i, p] > 0 else 0.0
-        if used[i, p] > 0:
-            per_pixel[i, p], least[i, p] = max(e, 0.0) / used[i, p], max(m, 0.0) / used[i, p]
-        expected[i, p], smooth[i, p] = e * share, s * share
-        observed[i, p] = counted - dark[i, p] * share
-        shares[i, p] = share
+        counted, there = tile_sums[i, p], used[i, p]
+        if not plain[i, p]:
+            counted, there = 0.0, 0.0
+            for r in range(i * tile_rows, min((i + 1) * tile_rows, rows)):
+                n = used_pixels[r, p]
+                lost = lows[r, p] + highs[r, p]
+                if n > 0 and zeros[r, p] + lost < n:
+                    counted += np.float64(sums[r, p])
+                    there += n - lost
+        pixels = max(used[i, p], 1.0)
+        share = there / pixels
+        out[0, i, p], out[1, i, p], out[2, i, p] = (
+            max(e, 0.0) / pixels,
+            max(m, 0.0) / pixels,
+            dark[i, p] / pixels,
+        )
+        out[3, i, p], out[4, i, p], out[5, i, p] = share, e * share, s * share
+        out[6, i, p], out[7, i, p] = counted - dark[i, p] * share, dim if dim < np.inf else 0.0

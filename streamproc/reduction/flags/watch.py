@@ -27,6 +27,9 @@ _LEAST_HOT = 3
 _SPOILS = ("saturated", "dead", "hot", "over_exposed_dark", "missing_rows")
 """Kinds that spoil the pattern itself, so that comparing it with the run's says nothing."""
 
+_NEEDS_BEAM = ("dead", "spikes", "ice_rings", "spotty", "shadow")
+"""Kinds of which a few stray counts say nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -92,8 +95,11 @@ class FlagWatch:
         evidence: dict[str, Evidence] = dict(reading.evidence)
         self._take_repeats(reading, numbers, evidence)
         spoilt = any(self._over(n, numbers[n]) for n in _SPOILS)
-        if not self._over("over_exposed_dark", numbers["over_exposed_dark"]):  # it takes the level away
-            spoilt |= self._beam_lost(reading, monitor, numbers, evidence)
+        # a dark with rings, or rows that were not read, take the level away as well
+        otherwise = any(self._over(n, numbers[n]) for n in ("over_exposed_dark", "missing_rows"))
+        if not otherwise and self._beam_lost(reading, monitor, numbers, evidence):
+            spoilt = True
+            numbers |= dict.fromkeys(_NEEDS_BEAM, _NAN)
         spoilt |= _empty(reading)
         if not spoilt:
             self._compare(reading, monitor, numbers, evidence)
@@ -101,7 +107,8 @@ class FlagWatch:
         flags = {n: self._raised(n, v, spoilt) for n, v in numbers.items()}
         judgement = _said(reading, numbers, flags, evidence, self._settings)
         if not judgement.bad:
-            self._reference.accept(reading, monitor, flags.get("parasitic_rings", False))
+            doubtful = flags.get("parasitic_rings", False) or flags.get("ice_rings", False)
+            self._reference.accept(reading, monitor, doubtful)
         return judgement
 
     def _over(self, name: str, number: float) -> bool:
@@ -121,7 +128,13 @@ class FlagWatch:
     ) -> None:
         found, told = self._reference.compare(reading)
         alone, darker = numbers["shadow"], found.pop("shadow")
-        if darker == darker and not alone >= darker:
+        ice, new = numbers["ice_rings"], found.pop("ice_rings")
+        if new == new and not ice >= new:
+            numbers["ice_rings"], evidence["ice_rings"] = new, told["ice_rings"]
+        told.pop("ice_rings", None)
+        if any(self._over(n, numbers[n]) for n in ("spotty", "dead")):
+            pass  # grains come and go, and what is dead is dark: darker tiles tell nothing more
+        elif darker == darker and not alone >= darker:
             numbers["shadow"], evidence["shadow"] = darker, told["shadow"]
         told.pop("shadow", None)
         if self._over("ice_rings", numbers["ice_rings"]):

@@ -194,7 +194,9 @@ class KafkaSource:
             raise self._denied(error) from error
         if isinstance(error, FencedInstanceIdError):
             raise DeliveryError(
-                f"another instance with kafka.group_instance_id {self._kafka.group_instance_id!r} took over"
+                f"the group gave the place of kafka.group_instance_id {self._kafka.group_instance_id!r} "
+                "away: another process has the same id (each needs its own), or, after an outage, it went "
+                "to a second join of our own; a restart goes on at the committed position"
             ) from error
         if not (error.retriable or isinstance(error, _MOVED)):
             raise FatalError(f"reading topic {self._topic} failed: {error}") from error

@@ -3,6 +3,7 @@
 import msgpack
 import numpy as np
 import pytest
+from scipy.ndimage import gaussian_filter
 
 from streamproc.reduction.flags.against import compare, strain_slope
 from streamproc.reduction.flags.patterns import read_pattern
@@ -165,3 +166,107 @@ def test_a_shifted_zero_of_a_pattern_is_found_and_an_expanding_lattice_is_none(p
     assert judged([y] * 4 + [moved] * 2) == [set()] * 4 + [{"zero_drift"}] * 2
     slope = strain_slope(axis, "two_theta_deg")
     assert judged([np.interp(axis - 5e-4 * k * slope, axis, y) for k in range(10)]) == [set()] * 10
+
+
+def judged_patterns(axis, means, seed=3, settings=None):
+    random, watch = np.random.default_rng(seed), FlagWatch(settings or FlagSettings())
+    return [
+        watch.take(read_pattern(axis, random.poisson(m).astype(float), "two_theta_deg", 1.5406))
+        for m in means
+    ]
+
+
+def with_ice(axis, y, height):
+    from streamproc.reduction.flags.lines import ICE_LINES_A
+
+    for spacing, strength in ICE_LINES_A:
+        at = 2 * np.rad2deg(np.arcsin(1.5406 / (2 * spacing)))
+        y = y + height * strength * np.exp(-0.5 * ((axis - at) / 0.06) ** 2)
+    return y
+
+
+def test_ice_below_lines_of_the_sample_is_found_in_what_has_come_and_stays_up(pattern):
+    """Two of the first three lines of ice lie on flanks of the sample's: alone the pattern cannot tell."""
+    axis, y = pattern
+    for at in (22.5, 24.6):
+        y = y + 5000 * np.exp(-0.5 * ((axis - at) / 0.2) ** 2)
+    iced = with_ice(axis, y, 600)
+    alone = read_pattern(axis, np.random.default_rng(1).poisson(iced).astype(float), "two_theta_deg", 1.5406)
+    assert alone.numbers["ice_rings"] < 0.75
+    judged = judged_patterns(axis, [y] * 5 + [iced] * 9)
+    assert ["ice_rings" in up(j) for j in judged] == [False] * 5 + [True] * 9
+    assert not any(j.bad for j in judged)
+
+
+def test_a_parasitic_ring_stays_up_longer_than_a_changed_sample_is_followed(bench):
+    sound = bench.expected()
+    more = sound + 1500 * np.exp(-0.5 * ((bench.angle - 10.8) / 0.1) ** 2)
+    assert [up(j) for j in watched(bench, [sound] * 4 + [more] * 12)] == [set()] * 4 + [
+        {"parasitic_rings"}
+    ] * 12
+
+
+def test_a_shadow_over_lines_of_a_pattern_is_told_from_lines_that_have_gone(pattern):
+    axis, y = pattern
+    inside = (axis > 25) & (axis < 42)
+    weaker = y.copy()
+    for at, height in ((28.4, 4000), (33.1, 1200)):
+        weaker -= 0.6 * height * np.exp(-0.5 * ((axis - at) / 0.09) ** 2)
+    judged = judged_patterns(axis, [y] * 4 + [np.where(inside, 0.5 * y, y)] * 2)
+    assert [up(j) for j in judged] == [set()] * 4 + [{"shadow"}] * 2
+    assert not any("shadow" in up(j) for j in judged_patterns(axis, [y] * 4 + [weaker] * 4))
+
+
+def test_lines_that_broaden_slowly_do_not_hide_a_zero_drift(pattern):
+    axis, _ = pattern
+
+    def broad(k, shift=0.0):
+        y = 150 + 200 * np.exp(-axis / 25)
+        width = 0.09 * (1 + 0.02 * k)
+        for at, height in ((28.4, 4000), (33.1, 1200), (47.5, 2500), (56.3, 1900), (76.7, 800)):
+            y = y + height * 0.09 / width * np.exp(-0.5 * ((axis - shift - at) / width) ** 2)
+        return y
+
+    means = [broad(k) for k in range(20)] + [broad(k, 0.15) for k in range(20, 26)]
+    assert ["zero_drift" in up(j) for j in judged_patterns(axis, means)] == [False] * 20 + [True] * 6
+
+
+def test_a_change_of_the_beam_is_read_right_from_weak_patterns(pattern):
+    """Ten counts a channel: the noise of the first reading must not make the fitted scale too small."""
+    axis, y = pattern
+    judged = judged_patterns(axis, [0.03 * y] * 4 + [0.03 * 1.4 * y] * 20)
+    assert judged[-1].numbers["i0_drift"] == pytest.approx(0.4, abs=0.08)
+
+
+def test_without_beam_nothing_is_said_of_spikes_ice_and_dead_channels(pattern):
+    axis, y = pattern
+    judged = judged_patterns(axis, [y] * 4 + [0.002 * y] * 3)
+    assert [up(j) for j in judged[4:]] == [{"beam_loss"}] * 3
+    assert all(np.isnan(judged[5].numbers[n]) for n in ("spikes", "ice_rings", "dead"))
+
+
+def test_what_is_dead_is_no_shadow_and_spots_are_no_hits(bench):
+    sound = bench.expected()
+    frames = [bench.draw(sound, "i4") for _ in range(6)]
+    for frame in frames[4:]:
+        frame[250:380, 20:150] = 0
+    watch = FlagWatch(FlagSettings())
+    assert [up(watch.take(bench.read(f))) for f in frames] == [set()] * 4 + [{"dead"}] * 2
+    grains = (bench.random.random(sound.shape) < 0.002) * bench.random.exponential(1.0, sound.shape)
+    spotty = np.where(sound > 80, 60 + (sound - 60) * gaussian_filter(grains, 0.9) / 0.002, sound)
+    flags = up(FlagWatch(FlagSettings()).take(bench.read(bench.draw(spotty, "i4"))))
+    assert "spotty" in flags and not flags & {"spikes", "hot", "shadow"}
+
+
+def test_hits_make_no_ring(bench):
+    """A hundred hits so strong that they look like grains at first."""
+    watch, sound = FlagWatch(FlagSettings()), bench.expected()
+    flags = []
+    for k in range(8):
+        frame = bench.draw(sound, "i4")
+        if k >= 4:
+            where = bench.random.choice(frame.size, 100, replace=False)
+            frame.flat[where] += 20_000
+        flags.append(up(watch.take(bench.read(frame))))
+    assert flags[:4] == [set()] * 4
+    assert all("spikes" in f and "parasitic_rings" not in f for f in flags[4:])

@@ -1,0 +1,131 @@
+"""What is known of the couplings: draws around the minima of a fit, each weighted by the whole map."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.maps.fit import MapFitter
+from streamproc.models.excitations.maps.fitted import MapFit
+from streamproc.models.excitations.maps.sampling import Guess, Sampled, interval_of, sample
+from streamproc.models.excitations.maps.widths import Widths
+
+__all__ = ["LARGE", "Posterior", "posterior_of"]
+
+Array = npt.NDArray[np.float64]
+
+LARGE = 8000
+"""Cells of a map that tells so much that its valley is short, and straight."""
+
+_CALIBRATED = 1.08
+"""Posteriors of simulated scans are this much too narrow: few draws, and a noise that is itself estimated."""
+
+_FEWEST_EFFECTIVE = 8.0
+"""With fewer draws of weight, the curvature at the best minimum is what is said."""
+
+_PRIOR_PRECISION = 12.0
+"""Inverse variance of a uniform distribution of length 1: a direction that the map does not tell."""
+
+_FEWEST, _MOST, _WORK, _LIGHT = 96, 480, 1.8e6, 3750
+"""Draws: so many at least and at most, between them such work over the map's cells (and what each costs
+whatever the map)."""
+
+_NETWORK_WEIGHT = 0.35
+"""Share of draws where the network points, over those around one minimum."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Posterior:
+    """What is known of the couplings, in the model's unit of energy.
+
+    Attributes
+    ----------
+    mean : ndarray, shape (p,)
+        Of the free couplings.
+    covariance : ndarray, shape (p, p)
+        Of them.
+    interval90 : ndarray, shape (p, 2)
+        Central intervals.
+    minima : int
+        Minima that were drawn around.
+    sampled : Sampled
+        The draws.
+    """
+
+    mean: Array
+    covariance: Array = field(repr=False)
+    interval90: Array = field(repr=False)
+    minima: int
+    sampled: Sampled = field(repr=False)
+
+
+def guess_of(place: Array, covariance: Array, box: tuple[Array, Array]) -> Guess:
+    """Return a place with its curvature; a direction that the map does not tell is as wide as the prior."""
+    prior = np.diag(_PRIOR_PRECISION / (box[1] - box[0]) ** 2)
+    return Guess(place, np.linalg.inv(np.linalg.inv(covariance) + prior))
+
+
+def posterior_of(
+    fitter: MapFitter, fit: MapFit, minima: Sequence[MapFit], widths: Widths, network: Guess | None
+) -> Posterior:
+    """Draw couplings and widths around the minima and where the network points; weight each by the map."""
+    case = fitter.case
+    p, box = len(case.parameters.free), _box(fitter)
+    guesses = [guess_of(m.places, m.place_covariance, box) for m in minima]
+    noise = max(1.0, fit.chi2_reduced)
+    linear = fit.linear
+    assert linear is not None
+
+    def log_likelihood(places: Array) -> Array:
+        found = np.full(len(places), -np.inf)
+        for k in np.flatnonzero(((places >= box[0]) & (places <= box[1])).all(1)):
+            found[k] = -0.5 * fitter.chi2_at(places[k], widths, linear) / noise
+        return found
+
+    given = [*guesses, _with_widths(network, guesses[0], box)] if network is not None else guesses
+    draws = int(np.clip(_WORK / (fit.model.size + _LIGHT), _FEWEST, _MOST))
+
+    def curvature(place: Array) -> Array:
+        return guess_of(place, fitter.covariance_at(place, widths, linear) * noise, box).covariance
+
+    bent = curvature if fit.model.size < LARGE else None
+    drawn = sample(log_likelihood, given, box, draws, bent)
+    if drawn.effective < _FEWEST_EFFECTIVE:
+        return _normal_posterior(fit, p, len(minima), drawn)
+    values = case.parameters.values_at(drawn.places[:, :p])
+    mean = drawn.weights @ values
+    away = values - mean
+    covariance = _CALIBRATED**2 * (drawn.weights[:, None] * away).T @ away + 1e-18 * np.eye(p)
+    ends = np.array([interval_of(v, drawn.weights) for v in values.T])
+    ends = mean[:, None] + _CALIBRATED * (ends - mean[:, None])
+    for k, name in enumerate(case.parameters.free):
+        if 0 in (case.parameters.tables[name].range or ()):  # the order needs a sign
+            ends[k] = np.clip(ends[k], *((0.0, np.inf) if mean[k] > 0 else (-np.inf, 0.0)))
+    return Posterior(mean, covariance, ends, len(minima), drawn)
+
+
+def _normal_posterior(fit: MapFit, p: int, minima: int, drawn: Sampled) -> Posterior:
+    """Return the best minimum with its curvature."""
+    mean, covariance = fit.best[:p], fit.covariance[:p, :p]
+    half = 1.645 * np.sqrt(np.diag(covariance))
+    return Posterior(mean, covariance, np.stack([mean - half, mean + half], 1), minima, drawn)
+
+
+def _box(fitter: MapFitter) -> tuple[Array, Array]:
+    """Ends of the prior: the fit's bounds, and zero where a range ends there."""
+    bounds, parameters = fitter.bounds(), fitter.case.parameters
+    low, high = bounds.low.copy(), bounds.high.copy()
+    for k, name in enumerate(parameters.free):
+        ends = parameters.tables[name].range or (0.0, 1.0)
+        low[k], high[k] = 0.0 if ends[0] == 0 else low[k], 1.0 if ends[1] == 0 else high[k]
+    return low, high
+
+
+def _with_widths(network: Guess, minimum: Guess, box: tuple[Array, Array]) -> Guess:
+    """Return the network's answer with the widths of a minimum, loosely."""
+    p, n = len(network.centre), len(minimum.centre)
+    covariance = np.diag((0.2 * (box[1] - box[0])) ** 2)
+    covariance[:p, :p] = network.covariance
+    return Guess(np.concatenate([network.centre, minimum.centre[p:n]]), covariance, _NETWORK_WEIGHT)
