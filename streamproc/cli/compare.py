@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streamproc.cli.archived_options import archived_run_options
 from streamproc.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -45,16 +46,7 @@ _FILE_COLUMNS = 160
     "--share", type=click.FloatRange(0, 1), default=0.0, show_default=True, metavar="SHARE",
     help="Share of the points that may differ beyond the threshold.",
 )  # fmt: skip
-@click.option(
-    "--frames", "roots", multiple=True, type=click.Path(path_type=Path, file_okay=False),
-    help="A folder that frames may be read from, beside frames.roots of the settings.",
-)  # fmt: skip
-@click.option(
-    "--map", "mapped", multiple=True, metavar="OLD=NEW", help="Path prefixes as documents have them -> here."
-)
-@click.option("--config", "-c", type=click.Path(path_type=Path), help="Settings file (TOML).")
-@click.option("--bootstrap", metavar="HOST:PORT", help="Broker; overrides the file.")
-@click.option("--beamline", metavar="NAME", help="Short name that begins every topic; overrides the file.")
+@archived_run_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def compare_command(
     run: str, models: tuple[str, ...], source: str | None, published: bool, analysis: str, out: Path | None,

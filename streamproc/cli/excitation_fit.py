@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from streamproc.cli.archived_options import archived_run_options
 from streamproc.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -36,16 +37,7 @@ _FILE_COLUMNS = 160
     "--threshold", type=click.FloatRange(min=0, min_open=True), default=3.0, show_default=True, metavar="N",
     help="Runs that are further apart than N standard deviations disagree.",
 )  # fmt: skip
-@click.option(
-    "--frames", "roots", multiple=True, type=click.Path(path_type=Path, file_okay=False),
-    help="A folder that frames may be read from, beside frames.roots of the settings.",
-)  # fmt: skip
-@click.option(
-    "--map", "mapped", multiple=True, metavar="OLD=NEW", help="Path prefixes as documents have them -> here."
-)
-@click.option("--config", "-c", type=click.Path(path_type=Path), help="Settings file (TOML).")
-@click.option("--bootstrap", metavar="HOST:PORT", help="Broker; overrides the file.")
-@click.option("--beamline", metavar="NAME", help="Short name that begins every topic; overrides the file.")
+@archived_run_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def excitation_fit_command(
     runs: tuple[str, ...], joint: bool, sources: tuple[str, ...], model: str | None,
