@@ -9,7 +9,6 @@ from typing import Any, Self
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
-from scipy.signal import correlate
 from streamproc.models.powder.floor import smooth_floor
 
 __all__ = ["Cluster", "ClusterAxis", "likeness"]
@@ -87,6 +86,8 @@ def likeness(first: tuple[Array, float], second: tuple[Array, float]) -> tuple[f
     """
     (a, noise_a), (b, noise_b) = first, second
     lengths = [max(float(v @ v) - n, 0.05 * float(v @ v), 1e-300) for v, n in ((a, noise_a), (b, noise_b))]
+    from scipy.signal import correlate  # brings scipy.stats, half a second of a service's start
+
     products = correlate(a, b, mode="same", method="fft")
     middle = a.size // 2
     low, high = max(0, middle - _SHIFTS), min(a.size, middle + _SHIFTS + 1)

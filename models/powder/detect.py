@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.signal import oaconvolve
 from scipy.special import ndtri
 from streamproc.models.powder.peakfit import Doublet
 
@@ -116,6 +115,8 @@ def _filtered(y: Array, variance: Array, gain: float, kernel: Array) -> Array:
 
     def through(values: Array, weights: Array) -> Array:
         padded = np.pad(values, half, mode="reflect" if values.size > half else "edge")
+        from scipy.signal import oaconvolve  # brings scipy.stats, half a second of a service's start
+
         return np.asarray(oaconvolve(padded, weights, mode="valid"))
 
     power = np.maximum(through(variance, kernel**2), 1e-300)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from collections.abc import Iterator
@@ -144,6 +145,7 @@ def run_command(
         if status is not None:
             status.close()
     _log.info("ended")
+    gc.freeze()  # or the interpreter looks for half a second through what goes with the process anyway
 
 
 def _settings(settings: Settings, analysis: str, once: bool, plan: Any) -> Settings:

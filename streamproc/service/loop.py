@@ -30,6 +30,9 @@ _log = structlog.get_logger()
 _BALANCE_INTERVAL_S = 0.02
 """How often back-pressure is looked at while nothing new comes; what waits can only become less then."""
 
+_AHEAD = 1
+"""Batches that wait for a worker, so that none is idle until the loop comes round."""
+
 
 @dataclass(frozen=True, slots=True)
 class ServiceParts:
@@ -52,12 +55,13 @@ class ServiceParts:
     """Whether the sink stores open-run state; nothing is made of it where it does not."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
     lane: Lane
     future: Future[list[Answer]]
     batch: list[Pending]
-    deadline_s: float
+    deadline_s: float | None = None
+    """From when a worker was seen to have begun with it."""
 
 
 class Service:
@@ -229,14 +233,14 @@ class Service:
     # -- work -----------------------------------------------------------------------------------------
 
     def _submit(self) -> bool:
-        """Hand waiting readings to idle workers: what is queued is taken, nothing is waited for."""
+        """Hand waiting readings to the workers: what is there is taken, nothing is waited for."""
         now_s, submitted = self._parts.clock(), False
-        free = self._workers.threads - len(self._jobs)
+        free = self._workers.threads + _AHEAD - len(self._jobs)
         for lane, work in self._works():
             ready = list(work.waiting(now_s)) if free > 0 else []
             if not ready:
                 continue
-            share = -(-len(ready) // free)
+            share = -(-len(ready) // min(free, self._workers.threads))
             size = max(1, min(self._settings.inference.max_batch, share))
             for at in range(0, len(ready), size):
                 if free <= 0:
@@ -249,9 +253,7 @@ class Service:
         for pending in batch:
             pending.in_work = True
         future = self._workers.submit(work.analysis, [p.request for p in batch])
-        self._jobs.append(
-            _Job(lane, future, batch, self._parts.clock() + self._settings.service.frame_timeout_s)
-        )
+        self._jobs.append(_Job(lane, future, batch))
 
     def _collect(self) -> bool:
         now_s, unfinished, collected = self._parts.clock(), [], False
@@ -262,6 +264,10 @@ class Service:
                 for pending, answer in zip(job.batch, job.future.result(), strict=True):
                     self._accept(pending, answer, now_s)
                 collected = True
+            elif job.deadline_s is None:
+                if job.future.running():
+                    job.deadline_s = now_s + self._settings.service.frame_timeout_s
+                unfinished.append(job)
             elif now_s > job.deadline_s:
                 request = job.batch[0].request
                 raise AnalysisHangs(

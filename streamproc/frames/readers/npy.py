@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import struct
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,6 +18,15 @@ from streamproc.frames.readers.shapes import check_dtype, check_size
 from streamproc.frames.readers.templates import file_names
 
 __all__ = ["NpyReader", "read_npy"]
+
+_MAGIC = b"\x93NUMPY"
+_LENGTHS = {1: "<H", 2: "<I"}
+"""How the length of the header is written, by version of the format."""
+
+_LONGEST_HEADER = 10_000
+_DESCR = re.compile(r"""["']descr["']\s*:\s*["']([<>|=]?[a-zA-Z]\d*)["']""")
+_FORTRAN = re.compile(r"""["']fortran_order["']\s*:\s*(True|False)""")
+_SHAPE = re.compile(r"""["']shape["']\s*:\s*\(([\dL,\s]*)\)""")
 
 
 class NpyReader:
@@ -57,14 +68,13 @@ def read_npy(path: Path, max_bytes: int) -> npt.NDArray[Any]:
     """
     try:
         with path.open("rb") as file:
-            shape, _, dtype = _header(file, path)
+            shape, columns_first, dtype = _header(file, path)
             check_dtype(dtype, str(path))
             check_size(shape, dtype.itemsize, max_bytes, str(path))
-            data_bytes = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-            if os.fstat(file.fileno()).st_size < file.tell() + data_bytes:
+            count = int(np.prod(shape, dtype=np.int64))
+            if os.fstat(file.fileno()).st_size < file.tell() + count * dtype.itemsize:
                 raise NotYet(f"{path} is cut short: still being written")
-            file.seek(0)
-            return np.asarray(np.load(file, allow_pickle=False))
+            return np.fromfile(file, dtype, count).reshape(shape, order="F" if columns_first else "C")
     except FileNotFoundError as error:
         raise NotYet(f"{path} is not there (yet)") from error
     except PermissionError as error:
@@ -74,9 +84,25 @@ def read_npy(path: Path, max_bytes: int) -> npt.NDArray[Any]:
 
 
 def _header(file: BinaryIO, path: Path) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    version = np.lib.format.read_magic(file)
-    if version == (1, 0):
-        return np.lib.format.read_array_header_1_0(file)
-    if version == (2, 0):
-        return np.lib.format.read_array_header_2_0(file)
-    raise FrameFailed(f"{path} has the .npy version {version}, which only structured arrays need")
+    """Shape, whether columns come first, and dtype.
+
+    numpy reads a header with Python's parser, and CPython's (3.11) now and then raises a SystemError when two
+    threads use it at once.
+    """
+    start = file.read(8)
+    if len(start) < 8 or start[:6] != _MAGIC:
+        raise NotYet(f"{path} does not begin as an .npy file (yet)")
+    if start[6] not in _LENGTHS:
+        raise FrameFailed(f"{path} has the .npy version {start[6]}, which only structured arrays need")
+    form = _LENGTHS[start[6]]
+    (length,) = struct.unpack(form, file.read(struct.calcsize(form)).ljust(struct.calcsize(form), b"\0"))
+    if length > _LONGEST_HEADER:
+        raise FrameFailed(f"{path} has a header of {length} bytes, at most {_LONGEST_HEADER} are read")
+    text = file.read(length).decode("latin-1")
+    if len(text) < length or not text:
+        raise NotYet(f"{path} is cut short: still being written")
+    descr, fortran, shape = (pattern.search(text) for pattern in (_DESCR, _FORTRAN, _SHAPE))
+    if descr is None or fortran is None or shape is None:
+        raise FrameFailed(f"{path} holds no plain array: its header is {text.strip()[:200]!r}")
+    sizes = tuple(int(n.strip().rstrip("L")) for n in shape[1].split(",") if n.strip())
+    return sizes, fortran[1] == "True", np.dtype(descr[1])

@@ -155,12 +155,9 @@ class KafkaSource:
         FatalError
             The topic cannot be read any further.
         """
-        if self._joining():
-            self._keep_joining()
-            timeout_s = max(timeout_s, _JOIN_POLL_S)
         try:
             with self._watchdog.limit("looking for messages", self._kafka.poll_timeout_s):
-                records = self._rebalance.polling(lambda: self._consumer.poll(round(timeout_s * 1000)))
+                records = self._rebalance.polling(lambda: self._look(timeout_s))
         except KafkaError as error:
             self._judge(error)
             return ()
@@ -168,6 +165,17 @@ class KafkaSource:
         if self._pending and not self._joining():
             self.commit({}, self._kafka.request_timeout_s)
         return [self._message(record) for batch in records.values() for record in batch]
+
+    def _look(self, timeout_s: float) -> Mapping[Any, Sequence[Any]]:
+        """Return what has arrived, by partition; without waiting any longer once a group is joined."""
+        if self._joining():
+            self._keep_joining()
+            self._consumer._coordinator.poll(timeout_ms=milliseconds(max(timeout_s, _JOIN_POLL_S)))
+            if self._joining():
+                return {}
+            timeout_s = 0.0
+        records: Mapping[Any, Sequence[Any]] = self._consumer.poll(round(timeout_s * 1000))
+        return records
 
     def _joining(self) -> bool:
         """Whether the next poll begins or continues joining the group (only the coordinator knows before)."""
@@ -377,6 +385,7 @@ class KafkaSource:
 
     def close(self) -> None:
         """Leave the group and free everything; never raises."""
+        self._rebalance.leaving = None  # whoever closes has delivered; the client would wait for its lock
         try:
             self._consumer.close(autocommit=False, timeout_ms=2000)
         except Exception as error:

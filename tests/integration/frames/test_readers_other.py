@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import itertools
 import json
 import os
@@ -222,6 +223,30 @@ def test_fortran_order_and_big_endian_npy_come_out_c_ordered_and_native(
     np.testing.assert_array_equal(got, data)
     assert got.flags.c_contiguous
     assert got.dtype.isnative
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">i4", "|u1", "<f4", "<f8", "|b1"])
+@pytest.mark.parametrize("version", [(1, 0), (2, 0)])
+@pytest.mark.parametrize("shape", [(), (7,), (3, 4), (2, 3, 4)])
+def test_npy_headers_are_read_without_pythons_parser(
+    reader: FrameReader, root: Path, monkeypatch: pytest.MonkeyPatch, dtype: str, version: Any, shape: Any
+) -> None:
+    # CPython 3.11 raises a SystemError now and then when two threads parse at once: a frame would be lost.
+    data = np.random.default_rng(3).integers(0, 2, shape).astype(dtype)
+    for name, written in (("c", data), ("f", np.asfortranarray(data))):
+        with (root / f"{name}_0.npy").open("wb") as file:
+            np.lib.format.write_array(file, written, version)
+    monkeypatch.setattr(ast, "literal_eval", lambda text: pytest.fail("parsed"))
+    for name in "cf":
+        np.testing.assert_array_equal(reader.read(stream(root / name, NPY, 0, shape)), data)
+
+
+def test_an_npy_header_that_is_no_plain_array_is_refused_with_what_it_says(
+    reader: FrameReader, root: Path
+) -> None:
+    np.save(root / "a_0.npy", np.zeros(3, [("x", "<f8"), ("y", "<i4")]))
+    with pytest.raises(FrameFailed, match=r"no plain array: its header is .*'x'"):
+        reader.read(stream(root / "a", NPY, 0, (3,)))
 
 
 class _Bomb:
