@@ -221,7 +221,9 @@ class Service:
     def _poll(self) -> Sequence[Document | BadMessage]:
         busy = bool(self._jobs) or any(w.pending or w.finished for _, w in self._works())
         settings = self._settings
-        wait_s = settings.frames.retry_interval_s / 4 if busy else settings.service.poll_timeout_s
+        wait_s = settings.service.poll_timeout_s
+        if busy:  # a source that wakes up when a batch is done need only be back for the next look at a frame
+            wait_s = settings.frames.retry_interval_s / (4 if self._parts.batch_done is None else 1)
         return self._source.poll(wait_s)
 
     def _expire(self, now_s: float) -> None:
