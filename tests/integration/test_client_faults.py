@@ -1,4 +1,4 @@
-"""Faults of the client's transactions that are worked around: requests lost, positions kept too long."""
+"""Faults of the client that are mended from outside: requests lost, positions kept too long, joins forgotten."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from kafka.errors import KafkaConnectionError
 from streamproc.errors import DeliveryAborted
 from streamproc.settings import DeliverySettings
 from streamproc.transports.kafka import KafkaSource, KafkaState, TransactionalSink, transactions
+from streamproc.transports.kafka.mends import joining
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.ports import Outgoing
 from streamproc.watchdog import Watchdog
@@ -89,15 +90,15 @@ def test_a_join_that_is_answered_between_two_polls_ends_as_a_member(beamline):
     settings = beamline()
     source = KafkaSource(settings.kafka, settings.topic("raw"), settings.group("phase-map"))
     coordinator = source._consumer._coordinator
-    polled_until(source, lambda: source.assigned() and not source._joining())
+    polled_until(source, lambda: source.assigned() and not joining(source._consumer))
     coordinator._assignment_snapshot = {}
     source._consumer.poll(0)  # no time to wait for the answer
     deadline_s = time.monotonic() + 10
     while coordinator.need_rejoin():  # until the assignment, which makes the client think that all is done
         assert time.monotonic() < deadline_s
     time.sleep(0.2)
-    assert source._joining()
-    polled_until(source, lambda: not source._joining())
+    assert joining(source._consumer)
+    polled_until(source, lambda: not joining(source._consumer))
     source.commit(dict.fromkeys(source.assigned(), 0), 10)
     assert not source._pending
     source.close()
@@ -116,7 +117,7 @@ def test_a_member_that_is_put_out_during_a_join_is_told_what_it_lost(beamline):
         for who in ("frozen", "other")
     )
     frozen.on_leaving(asked.extend)
-    polled_until(frozen, lambda: frozen.assigned() and not frozen._joining())
+    polled_until(frozen, lambda: frozen.assigned() and not joining(frozen._consumer))
     held = frozen.assigned()
     coordinator = frozen._consumer._coordinator
     coordinator.request_rejoin()
@@ -124,7 +125,7 @@ def test_a_member_that_is_put_out_during_a_join_is_told_what_it_lost(beamline):
     member = coordinator._generation.member_id
     polled_until(other, lambda: set(other.assigned()) == set(held), 60)
     told, deadline_s = [], time.monotonic() + 30
-    while not told or frozen._joining():
+    while not told or joining(frozen._consumer):
         assert time.monotonic() < deadline_s
         frozen.poll(0.01)
         told += frozen.revoked()

@@ -13,7 +13,7 @@ from kafka.consumer.subscription_state import ConsumerRebalanceListener
 from streamproc.documents import TopicPartition
 from streamproc.errors import StreamprocError
 
-__all__ = ["Rebalance", "tell_of_losses"]
+__all__ = ["Rebalance"]
 
 _LEAVE_TIMEOUT_S = 2.0
 """How long a leaving partition may wait for the loop to be at its poll; then its work is simply dropped."""
@@ -107,20 +107,3 @@ class Rebalance(ConsumerRebalanceListener):  # type: ignore[misc]
             self.waiting.discard(partition)
             if not self.paused:
                 self._consumer.resume(partition)
-
-
-def tell_of_losses(consumer: KafkaConsumer) -> None:
-    """Have kafka-python (3.0.12) tell of lost partitions whenever its membership ends, also during a join.
-
-    It tells at the beginning of a join, and of a join that is under way nothing more. A process that froze
-    meanwhile, and was put out of the group, would come back as a new member that still holds partitions
-    which others have worked on since, and could commit over them.
-    """
-    coordinator = consumer._coordinator
-    reset = coordinator.reset_generation
-
-    def reset_generation(*member_id: str, **named: str) -> None:
-        reset(*member_id, **named)
-        coordinator.rejoining = False  # so the next attempt begins from the beginning, where losses are told
-
-    coordinator.reset_generation = reset_generation

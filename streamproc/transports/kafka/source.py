@@ -10,7 +10,6 @@ import structlog
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.coordinator.base import MemberState
 from kafka.errors import (
     AuthorizationError,
     CommitFailedError,
@@ -34,7 +33,8 @@ from streamproc.errors import (
 from streamproc.settings import KafkaSettings, RunsSettings
 from streamproc.transports.codec import DecodeLimits, decode
 from streamproc.transports.kafka.connect import connect, denied, milliseconds, patiently
-from streamproc.transports.kafka.rebalance import Rebalance, tell_of_losses
+from streamproc.transports.kafka.mends import join, joining, tell_of_losses
+from streamproc.transports.kafka.rebalance import Rebalance
 from streamproc.transports.kafka.rewind import Rewinder
 from streamproc.watchdog import Watchdog
 
@@ -162,35 +162,18 @@ class KafkaSource:
             self._judge(error)
             return ()
         self._look_at_connection(bool(records))
-        if self._pending and not self._joining():
+        if self._pending and not joining(self._consumer):
             self.commit({}, self._kafka.request_timeout_s)
         return [self._message(record) for batch in records.values() for record in batch]
 
     def _look(self, timeout_s: float) -> Mapping[Any, Sequence[Any]]:
         """Return what has arrived, by partition; without waiting any longer once a group is joined."""
-        if self._joining():
-            self._keep_joining()
-            self._consumer._coordinator.poll(timeout_ms=milliseconds(max(timeout_s, _JOIN_POLL_S)))
-            if self._joining():
+        if joining(self._consumer):
+            if not join(self._consumer, max(timeout_s, _JOIN_POLL_S)):
                 return {}
             timeout_s = 0.0
         records: Mapping[Any, Sequence[Any]] = self._consumer.poll(round(timeout_s * 1000))
         return records
-
-    def _joining(self) -> bool:
-        """Whether the next poll begins or continues joining the group (only the coordinator knows before)."""
-        rejoin: bool = self._consumer._coordinator.need_rejoin()
-        return rejoin or self._consumer.group_metadata().state is not MemberState.STABLE
-
-    def _keep_joining(self) -> None:
-        """Have the client finish a join that it takes for done.
-
-        A leader that joins because the topic's partitions became known needs no join any more once it has
-        assigned them. When the answer comes between two polls, kafka-python never takes it: it sends no
-        heartbeats, takes no commits, and loses its place in the group.
-        """
-        if not self._consumer._coordinator.need_rejoin():
-            self._consumer._coordinator.request_rejoin()
 
     def _denied(self, error: KafkaError) -> ConfigurationError:
         group = isinstance(error, GroupAuthorizationFailedError)
@@ -284,7 +267,7 @@ class KafkaSource:
         if not self._pending:
             self._pending_since_s = None
             return
-        if self._joining():
+        if joining(self._consumer):
             # The broker would refuse, and a join that completes while we ask is forgotten by the client.
             self._keep_pending(RebalanceInProgressError("the group is being joined"), timeout_s)
             return

@@ -7,12 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import structlog
-from kafka import KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 from kafka.errors import (
     CommitFailedError,
     IllegalGenerationError,
-    KafkaConnectionError,
     KafkaError,
     RebalanceInProgressError,
     UnknownMemberIdError,
@@ -23,6 +21,7 @@ from streamproc.documents import TopicPartition
 from streamproc.errors import DeliveryAborted, DeliveryError
 from streamproc.settings import DeliverySettings, KafkaSettings
 from streamproc.transports.kafka.connect import denied, milliseconds
+from streamproc.transports.kafka.mends import forget_positions, keep_requests
 from streamproc.transports.kafka.sink import bounded, close_quietly, make_producer, publish
 from streamproc.transports.ports import Outgoing
 from streamproc.watchdog import Watchdog
@@ -85,7 +84,7 @@ class TransactionalSink:
             transactional_id=transactional_id,
             transaction_timeout_ms=milliseconds(delivery.transaction_timeout_s),
         )
-        _keep_requests(self._producer)
+        keep_requests(self._producer)
         try:
             with watchdog.limit("beginning with transactions", 2 * delivery.transaction_timeout_s):
                 self._producer.init_transactions()
@@ -130,7 +129,7 @@ class TransactionalSink:
         offsets = {KafkaPartition(*p): OffsetAndMetadata(o, "", -1) for p, o in consumed.items()}
         deadline_s = time.monotonic() + self._delivery.flush_timeout_s
         producer.begin_transaction()
-        _forget_positions(producer)
+        forget_positions(producer)
         with self._watchdog.limit("publishing in a transaction", self._delivery.flush_timeout_s + 1.0):
             for batch in bounded(outgoing, self._delivery.max_in_flight_bytes):
                 publish(producer, batch, deadline_s)
@@ -151,30 +150,3 @@ class TransactionalSink:
     def close(self) -> None:
         """Free everything. Never raises."""
         close_quietly(self._producer)
-
-
-def _keep_requests(producer: KafkaProducer) -> None:
-    """Keep kafka-python (3.0.12) from forgetting a transactional request whose coordinator just went away.
-
-    Its sender takes the request from its queue, waits for a connection, and puts the request back when that
-    wait returns False; but the wait never returns False, it raises, and then the request is lost and whoever
-    waits for its answer waits for ever.
-    """
-    client = producer._sender._client
-    wait_for_connection = client.await_ready
-
-    def await_ready(node_id: Any, timeout_ms: float = 30_000) -> bool:
-        try:
-            return bool(wait_for_connection(node_id, timeout_ms=timeout_ms))
-        except KafkaConnectionError:
-            return False
-
-    client.await_ready = await_ready
-
-
-def _forget_positions(producer: KafkaProducer) -> None:
-    """Keep kafka-python (3.0.12) from committing positions of an aborted transaction with the next one.
-
-    They may be those of partitions that are another member's by then, whose work would be done again.
-    """
-    producer._transaction_manager._pending_txn_offset_commits.clear()

@@ -1,0 +1,81 @@
+"""What kafka-python (3.0.12) gets wrong, mended from outside: all use of its private parts is here.
+
+Each has a test with a real broker that fails without it (``tests/integration/test_client_faults.py``).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.coordinator.base import MemberState
+from kafka.errors import KafkaConnectionError
+
+from streamproc.transports.kafka.connect import milliseconds
+
+__all__ = ["forget_positions", "join", "joining", "keep_requests", "tell_of_losses"]
+
+
+def joining(consumer: KafkaConsumer) -> bool:
+    """Whether the next poll begins or continues joining the group (only the coordinator knows before)."""
+    rejoin: bool = consumer._coordinator.need_rejoin()
+    return rejoin or consumer.group_metadata().state is not MemberState.STABLE
+
+
+def join(consumer: KafkaConsumer, timeout_s: float) -> bool:
+    """Join the group for at most ``timeout_s`` (s); returns, as soon as it is so, whether it is joined.
+
+    A poll would wait to its end for messages, of partitions that cannot be read yet. And a leader that joins
+    because the topic's partitions became known needs no join any more once it has assigned them. When the
+    answer comes between two polls, kafka-python never takes it: it sends no heartbeats, takes no commits,
+    and loses its place in the group.
+    """
+    coordinator = consumer._coordinator
+    if not coordinator.need_rejoin():
+        coordinator.request_rejoin()
+    coordinator.poll(timeout_ms=milliseconds(timeout_s))
+    return not joining(consumer)
+
+
+def tell_of_losses(consumer: KafkaConsumer) -> None:
+    """Have it tell of lost partitions whenever its membership ends, also during a join.
+
+    It tells at the beginning of a join, and of a join that is under way nothing more. A process that froze
+    meanwhile, and was put out of the group, would come back as a new member that still holds partitions
+    which others have worked on since, and could commit over them.
+    """
+    coordinator = consumer._coordinator
+    reset = coordinator.reset_generation
+
+    def reset_generation(*member_id: str, **named: str) -> None:
+        reset(*member_id, **named)
+        coordinator.rejoining = False  # so the next attempt begins from the beginning, where losses are told
+
+    coordinator.reset_generation = reset_generation
+
+
+def keep_requests(producer: KafkaProducer) -> None:
+    """Keep it from forgetting a transactional request whose coordinator just went away.
+
+    Its sender takes the request from its queue, waits for a connection, and puts the request back when that
+    wait returns False; but the wait never returns False, it raises, and then the request is lost and whoever
+    waits for its answer waits for ever.
+    """
+    client = producer._sender._client
+    wait_for_connection = client.await_ready
+
+    def await_ready(node_id: Any, timeout_ms: float = 30_000) -> bool:
+        try:
+            return bool(wait_for_connection(node_id, timeout_ms=timeout_ms))
+        except KafkaConnectionError:
+            return False
+
+    client.await_ready = await_ready
+
+
+def forget_positions(producer: KafkaProducer) -> None:
+    """Keep it from committing positions of an aborted transaction with the next one.
+
+    They may be those of partitions that are another member's by then, whose work would be done again.
+    """
+    producer._transaction_manager._pending_txn_offset_commits.clear()
