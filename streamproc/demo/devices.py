@@ -13,7 +13,6 @@ resource   resource and datum, as ophyd's FileStoreTIFF: spec ``AD_TIFF``, ``%s%
 
 from __future__ import annotations
 
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -22,20 +21,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
-from bluesky.protocols import (
-    HasHints,
-    Readable,
-    Stageable,
-    Triggerable,
-    WritesExternalAssets,
-    WritesStreamAssets,
-)
+from bluesky.protocols import WritesExternalAssets, WritesStreamAssets
 from event_model import compose_resource, compose_stream_resource
 from ophyd.sim import SynAxis
-from ophyd.status import Status
 
 from streamproc.demo.calibration import SHAPE
 from streamproc.demo.detector import DTYPE
+from streamproc.demo.scanning import EventDetector, Key
 
 __all__ = [
     "STORAGES",
@@ -59,66 +51,32 @@ Expose = Callable[[int], Image]
 _EXPOSURE_S = 0.1
 
 
-class _Detector(Readable[Any], Triggerable, Stageable, HasHints):
-    """What all storages share: trigger, the sum of the counts, configuration."""
-
-    parent = None
+class _Detector(EventDetector):
+    """What all storages share: a frame per trigger, the sum of its counts, configuration."""
 
     def __init__(self, name: str, expose: Expose) -> None:
-        self._name = name
+        total = f"{name}_total"  # what a live plot shows: an image is no line
+        super().__init__(name, {total: Key("integer", "<i8", "counts")}, self._stored, plotted=total)
         self._expose = expose
-        self._frames = 0
-        self._reading: dict[str, Any] = {}
-
-    @property
-    def name(self) -> str:
-        """Name of the device and of its image's data key."""
-        return self._name
-
-    @property
-    def hints(self) -> Any:
-        """Plot the sum of the counts; an image is no line plot."""
-        return {"fields": [f"{self.name}_total"]}
 
     def stage(self) -> list[Any]:
         """Get ready for a run: count triggers from 0, open the storage."""
-        self._frames = 0
+        staged = super().stage()
         self._open()
-        return [self]
+        return staged
 
     def unstage(self) -> list[Any]:
         """Close the storage."""
         self._close()
-        return [self]
+        return super().unstage()
 
-    def trigger(self) -> Status:
-        """Expose one frame and store it, in a thread of its own as a real detector would."""
-        status = Status(obj=self)
-        threading.Thread(target=self._acquire, args=(status,), name=f"{self.name}-exposure").start()
-        return status
-
-    def _acquire(self, status: Status) -> None:
-        try:
-            image = self._expose(self._frames)
-            stored = self._store(self._frames, image)
-            total = int(image.sum(dtype=np.int64))
-            now = time.time()
-            self._reading = {f"{self.name}_total": {"value": total, "timestamp": now}}
-            self._reading |= {k: {"value": v, "timestamp": now} for k, v in stored.items()}
-            self._frames += 1
-        except Exception as error:
-            status.set_exception(error)
-        else:
-            status.set_finished()
-
-    def read(self) -> dict[str, Any]:
-        """Return the newest reading."""
-        return dict(self._reading)
+    def _stored(self, index: int) -> dict[str, Any]:
+        image = self._expose(index)
+        return {f"{self.name}_total": int(image.sum(dtype=np.int64)), **self._store(index, image)}
 
     def describe(self) -> dict[str, Any]:
         """Describe the image and the sum of its counts."""
-        total = {"source": f"SIM:{self.name}:total", "dtype": "integer", "dtype_numpy": "<i8", "shape": []}
-        return {self.name: self._image_key(), f"{self.name}_total": {**total, "units": "counts"}}
+        return {self.name: self._image_key(), **super().describe()}
 
     def read_configuration(self) -> dict[str, Any]:
         """Return the exposure time."""
@@ -170,11 +128,11 @@ class _StreamDetector(_Detector, WritesStreamAssets):
 
     def get_index(self) -> int:
         """Return how many frames are written."""
-        return self._frames
+        return self._taken
 
     def collect_asset_docs(self, index: int | None = None) -> Iterator[Any]:
         """Yield the asset documents of the frames written since the last call, up to ``index``."""
-        written = self._frames if index is None else min(index, self._frames)
+        written = self._taken if index is None else min(index, self._taken)
         if written > 0 and self._emitted == 0:
             yield "stream_resource", self._bundle.stream_resource_doc
         if written > self._emitted:

@@ -34,7 +34,7 @@ class Key:
 
 
 class EventDetector(Readable[Any], Triggerable, Stageable, HasHints):
-    """A detector whose readings are in the events.
+    """A detector: its readings are in the events, unless a subclass stores them elsewhere.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class EventDetector(Readable[Any], Triggerable, Stageable, HasHints):
         self, name: str, keys: Mapping[str, Key], take: Callable[[int], Mapping[str, Any]], plotted: str
     ) -> None:
         self._name, self._keys, self._take, self._plotted = name, keys, take, plotted
-        self._next = 0
+        self._taken = 0
         self._reading: dict[str, Any] = {}
 
     @property
@@ -69,7 +69,7 @@ class EventDetector(Readable[Any], Triggerable, Stageable, HasHints):
 
     def stage(self) -> list[Any]:
         """Begin with the first reading."""
-        self._next = 0
+        self._taken = 0
         return [self]
 
     def unstage(self) -> list[Any]:
@@ -84,9 +84,9 @@ class EventDetector(Readable[Any], Triggerable, Stageable, HasHints):
 
     def _acquire(self, status: Status) -> None:
         try:
-            values, now = self._take(self._next), time.time()
+            values, now = self._take(self._taken), time.time()
             self._reading = {key: {"value": value, "timestamp": now} for key, value in values.items()}
-            self._next += 1
+            self._taken += 1
         except Exception as error:
             status.set_exception(error)
         else:
