@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from streamproc.consumers._excitation_columns import MapKeys, MapSoFar, Piece, piece_of
-from streamproc.consumers._excitation_map_outputs import key_of
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.inputs import window_end
 from streamproc.models.excitations.maps.joint import Member, fit_jointly
@@ -116,10 +115,11 @@ def joint_report(reader: MapReader, runs: Sequence[Gathered], q_across: float = 
     Returns
     -------
     dict
-        JSON-able: ``joint`` and ``derived`` (value, sigma, interval90, meV), ``covariance`` (meV^2, in the
-        order of ``joint``), ``excess_chi2``, ``tension_sigma``, and ``runs`` with what each says ``alone``,
-        its ``share`` of the information, ``shares`` by coupling, ``apart_sigma`` by coupling, its
-        ``tension_sigma``, ``chi2_reduced``, ``in_domain`` and ``reasons``.
+        JSON-able: ``joint`` (value, sigma, interval90, in ``units``) and ``derived`` (meV), ``covariance``
+        (in the order of ``joint``), ``parameters`` (what they are called), ``excess_chi2``,
+        ``tension_sigma``, and ``runs`` with what each says ``alone``, its ``share`` of the information,
+        ``shares`` by parameter, ``apart_sigma`` by parameter, its ``tension_sigma``, ``chi2_reduced``,
+        ``in_domain`` and ``reasons``.
 
     Raises
     ------
@@ -135,15 +135,16 @@ def joint_report(reader: MapReader, runs: Sequence[Gathered], q_across: float = 
         joint = fit_jointly([f for _, f in fitted])
     except FrameFailed as error:
         raise ConfigurationError(f"the joint fit: {error.message}") from error
-    names = reader.names
     derived = derived_of(reader.derived, joint.posterior.mean, joint.posterior.covariance, unit)
     told = [
         _told(reader, run, read, found, member, unit)
         for run, (read, found), member in zip(runs, fitted, joint.members, strict=True)
     ]
     return {
+        "parameters": reader.case.words.many,
+        "units": reader.case.words.units,
         "convention": reader.card.reference["convention"],
-        "joint": _numbers(names, joint.posterior, unit),
+        "joint": _numbers(reader, joint.posterior, unit),
         "derived": {n: _number(v) for n, v in derived.items()},
         "covariance": (joint.posterior.covariance * unit**2).tolist(),
         "excess_chi2": joint.excess,
@@ -159,21 +160,21 @@ def _fitted(reader: MapReader, run: Gathered, q_across: float, unit: float) -> t
         raise ConfigurationError(f"run {run.name}: {error.message}") from error
     found = reader.refinement(run.measured, read, run.temperature_K, q_across, unit)
     if found is None:
-        raise ConfigurationError(f"run {run.name}: too little of the magnons is measured for a fit")
+        raise ConfigurationError(f"run {run.name}: {reader.case.words.too_little}")
     return read, found
 
 
 def _told(
     reader: MapReader, run: Gathered, read: Read, found: Refinement, member: Member, unit: float
 ) -> dict[str, Any]:
-    names = [key_of(n) for n in reader.names]
+    names = [reader.case.key_of(n) for n in reader.names]
     reasons = reader.reasons(found, read)
     return {
         "run": run.name,
         "columns": len(run.measured.q_rlu),
         "cells": int(run.measured.measured.sum()),
         "temperature_K": run.temperature_K,
-        "alone": _numbers(reader.names, member.alone, unit),
+        "alone": _numbers(reader, member.alone, unit),
         "share": member.share,
         "shares": dict(zip(names, map(float, member.shares), strict=True)),
         "apart_sigma": dict(zip(names, map(float, member.apart), strict=True)),
@@ -184,15 +185,15 @@ def _told(
     }
 
 
-def _numbers(names: Sequence[str], found: Posterior, unit: float) -> dict[str, Any]:
+def _numbers(reader: MapReader, found: Posterior, unit: float) -> dict[str, Any]:
     sigma = np.sqrt(np.diag(found.covariance))
     return {
-        key_of(n): {
+        reader.case.key_of(n): {
             "value": float(v) * unit,
             "sigma": float(s) * unit,
             "interval90": [float(e) * unit for e in ends],
         }
-        for n, v, s, ends in zip(names, found.mean, sigma, found.interval90, strict=True)
+        for n, v, s, ends in zip(reader.names, found.mean, sigma, found.interval90, strict=True)
     }
 
 

@@ -1,4 +1,4 @@
-"""Excitation fit of S(Q,E) maps: couplings of a spin model, for each event and for the map so far."""
+"""Excitation fit of S(Q,E) maps: a model's parameters, for each event and for the map so far."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from streamproc.consumers._excitation_columns import MapKeys
 from streamproc.consumers._excitation_joint import Gathered, MapCollector, joint_report
 from streamproc.consumers._excitation_map_outputs import frame_outputs, map_report, run_outputs
 from streamproc.consumers._excitation_map_run import ExcitationMapRun
+from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.reader import MapReader
-from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.analysis import FrameResult, Output, Provenance
 from streamproc.errors import ConfigurationError, RunRefused
@@ -40,11 +40,12 @@ class MapSettings(BaseModel):
         0.0,
         ge=0,
         description="Full width of the cut across the path of the columns (r.l.u.); it trades against the "
-        "couplings, so it is not fitted.",
+        "couplings, so it is not fitted. Not for powders.",
     )
     targets: dict[str, float] = Field(
         default_factory=dict,
-        description="Standard uncertainties (meV) to reach, by coupling: how much longer to count is said.",
+        description="Standard uncertainties to reach, by coupling (meV) or force constant (N/m): how much "
+        "longer to count is said.",
     )
     plan_next: bool = Field(True, description="Say which Q and energy would tell most if measured next.")
 
@@ -58,14 +59,16 @@ class _Settings(Protocol):
 
 
 class ExcitationMap:
-    """Couplings of a spin model from S(Q,E), columns as they come; never a bare J: each key is Zc times one.
+    """Parameters of a spin or lattice model from S(Q,E), columns as they come.
+
+    Never a bare J: the key of a coupling is Zc times it.
 
     Parameters
     ----------
     settings : object
         With ``stream``, ``key`` and ``map``; of the analysis.
     model : OnnxModel
-        A checked model whose card says the task is a spin model.
+        A checked model whose card says the task is a spin or lattice model.
     """
 
     name: ClassVar[str] = "excitation-fit"
@@ -82,8 +85,8 @@ class ExcitationMap:
             )
 
     @property
-    def case(self) -> SpinCase:
-        """The spin model."""
+    def case(self) -> MapCase:
+        """The model."""
         return self.reader.case
 
     def outputs(self) -> Sequence[Output]:
@@ -111,7 +114,7 @@ class ExcitationMap:
                 "model": self.model.model_id,
                 "couplings": list(self.case.parameters.free),
                 "convention": self.model.card.reference["convention"],
-                "spins": self.case.spins,
+                **self.case.assumed,
             },
         )
 
@@ -142,7 +145,7 @@ class ExcitationMap:
         return MapCollector(self, self.settings.map.keys)
 
     def joint(self, runs: Sequence[Gathered]) -> dict[str, Any]:
-        """Fit one set of couplings to the maps of several runs; see :func:`joint_report`."""
+        """Fit one set of parameters to the maps of several runs; see :func:`joint_report`."""
         return joint_report(self.reader, runs, self.settings.map.q_across) | {"model": self.model.model_id}
 
     def report(self, result: FrameResult) -> dict[str, Any]:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from streamproc.consumers._excitation_columns import MapSoFar, Piece, piece_of
-from streamproc.consumers._excitation_map_outputs import key_of
 from streamproc.consumers._excitation_refining import Asked, MapRefining
 from streamproc.models.excitations.maps.band import BAND_POINTS, band_along, modes_of
 from streamproc.models.excitations.maps.container import SqeMap
@@ -79,8 +78,9 @@ class ExcitationMapRun:
     def _values(
         self, numbers: Mapping[str, Number], derived: Mapping[str, Number], in_domain: bool
     ) -> dict[str, Any]:
-        """Estimates of couplings and derived energies; NaN where out of domain."""
+        """Estimates of parameters and derived energies; NaN where out of domain."""
         nothing = Number(_NAN, _NAN, (_NAN, _NAN))
+        key_of = self._reader.case.key_of
         found = {key_of(n): numbers.get(n, nothing) for n in self._reader.names}
         found |= {n: derived.get(n, nothing) for n in self._reader.derived.names}
         if not in_domain:
@@ -146,9 +146,7 @@ class ExcitationMapRun:
         asked, read, refined = found
         values = self._counts(asked.seq_num, asked.measured)
         if refined is None:
-            return [
-                RunResult("fit", values | self._no_fit("too little of the magnons is measured for a fit"))
-            ]
+            return [RunResult("fit", values | self._no_fit(self._reader.case.words.too_little))]
         in_domain = not refined.reasons
         p = len(self._reader.names)
         differs = {n: d for n, d in refined.differs.items() if d > _DIFFERS}
@@ -162,7 +160,8 @@ class ExcitationMapRun:
             "reasons": "; ".join(refined.reasons),
             "differs": bool(differs),
             "said": "; ".join(
-                f"{key_of(n)} differs from the network's by {d:.1f} sigma" for n, d in differs.items()
+                f"{self._reader.case.key_of(n)} differs from the network's by {d:.1f} sigma"
+                for n, d in differs.items()
             ),
         }
         values |= self._band(asked, refined, in_domain)
@@ -203,7 +202,7 @@ class ExcitationMapRun:
         }  # fmt: skip
         if self._settings.plan_next and in_domain:
             unit = read.prepared.unit_meV
-            scaled = asked.measured.scaled(1 / unit)
+            scaled = self._reader.window(asked.measured).scaled(1 / unit)
             case = self._reader.case
             best = where_next(case, scaled, refined.fit, candidates_of(case, scaled))
             if best is not None:

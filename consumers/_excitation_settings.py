@@ -119,7 +119,9 @@ class ExcitationFitSettings(_Table):
     camera: CameraSettings = Field(
         default_factory=CameraSettings, description="How camera images become spectra."
     )
-    map: MapSettings = Field(default_factory=MapSettings, description="S(Q,E) maps, with a spin model.")
+    map: MapSettings = Field(
+        default_factory=MapSettings, description="S(Q,E) maps, with a spin or lattice model."
+    )
 
 
 def _read_line(path: Path) -> MeasuredLine:

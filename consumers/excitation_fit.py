@@ -13,7 +13,7 @@ from streamproc.consumers._excitation_map import ExcitationMap
 from streamproc.consumers._excitation_outputs import frame_outputs
 from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers._excitation_spectrum import SpectrumFit, SpectrumRun
-from streamproc.models.excitations.maps.reader import TASK as MAP_TASK
+from streamproc.models.excitations.maps.kinds import TASKS as MAP_TASKS
 from streamproc.models.excitations.oscillators.example import EXAMPLE_SETTINGS, example_run
 from threadpoolctl import threadpool_limits
 
@@ -59,11 +59,12 @@ class ExcitationFit:
     ) -> Self | ExcitationMap:
         """Load the model that the settings name; its card says for which kind of data it is."""
         model = OnnxModel(find_model(settings.model, context.inference, settings.base_dir), context.inference)
-        if model.card.task == MAP_TASK:
+        if model.card.task in MAP_TASKS:
             return ExcitationMap(settings, model)
         if model.card.task != _TASK:
             raise ConfigurationError(
-                f"{model.path}: its task is {model.card.task!r}, expected {_TASK!r} or {MAP_TASK!r}"
+                f"{model.path}: its task is {model.card.task!r}, expected "
+                f"{' or '.join(map(repr, (_TASK, *MAP_TASKS)))}"
             )
         return cls(settings, model)
 

@@ -15,6 +15,7 @@ __all__ = ["KINDS", "main"]
 
 KINDS = {
     "spin-model": "streamproc.models.excitations.map_training.command",
+    "lattice-model": "streamproc.models.excitations.map_training.command",
     "spectrum": "streamproc.models.excitations.oscillators.command",
 }
 """Module of each kind of model; it has ``add_options(parser)`` and ``train_kind(arguments)``."""
@@ -27,6 +28,9 @@ couplings, paths, resolutions and counts, and an ensemble of networks learns to 
 columns that are there. It is then calibrated on maps it has not seen, scored, and written with card and
 report.
 
+A lattice model (kind = "lattice-model"): the same with S(|Q|,E) of a powder, simulated by Born-von Karman
+lattice dynamics for thousands of force constants, resolutions, temperatures and counts.
+
 A model for spectra (kind = "spectrum"): spectra of up to four damped oscillators are simulated for the axes,
 resolutions, temperatures and strengths that the file names; the rest goes the same way.
 """
@@ -34,6 +38,7 @@ _EXAMPLES = """\
 examples:
   streamproc train excitation-fit --model models/magnon-square/model.toml --out models/magnon-square/1
   streamproc train excitation-fit --model my-magnet.toml --out models/my-magnet/1 --seed 3
+  streamproc train excitation-fit --model models/phonon-fcc/model.toml --out models/phonon-fcc/1
   streamproc train excitation-fit --model models/dho/model.toml --out models/dho/1
 
 Ctrl-C stops; the same command with --resume goes on.
@@ -69,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="a tiny model in about a minute, to try the whole way"
     )
-    for module in KINDS.values():
+    for module in dict.fromkeys(KINDS.values()):
         importlib.import_module(module).add_options(parser)
     return parser
 

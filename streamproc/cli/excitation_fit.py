@@ -44,10 +44,10 @@ def excitation_fit_command(
     temperatures: tuple[str, ...], threshold: float, roots: tuple[Path, ...], mapped: tuple[str, ...],
     config: Path | None, bootstrap: str | None, beamline: str | None, as_json: bool,
 ) -> int:  # fmt: skip
-    """Fit one set of exchange constants to several runs: two paths, two temperatures, two crystals.
+    """Fit one set of exchange or force constants to several runs: two paths, two temperatures, two crystals.
 
     A RUN is a uid (or its first six characters), a scan number, or -1 for the newest. Each run keeps its own
-    intensity scale, background and resolution. Told are the shared couplings, how much of the information
+    intensity scale, background and resolution. Told are the shared constants, how much of the information
     comes from each run, and by how many standard deviations each differs from the others.
 
     \b
@@ -108,7 +108,8 @@ def _fitted(
     if not hasattr(analysis, "collector"):
         raise ConfigurationError(
             f"{analysis.provenance().details.get('model')} reads spectra; a joint fit shares the couplings "
-            "of a spin model: name one with --model or analysis.excitation-fit.model"
+            "of a spin model, or the force constants of a lattice: name one with --model or "
+            "analysis.excitation-fit.model"
         )
     usual = float(analysis.settings.map.temperature_K)
     gathered = [_gathered(task, analysis, kelvin.get(task.runs[0], usual), quiet) for task in tasks]
@@ -166,9 +167,10 @@ def _print(report: dict[str, Any], threshold: float) -> None:
         )  # fmt: skip
     console.print(table)
     for name, found in {**report["joint"], **report["derived"]}.items():
+        unit = report["units"] if name in report["joint"] else "meV"
         low, high = found["interval90"]
         console.print(
-            f"{name:>14}  {found['value']:.4f} ± {found['sigma']:.4f} meV   90 %: {low:.4f} to {high:.4f}",
+            f"{name:>14}  {found['value']:.4f} ± {found['sigma']:.4f} {unit}   90 %: {low:.4f} to {high:.4f}",
             highlight=False,
         )
     console.print(f"{report['model']}; {report['convention']}", highlight=False, style="dim")
@@ -177,7 +179,7 @@ def _print(report: dict[str, Any], threshold: float) -> None:
             console.print(f"run {run['run']}: {reason}", style="bold red", highlight=False, markup=False)
     excess, tension = report["excess_chi2"], report["tension_sigma"]
     console.print(
-        f"shared couplings cost {excess:.1f} of chi-square, {tension:.1f} sigma",
+        f"shared {report['parameters']} cost {excess:.1f} of chi-square, {tension:.1f} sigma",
         style="bold green" if report["agree"] else "bold red",
         highlight=False,
     )

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.integrate import quad
 from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.maps.bank import Bank, channels_of
+from streamproc.models.excitations.maps.bank import Bank
+from streamproc.models.excitations.maps.channels import channels_of
 from streamproc.models.excitations.maps.container import SqeMap, averaged, estimated_sigma
 from streamproc.models.excitations.maps.example import example_case, simulated_counts
 from streamproc.models.excitations.maps.fit import MapFitter

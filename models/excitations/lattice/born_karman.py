@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ __all__ = ["MEV_PER_ROOT_NM_U", "Dynamics", "Modes", "force_names"]
 Array = npt.NDArray[np.float64]
 
 _HBAR_J_S, _DALTON_KG, _MEV_J = 1.054571817e-34, 1.66053906660e-27, 1.602176634e-22
+
+_REAL = 1e-12
+"""Imaginary parts below this share are rounding."""
 
 MEV_PER_ROOT_NM_U = _HBAR_J_S / np.sqrt(_DALTON_KG) / _MEV_J
 """hbar times the square root of 1 N/m over 1 u, in meV (CODATA 2018)."""
@@ -37,12 +41,12 @@ class Modes:
     ----------
     energy_meV : ndarray, shape (q, m)
         Rising; negative where the square of the frequency is (the lattice is not stable there).
-    vectors : ndarray of complex, shape (q, n, 3, m)
+    vectors : ndarray, real or complex, shape (q, n, 3, m)
         Polarisation vectors, normalised over atoms and directions.
     """
 
     energy_meV: Array
-    vectors: npt.NDArray[np.complex128]
+    vectors: npt.NDArray[Any]
 
 
 class Dynamics:
@@ -66,15 +70,19 @@ class Dynamics:
         self.crystal, self.names = crystal, force_names(number)
         self.q_invA = np.atleast_2d(np.asarray(q_invA, float))
         parts = [m for shell in shells(crystal, number) for m in _matrices(crystal, shell, self.q_invA)]
-        self._parts = np.stack(parts)
+        stacked = np.stack(parts)
+        # where every atom is a centre of inversion the matrices are real, and far more quickly diagonalised
+        real = float(np.abs(stacked.imag).max()) < _REAL * float(np.abs(stacked).max())
+        self._parts = np.ascontiguousarray(stacked.real) if real else stacked
+        self._flat = self._parts.reshape(len(self._parts), -1)
 
-    def matrix(self, forces_N_m: Sequence[float] | Array) -> npt.NDArray[np.complex128]:
-        """Return the dynamical matrices (N/m per u), shape (q, m, m)."""
+    def matrix(self, forces_N_m: Sequence[float] | Array) -> npt.NDArray[Any]:
+        """Return the dynamical matrices (N/m per u), shape (q, m, m); real where the crystal lets them be."""
         if len(forces_N_m) != len(self.names):
             raise ConfigurationError(
                 f"{len(forces_N_m)} force constants, expected {len(self.names)}: {', '.join(self.names)}"
             )
-        return np.asarray(np.einsum("p,pqij->qij", np.asarray(forces_N_m, float), self._parts))
+        return np.asarray((np.asarray(forces_N_m, float) @ self._flat).reshape(self._parts.shape[1:]))
 
     def energies_meV(self, forces_N_m: Sequence[float] | Array) -> Array:
         """Return the energies (meV), shape (q, m); see :class:`Modes`."""
@@ -99,21 +107,23 @@ def _energies(squares: Array) -> Array:
     return np.asarray(MEV_PER_ROOT_NM_U * np.sign(squares) * np.sqrt(np.abs(squares)))
 
 
-def _matrices(crystal: Crystal, shell: Shell, q: Array) -> tuple[npt.NDArray[np.complex128], ...]:
+def _matrices(crystal: Crystal, shell: Shell, q: Array) -> tuple[npt.NDArray[Any], ...]:
     """Matrices of a shell's stiffness along and across its bonds, each (q, 3n, 3n)."""
     n = len(crystal.masses_u)
     along = np.einsum("bi,bj->bij", shell.vector_A, shell.vector_A) / shell.distance_A**2
-    phase = np.exp(1j * q @ shell.vector_A.T)
+    # of a lattice of one atom the sines cancel, bond by opposite bond
+    angle = q @ shell.vector_A.T
+    phase = np.exp(1j * angle) if n > 1 else np.cos(angle)
     root = np.sqrt(crystal.masses_u)
     found = []
     for tensor in (along, np.eye(3) - along):
-        blocks = np.zeros((len(q), n, n, 3, 3), complex)
+        blocks = np.zeros((len(q), n, n, 3, 3), phase.dtype)
         for i in range(n):
             own = shell.first == i
             blocks[:, i, i] += tensor[own].sum(0) / crystal.masses_u[i]
             for j in np.unique(shell.second[own]):
                 pair = own & (shell.second == j)
-                coupling = np.einsum("qb,bij->qij", phase[:, pair], tensor[pair])
+                coupling = (phase[:, pair] @ tensor[pair].reshape(-1, 9)).reshape(-1, 3, 3)
                 blocks[:, i, j] -= coupling / (root[i] * root[j])
         found.append(blocks.transpose(0, 1, 3, 2, 4).reshape(len(q), 3 * n, 3 * n))
     return tuple(found)

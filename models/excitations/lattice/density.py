@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.ndimage import gaussian_filter1d
 from streamproc.models.excitations.lattice.born_karman import Dynamics
 from streamproc.models.excitations.lattice.crystal import Crystal
 
@@ -19,6 +20,7 @@ __all__ = [
     "mesh",
     "peaks_of",
     "smeared",
+    "zone_of",
 ]
 
 Array = npt.NDArray[np.float64]
@@ -64,6 +66,36 @@ def mesh(crystal: Crystal, divisions: int) -> Array:
     return np.asarray(grid @ crystal.reciprocal_invA)
 
 
+def zone_of(edge_A: float, divisions: int) -> tuple[Array, Array]:
+    """Return wave vectors of the 48th part of a cubic crystal's zone, and how many each stands for.
+
+    Any centring: a simple cubic mesh, shifted by half a step, over the octant that mirrors and reciprocal
+    lattice vectors leave; its points sorted x >= y >= z.
+
+    Parameters
+    ----------
+    edge_A : float
+        Edge of its cubic cell (angstrom).
+    divisions : int
+        Points along the octant's edge of 2 pi / a.
+
+    Returns
+    -------
+    q : ndarray, shape (n, 3)
+        Wave vectors (1/angstrom).
+    weights : ndarray, shape (n,)
+        They sum to 1.
+    """
+    at = np.arange(divisions)
+    x, y, z = (v.ravel() for v in np.meshgrid(at, at, at, indexing="ij"))
+    keep = (x >= y) & (y >= z)
+    points = np.stack([x, y, z], 1)[keep]
+    alike = (points[:, 0] == points[:, 1]).astype(int) + (points[:, 1] == points[:, 2])
+    weights = np.array([6.0, 3.0, 1.0])[alike]
+    q = 2 * np.pi / edge_A * (points + 0.5) / divisions
+    return q, weights / weights.sum()
+
+
 def density_of_states(
     dynamics: Dynamics,
     forces_N_m: Sequence[float] | Array,
@@ -86,22 +118,32 @@ def density_of_states(
     return smeared(dynamics.energies_meV(forces_N_m), energy_meV, fwhm_meV)
 
 
-def smeared(energies: Array, energy_meV: Array, fwhm_meV: float | Array) -> Density:
-    """Return the density of given modes (meV, any shape); see :func:`density_of_states`."""
+def smeared(
+    energies: Array, energy_meV: Array, fwhm_meV: float | Array, weights: Array | None = None
+) -> Density:
+    """Return the density of given modes (meV, shape (q, m)), weighted by q; see :func:`density_of_states`."""
     step = energy_meV[1] - energy_meV[0]
     at = (energies.ravel() - energy_meV[0]) / step
-    at = at[(at >= 0) & (at < energy_meV.size - 1)]
+    amount = np.ones(at.size) if weights is None else np.repeat(weights, energies.shape[1])
+    inside = (at >= 0) & (at < energy_meV.size - 1)
+    at, amount = at[inside], amount[inside]
     left = at.astype(int)
     # shared between two neighbours, so that the curve changes smoothly with the energies
-    counts = np.bincount(left, 1 - (at - left), energy_meV.size)
-    counts += np.bincount(left + 1, at - left, energy_meV.size)
-    sigma = np.broadcast_to(np.asarray(fwhm_meV, float) / 2.3548200450309493, energy_meV.shape)
-    kernel = np.exp(-0.5 * ((energy_meV[:, None] - energy_meV[None, :]) / sigma[None, :]) ** 2)
-    smooth = kernel @ (counts / kernel.sum(0))
+    counts = np.bincount(left, amount * (1 - (at - left)), energy_meV.size)
+    counts += np.bincount(left + 1, amount * (at - left), energy_meV.size)
+    if np.ndim(fwhm_meV) == 0:
+        sigma = float(fwhm_meV) / 2.3548200450309493
+        smooth = gaussian_filter1d(counts, sigma / step, mode="constant", truncate=6.0)
+    else:
+        wide = np.asarray(fwhm_meV, float) / 2.3548200450309493
+        kernel = np.exp(-0.5 * ((energy_meV[:, None] - energy_meV[None, :]) / wide[None, :]) ** 2)
+        smooth = kernel @ (counts / kernel.sum(0))
     return Density(energy_meV, smooth / (smooth.sum() * step))
 
 
-def mean_square_A2(energy_meV: Array, mass_u: float, temperature_K: float) -> float:
+def mean_square_A2(
+    energy_meV: Array, mass_u: float, temperature_K: float, weights: Array | None = None
+) -> float:
     """Return the mean square displacement along one direction (square angstrom) of a cubic element.
 
     <u^2> = hbar^2 / (2 M) times the mean over all modes of coth(E / 2kT) / E (Squires 1978, eq. 4.9).
@@ -114,10 +156,13 @@ def mean_square_A2(energy_meV: Array, mass_u: float, temperature_K: float) -> fl
         Atomic mass (u).
     temperature_K : float
         Temperature.
+    weights : ndarray, optional
+        Of the modes, of the energies' shape; default all alike.
     """
-    e = energy_meV[energy_meV > 0]
+    there = energy_meV > 0
+    e, share = energy_meV[there], None if weights is None else weights[there]
     coth = 1 / np.tanh(e / (2 * KELVIN_MEV * max(temperature_K, 1e-3)))
-    return float(HBAR2_2U_MEV_A2 / mass_u * (coth / e).mean())
+    return float(HBAR2_2U_MEV_A2 / mass_u * np.average(coth / e, weights=share))
 
 
 def peaks_of(energy_meV: Array, states: Array, least: float = 0.02) -> Array:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from streamproc.errors import ConfigurationError
+from streamproc.models.excitations.mapmodel.errors import NotStable
 
 __all__ = ["NotAMinimum"]
 
 
-class NotAMinimum(ConfigurationError):
+class NotAMinimum(NotStable):
     """The assumed order is not a minimum of the energy for these couplings: it has no spin waves."""

@@ -13,13 +13,13 @@ from scipy.special import ndtr
 from scipy.stats import chisquare
 from streamproc.models.excitations.map_training.mixer import Mixed
 from streamproc.models.excitations.map_training.train import mixer_of
-from streamproc.models.excitations.maps.bank import channels_of
+from streamproc.models.excitations.mapmodel.case import MapCase
+from streamproc.models.excitations.maps.channels import channels_of
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker, signals_of
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.inputs import Prepared
 from streamproc.models.excitations.maps.library import Library
 from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of, widths_of
-from streamproc.models.excitations.spinmodel.case import SpinCase
 from streamproc.models.networks.conformal import conformal_quantile
 
 from streamproc.inference.card import Calibration
@@ -37,8 +37,8 @@ _LEAST = {"distance": 1.6, "residual": 2.5, "unexplained": 0.45, "disagreement":
 """Limits are not tighter than this: measured maps hold more than is simulated."""
 
 _MOST_UNEXPLAINED = 0.5
-"""Magnons must explain half of the structure of a map. Simulated maps with strong spurious scattering do not
-do so: such a map is to be masked, and is flagged until then."""
+"""Excitations must explain half of the structure of a map. Simulated maps with strong spurious scattering do
+not do so: such a map is to be masked, and is flagged until then."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -63,7 +63,7 @@ class Held:
         """True places, shape (n, p)."""
         return np.asarray(self.mixed.unit.numpy())
 
-    def prepared(self, row: int, case: SpinCase) -> Prepared | None:
+    def prepared(self, row: int, case: MapCase) -> Prepared | None:
         """Return a map as the service would prepare it; None where nothing is measured."""
         measured = self.mixed.measured[row].numpy()
         there = measured.any(1)
@@ -78,7 +78,7 @@ class Held:
         return Prepared(self.mixed.x[row].numpy(), coarse, 1.0, float(seen.mean()))
 
 
-def hold_out(run: Any, case: SpinCase, library: Library, seed: int, n: int) -> Held:
+def hold_out(run: Any, case: MapCase, library: Library, seed: int, n: int) -> Held:
     """Spoil maps of a library that was not trained on, and run the graph on them."""
     mixer = mixer_of(case, library, seed)
     rows = torch.arange(n) % len(library)
@@ -88,14 +88,14 @@ def hold_out(run: Any, case: SpinCase, library: Library, seed: int, n: int) -> H
     return Held(mixed, library.q_rlu[rows.numpy()], run(mixed.x.numpy()))
 
 
-def answers_of(held: Held, case: SpinCase, calibration: Calibration, rows: Sequence[int]) -> list[MapAnswer]:
+def answers_of(held: Held, case: MapCase, calibration: Calibration, rows: Sequence[int]) -> list[MapAnswer]:
     """Interpret some rows, in the model's own unit of energy."""
     derived = Derived(case)
     return [answer_of(case, derived, held.outputs, int(r), calibration, 1.0) for r in rows]
 
 
 def signals_of_rows(
-    held: Held, case: SpinCase, calibration: Calibration, checker: MapChecker, rows: Sequence[int],
+    held: Held, case: MapCase, calibration: Calibration, checker: MapChecker, rows: Sequence[int],
     progress: Progress = lambda done: None,
 ) -> Array:  # fmt: skip
     """Return the signals (n, 4) of some rows, with a fit each."""
@@ -109,14 +109,14 @@ def signals_of_rows(
     return found
 
 
-def calibrate(held: Held, case: SpinCase, fits: int, progress: Progress) -> Calibration:
+def calibrate(held: Held, case: MapCase, fits: int, progress: Progress) -> Calibration:
     """Set quantiles from all held-out maps, and limits from fits of some.
 
     Parameters
     ----------
     held : Held
         Maps as trained on.
-    case : SpinCase
+    case : MapCase
         Model.
     fits : int
         How many to fit.

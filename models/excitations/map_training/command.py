@@ -1,4 +1,4 @@
-"""``streamproc train excitation-fit`` for a model of ``kind = "spin-model"``."""
+"""``streamproc train excitation-fit`` for a model of maps: ``kind = "spin-model"`` or ``"lattice-model"``."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 
 from streamproc.models.excitations.map_training.train import TrainSettings, train
-from streamproc.models.excitations.spinmodel.case import read_case
+from streamproc.models.excitations.maps.kinds import read_case
 from streamproc.models.phase_map.train import progress_line
 
 __all__ = ["add_options", "train_kind"]
@@ -17,7 +17,7 @@ __all__ = ["add_options", "train_kind"]
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options of this kind to the command's parser; those that another kind has added are shared."""
-    how = parser.add_argument_group("training of a spin model (default)")
+    how = parser.add_argument_group("training of a model of maps (default)")
     for name in TrainSettings.__slots__:
         default = getattr(TrainSettings(), name)
         with suppress(argparse.ArgumentError):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.map_training.calibrate import Held, answers_of
+from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.check import SIGNALS
-from streamproc.models.excitations.spinmodel.case import CONVENTION, SpinCase
 from streamproc.models.report.evidence import Evidence, Quantities, Signals
 from streamproc.models.report.parts import Curve, Facts, Table, Words
 
@@ -24,14 +24,6 @@ __all__ = ["Scored", "evidence_of"]
 Array = npt.NDArray[Any]
 
 _SHOWN = 500
-_WORDS = Words(
-    "coupling", "couplings", "map", "maps", "another magnet, wrong axes, or bands no spin wave has"
-)
-_CANNOT = (
-    "Zc and the spin cannot be told from a dispersion: given is Zc times the coupling, for the spin stated.",
-    "Couplings that a scan's columns do not depend on stay as uncertain as the prior; intervals say so.",
-    "Two-magnon scattering, phonons that cross the band and several domains are not in the simulation.",
-)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,14 +52,14 @@ class Scored:
     limits: Array = field(repr=False)
 
 
-def evidence_of(card: ModelCard, case: SpinCase, course: Course, scored: Scored, command: str) -> Evidence:
+def evidence_of(card: ModelCard, case: MapCase, course: Course, scored: Scored, command: str) -> Evidence:
     """Collect the evidence of a training.
 
     Parameters
     ----------
     card : ModelCard
         The finished card.
-    case : SpinCase
+    case : MapCase
         The model.
     course : Course
         The learning curve.
@@ -78,24 +70,24 @@ def evidence_of(card: ModelCard, case: SpinCase, course: Course, scored: Scored,
     """
     return Evidence(
         facts=_facts(card, case, command),
-        words=_WORDS,
+        words=Words(case.words.one, case.words.many, "map", "maps", case.words.foreign),
         curve=_curve(course),
         simulated=_quantities(case, scored),
         signals=Signals(SIGNALS, scored.usual, scored.unusual, np.ones(len(scored.unusual)), scored.limits),
         tables=(_scores(card),),
-        notes=(f"Convention: {CONVENTION}.",),
+        notes=(f"Convention: {case.convention}.",),
     )
 
 
-def _facts(card: ModelCard, case: SpinCase, command: str) -> Facts:
+def _facts(card: ModelCard, case: MapCase, command: str) -> Facts:
     skip = ("data_sha256", "duration_s", "command")
     return Facts(
         name=card.name,
         version=card.version,
-        purpose=f"{case.file.description}: couplings with full covariance from S(Q,E), columns as they "
-        "come, or an abstention with its reason.",
+        purpose=f"{case.file.description}: {case.words.many} with full covariance from S(Q,E), columns as "
+        "they come, or an abstention with its reason.",
         valid_for={k: str(v) for k, v in card.valid_domain.items()},
-        cannot=_CANNOT,
+        cannot=case.words.cannot,
         settings={k: str(v) for k, v in card.training.items() if k not in skip},
         hashes={"graph": card.weights_sha256, "training library": str(card.training["data_sha256"])},
         duration_s=float(card.training.get("duration_s", float("nan"))),
@@ -114,16 +106,16 @@ def _curve(course: Course) -> Curve:
     )
 
 
-def _quantities(case: SpinCase, scored: Scored) -> Quantities:
+def _quantities(case: MapCase, scored: Scored) -> Quantities:
     """Couplings in the model's unit of energy, times 1000 for a window (parts per thousand of its end)."""
     rows = list(range(min(_SHOWN, len(scored.held.truth()))))
     answers = answers_of(scored.held, case, scored.calibration, rows)
     names, free = case.parameters.free, case.parameters.values_at(scored.held.truth()[rows])
-    factor, unit = (1000.0, "window / 1000") if case.file.energy.scale_free else (1.0, "meV")
+    factor, unit = (1000.0, "window / 1000") if case.file.energy.scale_free else (1.0, case.words.units)
     numbers = [[a.numbers[n] for n in names] for a in answers]
     ends = np.array([[v.interval90 for v in row] for row in numbers])
     return Quantities(
-        tuple(f"Zc*{n}" for n in names),
+        tuple(case.key_of(n) for n in names),
         (unit,) * len(names),
         factor * free,
         factor * np.array([[v.value for v in row] for row in numbers]),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from streamproc.models.excitations.maps.bank import BINS, SMOOTHING, smoothing_matrix
-from streamproc.models.excitations.maps.inputs import FEWEST_COLUMNS, SHARPNESS
+from streamproc.models.excitations.mapmodel.tables import MeasurementTable
+from streamproc.models.excitations.maps.channels import BINS, SMOOTHING, smoothing_matrix
+from streamproc.models.excitations.maps.inputs import FEWEST_COLUMNS, RELATIVE, SHARPNESS
 from streamproc.models.excitations.maps.library import Library
-from streamproc.models.excitations.spinmodel.schema import MeasurementTable
 
 __all__ = ["Mixed", "Mixer"]
 
@@ -53,14 +53,19 @@ class Mixer:
         Of everything random in it.
     first : float
         Energy of the first channel over the window's end, and so the steps of the axis.
+    stop : float
+        The window's end, in the unit of the library's widths.
     """
 
-    def __init__(self, library: Library, table: MeasurementTable, seed: int, first: float = 0.0) -> None:
+    def __init__(
+        self, library: Library, table: MeasurementTable, seed: int, first: float = 0.0, stop: float = 1.0
+    ) -> None:
         self.units = torch.tensor(library.units).float()
         self.signal = torch.from_numpy(library.signal)
         self.bins, self.weights = torch.from_numpy(library.bins), torch.from_numpy(library.weights)
+        self.look = torch.from_numpy(library.look)
         self.unit = torch.from_numpy(library.unit)
-        self.fwhm = torch.from_numpy(library.fwhm)
+        self.fwhm = torch.from_numpy(library.fwhm) / stop
         self.counts, self.background = table.counts, table.background
         self.generator = torch.Generator().manual_seed(seed)
         m = self.signal.shape[2]
@@ -116,7 +121,7 @@ class Mixer:
         return common + elastic
 
     def _spurious(self, shape: torch.Size) -> torch.Tensor:
-        """Flat lines (an optic phonon, the sample holder), a band of no magnon, a line across, a spot."""
+        """Flat lines (an optic phonon, the sample holder), a band of no mode, a line across, a spot."""
         b, n, _m = shape
         place, energy = (torch.arange(n) / n)[None, :, None], self.energy
         total = torch.zeros(shape)
@@ -174,21 +179,46 @@ class Mixer:
         found = 2 * torch.asinh((y - level[:, None]) / (2 * sigma)) * mask
         any_seen = measured.any(1)
         ratio = (_middle(noise, any_seen)[:, None, None] / sigma).clamp(0.05, 20.0) * mask
-        bins, weights = self.bins[rows].long(), self.weights[rows].float()
-        column = torch.arange(n).repeat_interleave(bins.shape[2] // n)
-        flat = (column * (BINS + 1) + bins).flatten(1)
+        shared = self.bins.shape[1] == 1
+        sums = self._sums_of_all if shared else self._sums_of_few
         parts: list[torch.Tensor] = []
         guesses: list[torch.Tensor] = []
         for smooth in self.smooth:
-            near = ((found * ratio) @ smooth).flatten(1).gather(1, flat).reshape(weights.shape)
-            amount = (ratio.square() @ smooth.square()).flatten(1).gather(1, flat).reshape(weights.shape)
-            total, square = (weights * near).sum(2), (weights.square() * amount).sum(2)
+            near = ((found * ratio) @ smooth).flatten(1)
+            amount = (ratio.square() @ smooth.square()).flatten(1)
+            total, square = sums(near, amount, n, rows)
             significance = total / torch.sqrt(square + 1e-3)
-            parts += [torch.asinh(significance), torch.log1p(square)]
+            parts += [torch.asinh(significance), _relative(significance) if shared else torch.log1p(square)]
             guesses += self._guesses(significance)
         columns = torch.log1p(measured.any(2).sum(1, keepdim=True).float())
         seen = any_seen.float()
-        return torch.cat([*parts, columns, torch.asinh(level / (2 * noise)) * seen, seen, *guesses], 1)
+        background = _shape(level, seen) if shared else torch.asinh(level / (2 * noise)) * seen
+        return torch.cat([*parts, columns, background, seen, *guesses], 1)
+
+    def _sums_of_few(
+        self, near: torch.Tensor, amount: torch.Tensor, n: int, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums over the few places at which each trial looks, in columns that each map has for itself."""
+        looks = self.look[rows]
+        bins, weights = self.bins[looks].long(), self.weights[looks].float()
+        column = torch.arange(n).repeat_interleave(bins.shape[2] // n)
+        flat = (column * (BINS + 1) + bins).flatten(1)
+        seen, noise = (v.gather(1, flat).reshape(weights.shape) for v in (near, amount))
+        return (weights * seen).sum(2), (weights.square() * noise).sum(2)
+
+    def _sums_of_all(
+        self, near: torch.Tensor, amount: torch.Tensor, n: int, rows: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Sums over places that all trials look at: a product for each set of columns."""
+        total = torch.zeros(len(rows), self.weights.shape[1])
+        square, looks = torch.zeros_like(total), self.look[rows]
+        for k in looks.unique():
+            chosen = looks == k
+            bins, weights = self.bins[k, 0].long(), self.weights[k].float().T
+            flat = torch.arange(n).repeat_interleave(len(bins) // n) * (BINS + 1) + bins
+            total[chosen] = near[chosen][:, flat] @ weights
+            square[chosen] = amount[chosen][:, flat] @ weights.square()
+        return total, square
 
     def _guesses(self, significance: torch.Tensor) -> list[torch.Tensor]:
         best = significance.max(1, keepdim=True).values.clamp(min=1e-3)
@@ -213,6 +243,17 @@ class Mixer:
 
     def _log(self, n: int, low: float, high: float) -> torch.Tensor:
         return low * (high / low) ** self._uniform(n)
+
+
+def _relative(significance: torch.Tensor) -> torch.Tensor:
+    best = significance.max(1, keepdim=True).values.clamp(min=1e-3)
+    return (RELATIVE * (significance / best - 1)).clamp(-3.0, 0.0)
+
+
+def _shape(level: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+    number = seen.sum(1, keepdim=True).clamp(min=1)
+    away = (level - (level * seen).sum(1, keepdim=True) / number) * seen
+    return away / ((away.square()).sum(1, keepdim=True) / number + 1e-12).sqrt()
 
 
 def _common_level(

@@ -24,19 +24,17 @@ from streamproc.models.excitations.map_training.export import output_heads, to_o
 from streamproc.models.excitations.map_training.foreign import FOREIGN, foreign_library
 from streamproc.models.excitations.map_training.network import Ensemble
 from streamproc.models.excitations.map_training.train import Course, TrainSettings
+from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker
 from streamproc.models.excitations.maps.inputs import Preparer
 from streamproc.models.excitations.maps.library import Library, build_library
 from streamproc.models.excitations.maps.posterior import widths_of
-from streamproc.models.excitations.spinmodel.case import CONVENTION, SpinCase
 from streamproc.models.networks.conformal import OnnxRunner
 
 from streamproc.inference.card import CARD_KEY, Axis, Calibration, ModelCard
 from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
 
-__all__ = ["PHYSICS_VERSION", "TASK", "release"]
-
-TASK = "spin-model"
+__all__ = ["PHYSICS_VERSION", "release"]
 
 PHYSICS_VERSION = "1"
 """Raised whenever the simulator's physics or the training's priors change."""
@@ -49,7 +47,7 @@ Progress = Callable[[str, int, int, float, str], None]
 
 
 def release(
-    case: SpinCase, toml: str, out: Path, settings: TrainSettings, ensemble: Ensemble,
+    case: MapCase, toml: str, out: Path, settings: TrainSettings, ensemble: Ensemble,
     statistics: tuple[torch.Tensor, torch.Tensor], course: Course, library: Library, began_s: float,
     command: str, progress: Progress,
 ) -> ModelCard:  # fmt: skip
@@ -83,7 +81,7 @@ def release(
 
 
 def _scored(
-    run: OnnxRunner, case: SpinCase, apart: Library, settings: TrainSettings, calibration: Calibration
+    run: OnnxRunner, case: MapCase, apart: Library, settings: TrainSettings, calibration: Calibration
 ) -> Scored:
     """Score on other spoilings of held-out maps, and on foreign ones."""
     held = hold_out(run, case, apart, settings.seed + 2, settings.hold_out)
@@ -119,21 +117,21 @@ def _scored(
 
 
 def _card(
-    version_name: str, data: bytes, case: SpinCase, toml: str, settings: TrainSettings,
+    version_name: str, data: bytes, case: MapCase, toml: str, settings: TrainSettings,
     calibration: Calibration, library: Library, command: str,
 ) -> ModelCard:  # fmt: skip
     info, layout = inspect_onnx(data), Preparer(case).layout
     file = case.file
     low, high = case.parameters.bounds()
-    unit = "window" if file.energy.scale_free else "meV"
+    unit = case.energy_unit if case.words.units == "meV" else case.words.units.replace("/", "_")
     domain: dict[str, str | float | tuple[float, float]] = {
         f"{n}_{unit}": (float(a), float(b)) for n, a, b in zip(case.parameters.free, low, high, strict=True)
     }
-    domain |= {f"energy_{unit}": (file.energy.start, file.energy.stop), "spins": case.spins}
+    domain |= {f"energy_{case.energy_unit}": (file.energy.start, file.energy.stop), **case.assumed}
     return ModelCard(
         name=case.name,
         version=version_name,
-        task=TASK,
+        task=case.words.task,
         input_name="x",
         axis=Axis(
             kind="sqe_trials", start=0.0, stop=float(layout.width - 1), n=layout.width, min_coverage=0.0
@@ -145,7 +143,7 @@ def _card(
         calibration=calibration,
         reference={
             "model_toml": toml,
-            "convention": CONVENTION,
+            "convention": case.convention,
             "layout": asdict(layout),
             "energy_unit": "end of the measured window" if file.energy.scale_free else "meV",
         },

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from streamproc.models.excitations.map_training.mixer import Mixer
 from streamproc.models.excitations.map_training.network import Ensemble, nll
+from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.inputs import Preparer
 from streamproc.models.excitations.maps.library import Library, build_library
-from streamproc.models.excitations.spinmodel.case import SpinCase
 from threadpoolctl import threadpool_limits
 
 __all__ = ["Course", "TrainSettings", "fit", "mixer_of", "train"]
@@ -81,14 +81,14 @@ class Course:
 
 
 def train(
-    case: SpinCase, toml: str, out: Path, settings: TrainSettings, *, resume: bool = False,
+    case: MapCase, toml: str, out: Path, settings: TrainSettings, *, resume: bool = False,
     command: str = "", progress: Progress,
 ) -> None:  # fmt: skip
     """Train, calibrate and write ``out/model.onnx``, ``out/golden.npz``, evidence and report.
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     toml : str
         Text of its file; goes into the card.
@@ -118,7 +118,7 @@ def train(
 
 
 def _library(
-    case: SpinCase, toml: str, settings: TrainSettings, work: Path, resume: bool, progress: Progress
+    case: MapCase, toml: str, settings: TrainSettings, work: Path, resume: bool, progress: Progress
 ) -> Library:
     """Render the library, or take up the one that an interrupted training left."""
     name = hashlib.sha256(f"{settings.seed} {settings.library} {toml}".encode()).hexdigest()[:12]
@@ -136,7 +136,7 @@ def _library(
 
 
 def fit(
-    case: SpinCase, library: Library, settings: TrainSettings, work: Path, *, resume: bool = False,
+    case: MapCase, library: Library, settings: TrainSettings, work: Path, *, resume: bool = False,
     progress: Progress,
 ) -> tuple[Ensemble, Course]:  # fmt: skip
     """Optimise with AdamW and one cycle of the learning rate; a checkpoint at every point of the curve."""
@@ -167,10 +167,10 @@ def fit(
     return net, state["course"]
 
 
-def mixer_of(case: SpinCase, library: Library, seed: int) -> Mixer:
+def mixer_of(case: MapCase, library: Library, seed: int) -> Mixer:
     """Return a mixer with the model's ranges."""
     table = case.file.energy
-    return Mixer(library, case.file.measurement, seed, table.start / table.stop)
+    return Mixer(library, case.file.measurement, seed, table.start / table.stop, table.stop)
 
 
 def _some_steps(state: dict[str, Any], settings: TrainSettings, steps: int, rows: int) -> float:
@@ -196,7 +196,7 @@ def _some_steps(state: dict[str, Any], settings: TrainSettings, steps: int, rows
     return total / steps
 
 
-def _error(net: Ensemble, case: SpinCase, library: Library, seed: int) -> float:
+def _error(net: Ensemble, case: MapCase, library: Library, seed: int) -> float:
     """Mean absolute error of the places on maps spoiled afresh."""
     batch = mixer_of(case, library, seed + 50).batch(torch.arange(512) % len(library))
     with torch.no_grad():
@@ -205,7 +205,7 @@ def _error(net: Ensemble, case: SpinCase, library: Library, seed: int) -> float:
 
 
 def _statistics(
-    case: SpinCase, net: Ensemble, library: Library, seed: int
+    case: MapCase, net: Ensemble, library: Library, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the mean of the features, and the matrix that gives them unit covariance."""
     mixer = mixer_of(case, library, seed + 100)

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.lswt.errors import NotAMinimum
-from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.spinmodel.case import SpinCase
+from streamproc.models.excitations.mapmodel.case import MapCase
+from streamproc.models.excitations.mapmodel.errors import NotStable
+from streamproc.models.excitations.maps.kinds import physics_of
+from streamproc.models.excitations.maps.physics import Dispersion
 
 __all__ = ["BAND_POINTS", "Band", "band_along", "modes_of"]
 
@@ -39,17 +40,17 @@ class Band:
     sigma: Array = field(repr=False)
 
 
-def modes_of(case: SpinCase) -> int:
+def modes_of(case: MapCase) -> int:
     """Return how many modes the model has."""
-    return len(case.model.sites)
+    return physics_of(case).modes()
 
 
-def band_along(case: SpinCase, q_rlu: Array, free: Array, covariance: Array) -> Band:
+def band_along(case: MapCase, q_rlu: Array, free: Array, covariance: Array) -> Band:
     """Return the dispersion along measured columns.
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     q_rlu : ndarray, shape (n, 3)
         Columns in the order of the path.
@@ -64,7 +65,7 @@ def band_along(case: SpinCase, q_rlu: Array, free: Array, covariance: Array) -> 
     nothing = np.full((BAND_POINTS, modes_of(case)), np.nan)
     if case.powder:
         return Band(places, nothing, nothing)
-    waves = SpinWaves(case.model, places)
+    waves = physics_of(case).dispersion(places)
     energy = _energies(case, waves, free)
     if energy is None:
         return Band(places, nothing, nothing)
@@ -82,8 +83,8 @@ def band_along(case: SpinCase, q_rlu: Array, free: Array, covariance: Array) -> 
     return Band(places, energy, np.sqrt(np.maximum(variance, 0.0)))
 
 
-def _energies(case: SpinCase, waves: SpinWaves, free: Array) -> Array | None:
+def _energies(case: MapCase, waves: Dispersion, free: Array) -> Array | None:
     try:
         return waves.energies(case.parameters.values(free))
-    except NotAMinimum:
+    except NotStable:
         return None

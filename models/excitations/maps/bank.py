@@ -15,20 +15,15 @@ from streamproc.models.excitations.lswt.errors import NotAMinimum
 from streamproc.models.excitations.lswt.hamiltonian import quadratic_form
 from streamproc.models.excitations.lswt.intensity import observer
 from streamproc.models.excitations.lswt.waves import SpinWaves
+from streamproc.models.excitations.maps.channels import BINS
 from streamproc.models.excitations.maps.render import powder_directions
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["BINS", "SMOOTHING", "Bank", "channels_of", "probe_of", "smoothing_matrix"]
+__all__ = ["Bank", "probe_of"]
 
 Array = npt.NDArray[np.float64]
-
-BINS = 96
-"""Places within the energy window that are looked at; one more stands for what lies outside."""
-
-SMOOTHING = (0.018, 0.05)
-"""Standard deviations over which channels are averaged, in parts of the window."""
 
 _TRIALS = {1: 96, 2: 160, 3: 224}
 _MOST_TRIALS = 256
@@ -36,13 +31,6 @@ _STRONG = 4.0
 """Intensities near a Goldstone point diverge: they count as so many times a ferromagnet's at most."""
 
 _POWDER_DIRECTIONS = 24
-
-
-def channels_of(case: SpinCase) -> Array:
-    """Return the middles of the model's energy channels."""
-    table = case.file.energy
-    step = (table.stop - table.start) / table.channels
-    return np.asarray(table.start + step * (np.arange(table.channels) + 0.5))
 
 
 def probe_of(case: SpinCase, rng: np.random.Generator) -> SpinWaves:
@@ -70,6 +58,8 @@ class Bank:
     modes : int
         Bands looked for in each column.
     """
+
+    shared = False
 
     def __init__(self, case: SpinCase) -> None:
         self.case = case
@@ -138,16 +128,6 @@ class Bank:
         h = self._form.at_many(self._values[:8], self._form.phases(q))
         energy = diagonalise(h.reshape(-1, *h.shape[-2:])).energy_meV
         return bool(np.allclose(energy, energy[:, :1], rtol=1e-5))
-
-
-def smoothing_matrix(channels: int, sigma: float) -> Array:
-    """Return weights that average channels around every place of the window, shape (channels, BINS + 1).
-
-    The last column, outside, is zero; the others sum to 1.
-    """
-    middle, place = (np.arange(channels) + 0.5) / channels, (np.arange(BINS) + 0.5) / BINS
-    weights = np.exp(-0.5 * ((middle[:, None] - place) / sigma) ** 2)
-    return np.concatenate([weights / weights.sum(0), np.zeros((channels, 1))], 1)
 
 
 def _stable(case: SpinCase, wanted: int) -> Array:

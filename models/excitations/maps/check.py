@@ -7,25 +7,26 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.container import SqeMap, averaged
 from streamproc.models.excitations.maps.fit import MapFitter
 from streamproc.models.excitations.maps.fitted import FitSettings, MapFit
 from streamproc.models.excitations.maps.inputs import Prepared
+from streamproc.models.excitations.maps.kinds import physics_of
 from streamproc.models.excitations.maps.posterior import MapAnswer
 from streamproc.models.excitations.maps.prior import folded
 from streamproc.models.excitations.maps.refine import Refinement, refine_map
 from streamproc.models.excitations.maps.sampling import Guess
 from streamproc.models.excitations.maps.widths import Widths
-from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["COARSE", "SIGNALS", "Judge", "MapChecker", "disagreement", "most_unexplained", "signals_of"]
+__all__ = ["SIGNALS", "Judge", "MapChecker", "disagreement", "most_unexplained", "signals_of"]
 
 Array = npt.NDArray[np.float64]
 
-COARSE = FitSettings(background=6, iterations=8, tolerance=1e-3)
-"""Of the check on the model's own channels."""
+_COARSE_BACKGROUND, _COARSE_STEPS, _COARSE_TOLERANCE = 6, 8, 1e-3
+"""Of the check on the model's own channels: functions of the background, steps, and when it is at rest."""
 
 SIGNALS = ("distance", "residual", "unexplained", "disagreement")
 """What tells a map of something else; larger is more suspicious."""
@@ -46,12 +47,16 @@ class MapChecker:
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     """
 
-    def __init__(self, case: SpinCase) -> None:
+    def __init__(self, case: MapCase) -> None:
         self.case = case
+        background = min(case.background, _COARSE_BACKGROUND)
+        self.coarse = FitSettings.of(
+            case, background=background, iterations=_COARSE_STEPS, tolerance=_COARSE_TOLERANCE
+        )
         table, stop = case.file.measurement, case.file.energy.stop
         middle = {n: sum(table.ends(n)) / 2 for n in ("energy_fwhm", "end_fwhm", "q_fwhm")}
         self.widths = Widths(middle["energy_fwhm"], middle["end_fwhm"], stop, 0.0, middle["q_fwhm"], 0.0)
@@ -60,8 +65,9 @@ class MapChecker:
 
     def check(self, prepared: Prepared, free: Array) -> MapFit | None:
         """Fit the coarse map from the network's answer; None where there is nothing to fit."""
+        points = physics_of(self.case).checked_points
         try:
-            return MapFitter(self.case, prepared.coarse, COARSE).fit(free[None], self.widths)
+            return MapFitter(self.case, prepared.coarse, self.coarse, points).fit(free[None], self.widths)
         except FrameFailed:
             return None
 
@@ -111,7 +117,8 @@ class MapChecker:
         """
         half = averaged(prepared.coarse, 16, 24)
         try:
-            fitter = MapFitter(self.case, half, replace(COARSE, widths=(), iterations=6))
+            points = physics_of(self.case).checked_points
+            fitter = MapFitter(self.case, half, replace(self.coarse, widths=(), iterations=6), points)
         except FrameFailed:
             return []
         wide = replace(
@@ -180,9 +187,12 @@ class Judge:
     ----------
     limits : mapping of str to float
         Of the card, by signal.
+    signal : str
+        What the model draws, for its words.
     """
 
     limits: Mapping[str, float]
+    signal: str = "magnons"
 
     def reasons(self, signals: Mapping[str, float]) -> tuple[str, ...]:
         """Return the reasons; none: the map is in domain."""
@@ -190,7 +200,7 @@ class Judge:
             "distance": "unusual-map: unlike any map of this model (distance {v:.2g}, limit {m:.2g})",
             "residual": "residual: the fitted map misses the measured one (reduced chi-square {v:.3g}, "
             "limit {m:.3g})",
-            "unexplained": "unknown-structure: {p:.0f} % of the structure is not this model's magnons "
+            "unexplained": "unknown-structure: {p:.0f} % of the structure is not this model's {signal} "
             "(limit {q:.0f} %)",
             "disagreement": "disagrees-with-fit: network and least squares differ by {v:.1f} sigma "
             "(limit {m:.1f})",
@@ -199,5 +209,5 @@ class Judge:
         for name, text in words.items():
             value, most = signals.get(name, float("nan")), self.limits[name]
             if value > most:
-                found.append(text.format(v=value, m=most, p=100 * value, q=100 * most))
+                found.append(text.format(v=value, m=most, p=100 * value, q=100 * most, signal=self.signal))
         return tuple(found)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.lswt.errors import NotAMinimum
+from streamproc.models.excitations.mapmodel.case import MapCase
+from streamproc.models.excitations.mapmodel.errors import NotStable
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.descent import (
     Bounds,
@@ -18,12 +20,11 @@ from streamproc.models.excitations.maps.descent import (
     jacobian,
 )
 from streamproc.models.excitations.maps.fitted import FitSettings, MapFit
+from streamproc.models.excitations.maps.kinds import physics_of
 from streamproc.models.excitations.maps.linear import Linear, Projection, background_basis
 from streamproc.models.excitations.maps.noise import deviance, expected_variance, smoothed
 from streamproc.models.excitations.maps.prior import folded, off_zero, slope_of
-from streamproc.models.excitations.maps.render import Renderer
 from streamproc.models.excitations.maps.widths import Widths
-from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
@@ -47,7 +48,7 @@ class MapFitter:
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model; its parameters' ranges are bounds.
     measured : SqeMap
         The map, energies in the case's unit.
@@ -61,25 +62,24 @@ class MapFitter:
 
     def __init__(
         self,
-        case: SpinCase,
+        case: MapCase,
         measured: SqeMap,
         settings: FitSettings | None = None,
         points: int = 24,
         per_intensity: Array | None = None,
     ) -> None:
         self.case, self.measured = case, measured
-        self.settings = settings or FitSettings()
-        self._renderer = Renderer(case, measured.q_rlu, measured.energy_meV, points)
+        physics = physics_of(case)
+        self.settings = settings or FitSettings.of(case)
+        self._renderer = physics.renderer(measured.q_rlu, measured.energy_meV, points)
         seen = measured.measured
         self._cells = seen
         if int(seen.sum()) < 30:
             raise FrameFailed(
                 f"a map with {int(seen.sum())} measured cells; at least 30 are needed for a fit"
             )
-        length = np.linalg.norm(measured.q_rlu @ case.model.lattice.reciprocal(), axis=1)
-        basis = background_basis(
-            measured.energy_meV, length, self.settings.background, self.settings.background_q
-        )
+        length, s = physics.lengths(measured.q_rlu), self.settings
+        basis = background_basis(measured.energy_meV, length, s.background, s.background_q)
         tilt = measured.energy_meV / measured.energy_meV[-1] - 0.5
         variance = measured.sigma**2
         self._per_intensity = None if per_intensity is None else per_intensity[seen]
@@ -111,7 +111,7 @@ class MapFitter:
         """
         found = self.descents(starts, widths, free)
         if not found:
-            raise FrameFailed("the assumed magnetic order is unstable at every start of the fit")
+            raise FrameFailed(f"{self.case.words.unstable} at every start of the fit")
         return self.finished(self.settled(found, widths, free)[0], widths, self.bounds(free))
 
     def settled(
@@ -213,6 +213,18 @@ class MapFitter:
         """Whether intensities are counts, and weights come from the model."""
         return self._per_intensity is not None
 
+    def exact_at(self, x: Array, widths: Widths) -> MapFitter:
+        """Return a fitter whose model is exact at places and widths; itself where it is so everywhere."""
+        try:
+            renderer = self._renderer.exact_at(*self._parts(x, widths))
+        except NotStable:
+            return self
+        if renderer is self._renderer:
+            return self
+        found = copy(self)
+        found._renderer = renderer
+        return found
+
     def problem(self, widths: Widths) -> Problem:
         """Return what solves scales and background at places and widths; None where there is no order."""
 
@@ -220,9 +232,10 @@ class MapFitter:
             values, broad = self._parts(x, widths)
             try:
                 signal = self._renderer.map(values, broad)[self._cells]
-            except NotAMinimum:
+                beside = self._renderer.beside(values, broad)[:, self._cells]
+            except NotStable:
                 return None
-            return linear.solve(signal)
+            return linear.solve(signal, beside)
 
         return solve
 
@@ -248,7 +261,7 @@ class MapFitter:
         problem, linear, x = self.problem(widths), found.linear, found.x
         solved = problem(x, linear)
         if solved is None:
-            raise FrameFailed("the assumed magnetic order is unstable where the fit ended")
+            raise FrameFailed(f"{self.case.words.unstable} where the fit ended")
         slope = jacobian(problem, x, linear, solved, bounds)
         freedom = len(linear.y) - len(solved.coefficients) - int(bounds.moving.sum())
         reduced = linear.chi2(solved) / max(1, freedom)
@@ -267,13 +280,13 @@ class MapFitter:
         )  # fmt: skip
 
     def _share(self, solved: Projection, linear: Linear, reduced: float) -> tuple[float, float]:
-        """How much of what the background cannot say the magnons do: by chi-square without them."""
+        """How much of what the background cannot say the excitations do: by chi-square without them."""
         without = linear.chi2(replace(linear, tilted=False).solve(np.zeros_like(linear.y)))
-        with_magnons = linear.chi2(solved)
+        with_signal = linear.chi2(solved)
         usual = self._linear.root**-2
         if self._per_intensity is not None:
             usual = expected_variance(solved.model, self._per_intensity)
         noise = float((linear.root**2 * usual).sum())
-        gain = without - with_magnons
+        gain = without - with_signal
         structure = max(without - noise, gain, 1e-12)
         return float(np.clip(gain / structure, 0.0, 1.0)), float(np.sqrt(max(gain, 0.0) / max(1.0, reduced)))

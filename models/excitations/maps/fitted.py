@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.linear import Linear
 from streamproc.models.excitations.maps.widths import Widths
 
@@ -43,6 +45,11 @@ class FitSettings:
     iterations: int = 12
     robust: float = 4.0
     tolerance: float = 1e-5
+
+    @classmethod
+    def of(cls, case: MapCase, **more: Any) -> FitSettings:
+        """Return what suits a kind of model, with anything else as given."""
+        return replace(cls(case.background, case.background_q, widths=case.fitted_widths), **more)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,18 +6,31 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.maps.bank import BINS, SMOOTHING, Bank, channels_of, smoothing_matrix
+from streamproc.models.excitations.mapmodel.case import MapCase
+from streamproc.models.excitations.maps.channels import BINS, SMOOTHING, channels_of, smoothing_matrix
 from streamproc.models.excitations.maps.container import SqeMap, averaged
-from streamproc.models.excitations.spinmodel.case import SpinCase
+from streamproc.models.excitations.maps.kinds import physics_of
 
 from streamproc.errors import FrameFailed
 
-__all__ = ["FEWEST_COLUMNS", "SHARPNESS", "Layout", "Prepared", "Preparer", "common_level", "rebinned"]
+__all__ = [
+    "FEWEST_COLUMNS",
+    "RELATIVE",
+    "SHARPNESS",
+    "Layout",
+    "Prepared",
+    "Preparer",
+    "common_level",
+    "rebinned",
+]
 
 Array = npt.NDArray[np.float64]
 
 SHARPNESS = (6.0, 25.0, 100.0)
 """Weights of trials are exp(sharpness (significance / best - 1))."""
+
+RELATIVE = 10.0
+"""Trials that look at the same places differ by a few per cent: the network reads so many times that."""
 
 _APART = 0.08
 """Trials whose places are nearer than this are one."""
@@ -30,10 +43,11 @@ FEWEST_COLUMNS = 4
 class Layout:
     """Where things lie in the flat input of t trials, m channels.
 
-    For each smoothing t significances and t amounts of what was measured there; the logarithm of the number
-    of columns; m background values and m flags (measured); then for each smoothing and each sharpness mean
-    and standard deviation of the p places in the prior, over trials weighted by how near their significance
-    is to the best one.
+    For each smoothing t significances and t amounts of what was measured there (where all trials look at the
+    same places: how far each is behind the best); the logarithm of the number of columns; m background values
+    (their shape, where trials share places) and m flags (measured); then for each smoothing and each
+    sharpness mean and standard deviation of the p places in the prior, over trials weighted by how near their
+    significance is to the best one.
     """
 
     trials: int
@@ -83,12 +97,12 @@ class Preparer:
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     """
 
-    def __init__(self, case: SpinCase) -> None:
-        self.case, self.bank = case, Bank(case)
+    def __init__(self, case: MapCase) -> None:
+        self.case, self.bank = case, physics_of(case).trials()
         self.layout = Layout(self.bank.size, case.file.energy.channels, len(case.parameters.free))
         self._smooth = [smoothing_matrix(self.layout.channels, s) for s in SMOOTHING]
 
@@ -130,11 +144,17 @@ class Preparer:
         for smooth in self._smooth:
             near = ((found * ratio) @ smooth).ravel()[flat]
             amount = (ratio**2 @ smooth**2).ravel()[flat]
-            total, square = (w * near).sum(1), (w**2 * amount).sum(1)
+            if self.bank.shared:
+                total, square = w @ near[0], w**2 @ amount[0]
+            else:
+                total, square = (w * near).sum(1), (w**2 * amount).sum(1)
             significance = total / np.sqrt(square + 1e-3)
-            parts += [np.arcsinh(significance), np.log1p(square)]
+            beside = self._relative(significance) if self.bank.shared else np.log1p(square)
+            parts += [np.arcsinh(significance), beside]
             guesses += self._guesses(significance)
         background = np.arcsinh(level / (2 * noise)) * any_seen
+        if self.bank.shared:
+            background = _shape(level, any_seen)
         return np.concatenate([*parts, [np.log1p(n)], background, any_seen, *guesses]).astype(np.float32)
 
     def best_trials(self, prepared: Prepared, most: int = 4) -> list[Array]:
@@ -148,6 +168,12 @@ class Preparer:
                     found.append(place)
         return found
 
+    @staticmethod
+    def _relative(significance: Array) -> Array:
+        """How far each trial is behind the best one, in steps that a network feels."""
+        best = max(float(significance.max()), 1e-3)
+        return np.asarray(np.clip(RELATIVE * (significance / best - 1), -3.0, 0.0))
+
     def _guesses(self, significance: Array) -> list[Array]:
         """Mean and standard deviation of the trials' places, for each sharpness."""
         best = max(float(significance.max()), 1e-3)
@@ -159,6 +185,13 @@ class Preparer:
             mean = weight @ self.bank.units
             found += [mean, np.sqrt(np.maximum(weight @ self.bank.units**2 - mean**2, 0.0))]
         return found
+
+
+def _shape(level: Array, seen: npt.NDArray[np.bool_]) -> Array:
+    """Return a spectrum less its mean, over its standard deviation: a density of states knows no scale."""
+    number = max(int(seen.sum()), 1)
+    away = np.where(seen, level - (level * seen).sum() / number, 0.0)
+    return np.asarray(away / np.sqrt((away**2).sum() / number + 1e-12))
 
 
 def window_end(measured: SqeMap) -> float:

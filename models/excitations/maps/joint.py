@@ -99,7 +99,7 @@ def fit_jointly(members: Sequence[Refinement]) -> Joint:
     starts = [m.fit.places[:p] for m in members] + [_middle(members, p)]
     found = [f for s in starts if (f := whole.descend(np.concatenate([s, widths]))) is not None]
     if not found:
-        raise FrameFailed("the assumed magnetic order is unstable at every start of the joint fit")
+        raise FrameFailed(f"{whole.case.words.unstable} at every start of the joint fit")
     fits = sorted((whole.finished(f) for f in found), key=lambda f: f.chi2)
     minima = [fits[0]]
     for f in fits[1:]:
@@ -148,7 +148,7 @@ def _others(
     widths = [w[whole.couplings :] for n, w in enumerate(whole.split(fit.places)) if n != k]
     found = less.descend(np.concatenate([fit.places[: whole.couplings], *widths]))
     if found is None:
-        raise FrameFailed("the assumed magnetic order is unstable where all maps but one are fitted")
+        raise FrameFailed(f"{whole.case.words.unstable} where all maps but one are fitted")
     done, p = less.finished(found), whole.couplings
     return _Side(done.best[:p], done.covariance[:p, :p], done.chi2)
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.lswt.errors import NotAMinimum
-from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.maps.bank import Bank, channels_of, probe_of
+from streamproc.models.excitations.mapmodel.case import MapCase
+from streamproc.models.excitations.mapmodel.errors import NotStable
+from streamproc.models.excitations.maps.channels import channels_of
+from streamproc.models.excitations.maps.kinds import physics_of
+from streamproc.models.excitations.maps.physics import MapRenderer, Probe
 from streamproc.models.excitations.maps.places import random_columns
-from streamproc.models.excitations.maps.render import Renderer
 from streamproc.models.excitations.maps.widths import Widths, direct_geometry
-from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import ConfigurationError
 
@@ -23,10 +24,10 @@ __all__ = ["Library", "build_library", "draw_widths"]
 
 Array = npt.NDArray[np.float64]
 
-_POINTS = 10
-"""Points for the resolution in Q of a training map's column."""
-
 _TRIES = 200
+
+_SETS = 32
+"""Sets of columns that the maps of a library share where a bank looks at every place of the window."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,15 +37,18 @@ class Library:
     Attributes
     ----------
     signal : ndarray of float32, shape (r, n, m)
-        Magnons, 1 where they are strong (their 99 % quantile).
+        Excitations, 1 where they are strong (their 99 % quantile).
     q_rlu : ndarray of float32, shape (r, n, 3)
         Columns.
     unit : ndarray of float32, shape (r, p)
         Parameters as places in the prior, 0 to 1.
     fwhm : ndarray of float32, shape (r,)
         Resolution at zero energy transfer.
-    bins, weights : ndarray of uint8 and float16, shape (r, t, n * modes)
-        Where the bank looks in each column, and how strong it expects each mode (:class:`Bank`).
+    bins, weights : ndarray of uint8 and float16, shapes (s, t or 1, n * k) and (s, t, n * k)
+        Where the bank looks in each set of columns, and how strong it expects each place
+        (:class:`~streamproc.models.excitations.maps.physics.Trials`).
+    look : ndarray of int64, shape (r,)
+        Set of columns of each map; every map has its own where a bank looks at few places.
     units : ndarray, shape (t, p)
         Places of the bank's trials in the prior.
     """
@@ -55,6 +59,7 @@ class Library:
     fwhm: npt.NDArray[np.float32] = field(repr=False)
     bins: npt.NDArray[np.uint8] = field(repr=False)
     weights: npt.NDArray[np.float16] = field(repr=False)
+    look: npt.NDArray[np.int64] = field(repr=False)
     units: Array = field(repr=False)
 
     def save(self, file: Path) -> None:
@@ -80,7 +85,7 @@ class Library:
         return digest.hexdigest()
 
 
-def draw_widths(case: SpinCase, rng: np.random.Generator) -> Widths:
+def draw_widths(case: MapCase, rng: np.random.Generator) -> Widths:
     """Draw resolution, damping and temperature of a measurement."""
     table = case.file.measurement
     stop = case.file.energy.stop
@@ -107,13 +112,13 @@ def _between(ends: tuple[float, float], rng: np.random.Generator) -> float:
 
 
 def build_library(
-    case: SpinCase, draws: int, seed: int, progress: Callable[[int], None] = lambda done: None
+    case: MapCase, draws: int, seed: int, progress: Callable[[int], None] = lambda done: None
 ) -> Library:
     """Render maps at random parameters, columns and widths; states that are no minimum are drawn again.
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     draws : int
         Number of maps.
@@ -129,37 +134,49 @@ def build_library(
     """
     rng = np.random.default_rng(seed)
     energy = channels_of(case)
-    probe = probe_of(case, rng)
+    physics = physics_of(case)
+    probe, bank = physics.probe(rng), physics.trials()
     n, m = case.file.q.columns, len(energy)
-    bank = Bank(case)
+    sets = min(_SETS, draws) if bank.shared else draws
     signal, places = np.zeros((draws, n, m), np.float32), np.zeros((draws, n, 3), np.float32)
     units, fwhm = np.zeros((draws, len(case.parameters.free)), np.float32), np.zeros(draws, np.float32)
-    bins = np.zeros((draws, bank.size, n * bank.modes), np.uint8)
-    weights = np.zeros(bins.shape, np.float16)
+    seen: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]] = []
+    known: list[tuple[Array, MapRenderer]] = []
+
+    def columns() -> tuple[Array, MapRenderer]:
+        q = random_columns(case, rng)
+        return q, physics.renderer(q, energy, physics.drawn_points)
+
     for k in range(draws):
-        units[k], places[k], widths, signal[k] = _one(case, probe, energy, rng)
-        fwhm[k] = widths.energy_fwhm
-        bins[k], weights[k] = bank.look(places[k])
+        # a renderer is costly to make, so maps of one set of columns share it
+        place = columns if k < sets else partial(known.__getitem__, k % sets)
+        units[k], drawn, widths, signal[k] = _one(case, probe, place, rng)
+        places[k], fwhm[k] = drawn[0], widths.energy_fwhm
+        if k < sets:
+            seen.append(bank.look(places[k]))
+            known += [drawn] if bank.shared else []
         progress(k + 1)
-    return Library(signal, places, units, fwhm, bins, weights, bank.units)
+    bins, weights = (np.stack(v) for v in zip(*seen, strict=True))
+    return Library(signal, places, units, fwhm, bins, weights, np.arange(draws) % sets, bank.units)
 
 
 def _one(
-    case: SpinCase, probe: SpinWaves, energy: Array, rng: np.random.Generator
-) -> tuple[Array, Array, Widths, Array]:
+    case: MapCase, probe: Probe, place: Callable[[], tuple[Array, MapRenderer]], rng: np.random.Generator
+) -> tuple[Array, tuple[Array, MapRenderer], Widths, Array]:
     for _ in range(_TRIES):
         unit = rng.random(len(case.parameters.free))
         values = case.parameters.values(case.parameters.values_at(unit[None])[0])
         try:
             probe.check(values)
-            q, widths = random_columns(case, rng), draw_widths(case, rng)
-            found = Renderer(case, q, energy, _POINTS).map(values, widths)
-        except NotAMinimum:
+            drawn = place()
+            widths = draw_widths(case, rng)
+            found = drawn[1].map(values, widths)
+        except NotStable:
             continue
         strong = float(np.quantile(found, 0.99))
         if strong > 0:
-            return unit, q, widths, np.minimum(found / strong, 30.0)
+            return unit, drawn, widths, np.minimum(found / strong, 30.0)
     raise ConfigurationError(
-        f"{case.name}: in {_TRIES} draws from the ranges of the parameters no state with the stated order "
-        "is a minimum of the energy and lies in the energy window; check signs, order and ranges"
+        f"{case.name}: of {_TRIES} draws from the ranges of the parameters none is stable (the stated order "
+        "or the lattice is no minimum of the energy) and lies in the energy window; check signs and ranges"
     )

@@ -39,7 +39,7 @@ def background_basis(energy_meV: Array, q_length: Array, functions: int, with_q:
     if not with_q or len(q_length) < 8 or np.ptp(q_length) < 0.1 * q_length.max():
         return flat
     rise = (q_length / q_length.max()) ** 2
-    few = spline_basis(energy_meV, max(3, functions // 2))
+    few = spline_basis(energy_meV, max(3 if functions > 2 else 1, functions // 2))
     return np.concatenate([flat, few[:, None, :] * (rise - rise.mean())[None, :, None]])
 
 
@@ -54,7 +54,7 @@ class Projection:
     model : ndarray, shape (cells,)
         The whole model.
     signal : ndarray, shape (cells,)
-        The magnons' share of it.
+        The excitations' share of it.
     """
 
     coefficients: Array
@@ -96,9 +96,11 @@ class Linear:
         fixed = (weighted, weighted @ weighted.T, weighted @ (self.y * self.root))
         object.__setattr__(self, "_fixed", fixed)
 
-    def solve(self, signal: Array) -> Projection:
-        """Return the best scales and background for a drawn signal (cells,)."""
+    def solve(self, signal: Array, beside: Array | None = None) -> Projection:
+        """Return the best scales and background for a drawn signal (cells,), and others (k, cells)."""
         own = np.stack([signal, signal * self.tilt]) if self.tilted else signal[None]
+        if beside is not None and len(beside):
+            own = np.concatenate([own, beside])
         s, (weighted, gram, told) = len(own), self._fixed
         mine = own * self.root
         normal = np.empty((s + len(gram),) * 2)

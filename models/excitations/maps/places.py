@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.spinmodel.case import SpinCase
+from streamproc.models.excitations.mapmodel.case import MapCase
 
 __all__ = ["random_columns"]
 
@@ -13,16 +13,19 @@ Array = npt.NDArray[np.float64]
 _SCATTERED = 0.25
 """Share of maps whose columns lie anywhere, as a triple-axis scan may choose them."""
 
+_WHOLE, _LEAST_PART = 0.3, 0.4
+"""Share of a powder's maps with all of its |Q|; the others have so much of it or more."""
+
 _STEP = 1 / 8
 """Corners of random paths lie on multiples of this, as those of real paths do."""
 
 
-def random_columns(case: SpinCase, rng: np.random.Generator) -> Array:
+def random_columns(case: MapCase, rng: np.random.Generator) -> Array:
     """Draw the columns of a training map, shape (columns, 3), in the order in which a scan takes them."""
     table = case.file.q
     n = table.columns
     if table.powder is not None:
-        low, high = table.powder
+        low, high = _part(*table.powder, rng)
         q = np.linspace(low, high, n) + rng.uniform(-0.5, 0.5, n) * (high - low) / n
         return np.stack([q, np.zeros(n), np.zeros(n)], 1)
     if table.path is not None:
@@ -37,6 +40,15 @@ def random_columns(case: SpinCase, rng: np.random.Generator) -> Array:
     count = int(rng.integers(2, 7))
     corners = np.clip(np.round(rng.uniform(low3, high3, (count, 3)) / _STEP) * _STEP, low3, high3)
     return _along(corners, n, rng)
+
+
+def _part(low: float, high: float, rng: np.random.Generator) -> tuple[float, float]:
+    """Return all of a range, or a part of it: an instrument reaches as far as its detectors do."""
+    if rng.random() < _WHOLE:
+        return low, high
+    length = (high - low) * rng.uniform(_LEAST_PART, 1.0)
+    start = low + (high - low - length) * rng.random()
+    return start, start + length
 
 
 def _along(corners: Array, n: int, rng: np.random.Generator) -> Array:

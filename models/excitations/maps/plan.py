@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.lswt.errors import NotAMinimum
+from streamproc.models.excitations.mapmodel.case import MapCase
+from streamproc.models.excitations.mapmodel.errors import NotStable
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.fitted import MapFit
-from streamproc.models.excitations.maps.render import Renderer
-from streamproc.models.excitations.spinmodel.case import SpinCase
+from streamproc.models.excitations.maps.kinds import physics_of
+from streamproc.models.excitations.maps.physics import MapRenderer
 
 __all__ = ["Next", "candidates_of", "factor_to_target", "where_next"]
 
@@ -57,7 +58,7 @@ def factor_to_target(sigma: Mapping[str, float], target: Mapping[str, float]) ->
     return float(max(found)) if found else float("nan")
 
 
-def candidates_of(case: SpinCase, measured: SqeMap, most: int = _CANDIDATES) -> Array:
+def candidates_of(case: MapCase, measured: SqeMap, most: int = _CANDIDATES) -> Array:
     """Return columns to choose from: of the model's path or box, or those measured already, evenly picked.
 
     For a box a quasi-random sequence over it; so a scan may be sent where it has not been.
@@ -79,7 +80,7 @@ def candidates_of(case: SpinCase, measured: SqeMap, most: int = _CANDIDATES) -> 
     return np.concatenate([own, low + (high - low) * unit])
 
 
-def where_next(case: SpinCase, measured: SqeMap, fit: MapFit, candidates: Array) -> Next | None:
+def where_next(case: MapCase, measured: SqeMap, fit: MapFit, candidates: Array) -> Next | None:
     """Return the column that would narrow the couplings most (D-optimal design, a Laplace approximation).
 
     The gain of a column is half the logarithm of det(1 + C F): C the present covariance of the couplings, F
@@ -88,7 +89,7 @@ def where_next(case: SpinCase, measured: SqeMap, fit: MapFit, candidates: Array)
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     measured : SqeMap
         The map so far, in the model's unit.
@@ -101,7 +102,7 @@ def where_next(case: SpinCase, measured: SqeMap, fit: MapFit, candidates: Array)
     energy = measured.energy_meV
     if len(energy) > _CHANNELS:
         energy = energy[:: len(energy) // _CHANNELS]
-    derivative = _derivative(case, Renderer(case, candidates, energy, 8), fit, p)
+    derivative = _derivative(case, physics_of(case).renderer(candidates, energy, 8), fit, p)
     if derivative is None:
         return None
     scale = _scale(fit, case, measured)
@@ -116,13 +117,13 @@ def where_next(case: SpinCase, measured: SqeMap, fit: MapFit, candidates: Array)
     return Next(candidates[best], float(energy[int(np.argmax(told))]), float(gains[best]), gains, candidates)
 
 
-def _derivative(case: SpinCase, renderer: Renderer, fit: MapFit, p: int) -> Array | None:
+def _derivative(case: MapCase, renderer: MapRenderer, fit: MapFit, p: int) -> Array | None:
     """Change of the drawn columns with each coupling, shape (p, c, m)."""
     best, size = fit.best[:p], np.sqrt(np.diag(fit.covariance)[:p])
     low, high = case.parameters.bounds()
     try:
         middle = renderer.map(case.parameters.values(best), fit.widths)
-    except NotAMinimum:
+    except NotStable:
         return None
     found = np.zeros((p, *middle.shape))
     for k in range(p):
@@ -133,14 +134,14 @@ def _derivative(case: SpinCase, renderer: Renderer, fit: MapFit, p: int) -> Arra
             try:
                 found[k] = (renderer.map(case.parameters.values(moved), fit.widths) - middle) / way
                 break
-            except NotAMinimum:
+            except NotStable:
                 continue
     return found
 
 
-def _scale(fit: MapFit, case: SpinCase, measured: SqeMap) -> float:
-    """Measured over drawn intensity of the magnons."""
-    drawn = Renderer(case, measured.q_rlu, measured.energy_meV, 8).map(fit.values, fit.widths)
+def _scale(fit: MapFit, case: MapCase, measured: SqeMap) -> float:
+    """Measured over drawn intensity of the excitations."""
+    drawn = physics_of(case).renderer(measured.q_rlu, measured.energy_meV, 8).map(fit.values, fit.widths)
     weight = drawn * measured.measured
     return float((weight * fit.signal).sum() / max(float((weight * drawn).sum()), 1e-300))
 

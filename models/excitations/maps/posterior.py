@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.lswt.errors import NotAMinimum
-from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.spinmodel.case import SpinCase
+from streamproc.models.excitations.mapmodel.case import MapCase
+from streamproc.models.excitations.mapmodel.errors import NotStable
+from streamproc.models.excitations.maps.kinds import physics_of
 
 from streamproc.inference.card import Calibration
 
@@ -69,30 +69,25 @@ class MapAnswer:
 
 
 class Derived:
-    """Energies at the model's derived wave vectors.
+    """Derived energies of a model.
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     """
 
-    def __init__(self, case: SpinCase) -> None:
+    def __init__(self, case: MapCase) -> None:
         self.names = tuple(d.name for d in case.derived)
         self._case = case
-        self._highest = np.array([d.mode == "highest" for d in case.derived], dtype=bool)
-        places = np.array([d.at for d in case.derived], dtype=float).reshape(-1, 3)
-        self._waves = SpinWaves(case.model, places) if len(places) else None
+        self._energies = physics_of(case).derived()
 
     def __call__(self, free: Array) -> Array:
-        """Return the energies for values of the free couplings, in their unit; NaN without order."""
-        if self._waves is None:
-            return np.zeros(0)
+        """Return the energies for values of the free parameters, in the model's unit; NaN without order."""
         try:
-            energy = self._waves.energies(self._case.parameters.values(free))
-        except NotAMinimum:
+            return np.asarray(self._energies(self._case.parameters.values(free)))
+        except NotStable:
             return np.full(len(self.names), np.nan)
-        return np.where(self._highest, energy[:, -1], energy[:, 0])
 
 
 def widths_of(outputs: Mapping[str, npt.NDArray[Any]], floor: float) -> Array:
@@ -103,14 +98,14 @@ def widths_of(outputs: Mapping[str, npt.NDArray[Any]], floor: float) -> Array:
 
 
 def answer_of(
-    case: SpinCase, derived: Derived, outputs: Mapping[str, npt.NDArray[Any]], row: int,
+    case: MapCase, derived: Derived, outputs: Mapping[str, npt.NDArray[Any]], row: int,
     calibration: Calibration, unit_meV: float,
 ) -> MapAnswer:  # fmt: skip
     """Interpret one row of the network's outputs.
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     derived : Derived
         Its derived energies.
@@ -170,7 +165,7 @@ def _symmetric(value: float, sigma: float) -> Number:
     return Number(value, sigma, (value - _NORMAL_90 * sigma, value + _NORMAL_90 * sigma))
 
 
-def _values(case: SpinCase, unit: Array) -> Array:
+def _values(case: MapCase, unit: Array) -> Array:
     return np.asarray(case.parameters.values_at(unit[None])[0])
 
 
@@ -181,7 +176,7 @@ def _slope(function: Any, at: Array, k: int) -> Array:
 
 
 def _number(
-    case: SpinCase, at: Array, k: int, half: float, slope: Array, covariance: Array, unit_meV: float
+    case: MapCase, at: Array, k: int, half: float, slope: Array, covariance: Array, unit_meV: float
 ) -> Number:
     """Own axis by its ends (a prior may be crooked, as that of D near zero), others by their slopes."""
     value = _values(case, at)[k]
@@ -200,7 +195,7 @@ def _number(
 
 
 def _derived_numbers(
-    derived: Derived, case: SpinCase, at: Array, covariance: Array, wider: Array, unit_meV: float
+    derived: Derived, case: MapCase, at: Array, covariance: Array, wider: Array, unit_meV: float
 ) -> dict[str, Number]:
     """Derived energies by moving one standard deviation along each principal axis of the covariance."""
     inside = np.clip(at, 0.0, 1.0)

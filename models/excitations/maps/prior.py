@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.spinmodel.parameters import Parameters
+from streamproc.models.excitations.mapmodel.parameters import Parameters
 
 __all__ = ["folded", "off_zero", "slope_of"]
 

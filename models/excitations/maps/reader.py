@@ -1,4 +1,4 @@
-"""A shipped or trained spin-model network at work: a map goes in, couplings come out."""
+"""A shipped or trained network at work: a map goes in, the model's parameters come out."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from streamproc.models.excitations.maps.check import (
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.fitted import MapFit
 from streamproc.models.excitations.maps.inputs import Prepared, Preparer
+from streamproc.models.excitations.maps.kinds import TASKS, case_of
 from streamproc.models.excitations.maps.posterior import (
     Derived,
     MapAnswer,
@@ -28,16 +29,16 @@ from streamproc.models.excitations.maps.posterior import (
 )
 from streamproc.models.excitations.maps.refine import Refinement
 from streamproc.models.excitations.maps.sampling import Guess
-from streamproc.models.excitations.spinmodel.case import case_of
 
 from streamproc.errors import ConfigurationError, FrameFailed
 from streamproc.inference.card import ModelCard
 
-__all__ = ["TASK", "MapReader", "Read", "Refined"]
+__all__ = ["MapReader", "Read", "Refined"]
 
 Array = npt.NDArray[np.float64]
 
-TASK = "spin-model"
+_FEWEST_ENERGIES = 4
+
 _K_TO_MEV = 0.08617333262
 """Boltzmann's constant, meV per kelvin (exact since 2019)."""
 
@@ -79,9 +80,9 @@ class Refined:
     fit : MapFit
         In the model's unit of energy.
     numbers, derived : dict of str to Number
-        Free couplings and derived energies (meV).
+        Free parameters (in their unit) and derived energies (meV).
     covariance : ndarray, shape (p, p)
-        Of the free couplings (meV^2).
+        Of the free parameters (their unit squared).
     differs : dict of str to float
         Standard deviations between network and fit.
     reasons : tuple of str
@@ -102,7 +103,7 @@ class MapReader:
     Parameters
     ----------
     network : OnnxModel
-        With a card of the task ``spin-model``.
+        With a card of one of the tasks ``spin-model`` and ``lattice-model``.
 
     Raises
     ------
@@ -112,8 +113,10 @@ class MapReader:
 
     def __init__(self, network: Network) -> None:
         card = network.card
-        if card.task != TASK:
-            raise ConfigurationError(f"{card.name}: its task is {card.task!r}, expected {TASK!r}")
+        if card.task not in TASKS:
+            raise ConfigurationError(
+                f"{card.name}: its task is {card.task!r}, expected {' or '.join(map(repr, TASKS))}"
+            )
         self.network, self.card = network, card
         self.case = case_of(
             tomllib.loads(str(card.reference["model_toml"])), Path(f"{card.name} (model_toml)")
@@ -125,12 +128,32 @@ class MapReader:
                 f"{self.preparer.layout.width}; it was trained with other code: train it again"
             )
         self.derived = Derived(self.case)
-        self.judge = Judge(card.calibration.limits)
+        self.judge = Judge(card.calibration.limits, self.case.words.signal)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Free couplings."""
+        """Free parameters."""
         return self.case.parameters.free
+
+    def window(self, measured: SqeMap) -> SqeMap:
+        """Return what lies in the window of a model in meV: it says nothing of elastic line and gain.
+
+        Raises
+        ------
+        FrameFailed
+            Fewer than four of its energies do.
+        """
+        table = self.case.file.energy
+        if table.scale_free:
+            return measured
+        found = measured.window(table.start, table.stop)
+        if len(found.energy_meV) < _FEWEST_ENERGIES or not found.measured.any():
+            raise FrameFailed(
+                f"{len(found.energy_meV)} energies of the map lie between {table.start:g} and "
+                f"{table.stop:g} meV, the model's window; its energies go from {measured.energy_meV[0]:g} to "
+                f"{measured.energy_meV[-1]:g} meV"
+            )
+        return found
 
     def read(self, measured: SqeMap) -> Read:
         """Answer from the network alone.
@@ -178,7 +201,10 @@ class MapReader:
             network = Guess(inside, read.answer.unit_covariance + 1e-4 * np.eye(len(inside)))
         try:
             kT = _K_TO_MEV * temperature_K
-            found = self.checker.refine(measured, unit, start * own / unit, others, network, kT, q_across)
+            inside_window = self.window(measured)
+            found = self.checker.refine(
+                inside_window, unit, start * own / unit, others, network, kT, q_across
+            )
             return replace(found, unit_meV=unit)
         except FrameFailed:
             return None

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.container import SqeMap, averaged
 from streamproc.models.excitations.maps.descent import Found
 from streamproc.models.excitations.maps.fit import WIDTHS, MapFitter
@@ -16,7 +17,6 @@ from streamproc.models.excitations.maps.posterior_draws import LARGE, Posterior,
 from streamproc.models.excitations.maps.prior import folded, off_zero
 from streamproc.models.excitations.maps.sampling import Guess, Sampled
 from streamproc.models.excitations.maps.widths import Widths
-from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.errors import FrameFailed
 
@@ -39,6 +39,9 @@ _SAME = 0.04
 _RIVAL = 25.0
 """A minimum whose chi-square is higher by more than this says nothing."""
 
+_EXACT_ROUNDS = 2
+"""So often the model is made exact where the fit is, and the fit goes on."""
+
 _MET = 1.2
 """Chi-square for each cell of a map that is met."""
 
@@ -55,7 +58,7 @@ class Refinement:
 
 
 def refine_map(
-    case: SpinCase,
+    case: MapCase,
     measured: SqeMap,
     widths: Widths,
     start: Array,
@@ -66,7 +69,7 @@ def refine_map(
 
     Parameters
     ----------
-    case : SpinCase
+    case : MapCase
         Model.
     measured : SqeMap
         Energies in the model's unit.
@@ -86,7 +89,7 @@ def refine_map(
     """
     fine, per = averaged(measured, _COLUMNS), variance_per_intensity(measured, _COLUMNS)
     points = _POINTS if len(fine.q_rlu) <= _COLUMNS // 3 else _FEW_POINTS
-    fitter = MapFitter(case, fine, FitSettings(tolerance=_TOLERANCE), points, per)
+    fitter = MapFitter(case, fine, FitSettings.of(case, tolerance=_TOLERANCE), points, per)
     found = fitter.descents(start[None], widths)
     cells = int(fine.measured.sum())
     if not found or cells < LARGE or found[0].chi2 > _MET * cells:
@@ -94,7 +97,8 @@ def refine_map(
             if not found or not _near(case, other, found):
                 found += fitter.descents(other[None], widths)
     if not found:
-        raise FrameFailed("the assumed magnetic order is unstable at every start of the fit")
+        raise FrameFailed(f"{case.words.unstable} at every start of the fit")
+    fitter, found = _exact(fitter, found, widths)
     found += _off_zero(fitter, min(found, key=lambda f: f.chi2), widths)
     fit, minima = _minima(fitter, found, widths)
     posterior = posterior_of(fitter, fit, minima, widths, network)
@@ -104,6 +108,28 @@ def refine_map(
         fit, minima = _minima(fitter, found, widths)
         posterior = posterior_of(fitter, fit, minima, widths, network)
     return Refinement(fit, posterior, fitter, widths)
+
+
+def _exact(fitter: MapFitter, found: list[Found], widths: Widths) -> tuple[MapFitter, list[Found]]:
+    """Go on with a model that is exact where the best descent ended, twice, as that moves it a little."""
+    for _ in range(_EXACT_ROUNDS):
+        best = min(found, key=lambda f: f.chi2)
+        exact = fitter.exact_at(best.x, widths)
+        if exact is fitter:
+            break
+        fitter, again = exact, []
+        for f in found:
+            if f.chi2 < best.chi2 + _RIVAL * max(1.0, best.chi2 / len(best.linear.y)):
+                again += fitter.descents(*_begun(fitter, f, widths))
+        found = again or found
+    return fitter, found
+
+
+def _begun(fitter: MapFitter, found: Found, widths: Widths) -> tuple[Array, Widths]:
+    """Return the end of a descent as the start of another: parameters, and widths."""
+    parameters, p = fitter.case.parameters, len(fitter.case.parameters.free)
+    own = dict(zip(fitter.settings.widths, map(float, found.x[p:]), strict=True))
+    return parameters.values_at(folded(parameters, found.x[None, :p])), replace(widths, **own)
 
 
 def _top(sampled: Sampled) -> Array:
@@ -133,7 +159,7 @@ def _off_zero(fitter: MapFitter, best: Found, widths: Widths) -> list[Found]:
     return [f for f in again if f.chi2 < best.chi2 + _RIVAL]
 
 
-def _near(case: SpinCase, start: Array, found: Sequence[Found]) -> bool:
+def _near(case: MapCase, start: Array, found: Sequence[Found]) -> bool:
     """Whether a start lies where a descent has ended already."""
     ends = np.stack([f.x[: len(start)] for f in found])
     return bool((np.abs(ends - case.parameters.places_of(start[None])).max(1) < _SAME).any())

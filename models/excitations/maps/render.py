@@ -11,7 +11,7 @@ from streamproc.models.excitations.lswt.waves import SpinWaves
 from streamproc.models.excitations.maps.widths import Widths, directions_of, kernel, sub_points
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
-__all__ = ["Renderer", "deposit", "powder_directions"]
+__all__ = ["Renderer", "deposit", "line_grid", "powder_directions"]
 
 Array = npt.NDArray[np.float64]
 
@@ -67,6 +67,14 @@ class Renderer:
         lines, spread = self._kernel(widths)
         return deposit(energy.reshape(n, -1), intensity.reshape(n, -1) / points, lines) @ spread
 
+    def beside(self, values: Mapping[str, float], widths: Widths) -> Array:
+        """Return no further shapes: magnons are all there is."""
+        return np.zeros((0, len(self.q_rlu), len(self.energy_meV)))
+
+    def exact_at(self, values: Mapping[str, float], widths: Widths) -> Renderer:
+        """Return itself: the points of neighbouring columns complete each other."""
+        return self
+
     def _lines(self, values: Mapping[str, float], widths: Widths) -> tuple[Array, Array, int]:
         """Energies and intensities; a change of the widths in energy alone needs no new ones."""
         waves, points = self._columns(widths.q_fwhm, widths.q_across)
@@ -96,14 +104,19 @@ class Renderer:
 
     def _kernel(self, widths: Widths) -> tuple[Array, Array]:
         if self._spread is None or self._spread[0] != widths:
-            stop = self.energy_meV[-1]
-            broad = 3 * widths.energy_fwhm + 12 * widths.damping_fwhm
-            channel = float(np.median(np.diff(self.energy_meV))) / np.sqrt(12)
-            sigma = float(np.min(widths.sigma(np.array([0.0, stop]))))
-            narrow = np.hypot(sigma, channel) + widths.damping_fwhm / 2
-            lines = _grid(stop + broad, max(narrow, 1e-9))
+            lines = line_grid(self.energy_meV, widths)
             self._spread = (widths, lines, kernel(lines, self.energy_meV, widths, lines[1] ** 2 / 6))
         return self._spread[1], self._spread[2]
+
+
+def line_grid(energy_meV: Array, widths: Widths) -> Array:
+    """Return the grid of energies on which lines are laid: fine enough for what then broadens them."""
+    stop = float(energy_meV[-1])
+    broad = 3 * widths.energy_fwhm + 12 * widths.damping_fwhm
+    channel = float(np.median(np.diff(energy_meV))) / np.sqrt(12)
+    sigma = float(np.min(widths.sigma(np.array([0.0, stop]))))
+    narrow = np.hypot(sigma, channel) + widths.damping_fwhm / 2
+    return _grid(stop + broad, max(narrow, 1e-9))
 
 
 def _grid(end: float, narrow: float) -> Array:

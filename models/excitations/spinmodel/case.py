@@ -10,14 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.mapmodel.case import MapCase, Words
+from streamproc.models.excitations.mapmodel.parameters import parameters_of
+from streamproc.models.excitations.mapmodel.tables import parsed
 from streamproc.models.excitations.spinmodel.order import in_magnetic_cell
-from streamproc.models.excitations.spinmodel.parameters import Parameters, parameters_of
-from streamproc.models.excitations.spinmodel.schema import (
-    BondEntry,
-    DerivedTable,
-    ModelFile,
-    parsed,
-)
+from streamproc.models.excitations.spinmodel.schema import BondEntry, ModelFile
 from streamproc.models.excitations.spinmodel.structure import (
     Bond,
     Coupling,
@@ -42,43 +39,66 @@ CONVENTION = (
 )
 
 
+_WORDS = Words(
+    task="spin-model",
+    signal="magnons",
+    one="coupling",
+    many="couplings",
+    units="meV",
+    prefix="Zc*",
+    heading="couplings_meV",
+    unstable="the assumed magnetic order is unstable",
+    too_little="too little of the magnons is measured for a fit",
+    foreign="another magnet, wrong axes, or bands no spin wave has",
+    cannot=(
+        "Zc and the spin cannot be told from a dispersion: given is Zc times the coupling, for the spin "
+        "stated.",
+        "Couplings that a scan's columns do not depend on stay as uncertain as the prior; intervals say so.",
+        "Two-magnon scattering, phonons that cross the band and several domains are not in the simulation.",
+    ),
+)
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class SpinCase:
+class SpinCase(MapCase):
     """Everything a fit needs to know.
 
     Attributes
     ----------
     file : ModelFile
         As written.
-    model : SpinModel
-        All sites of the magnetic cell.
     parameters : Parameters
         Free, fixed and tied ones.
+    model : SpinModel
+        All sites of the magnetic cell.
     """
 
     file: ModelFile = field(repr=False)
     model: SpinModel = field(repr=False)
-    parameters: Parameters
-
-    @property
-    def name(self) -> str:
-        """Name of the model."""
-        return self.file.name
-
-    @property
-    def derived(self) -> tuple[DerivedTable, ...]:
-        """Energies that are published beside the parameters."""
-        return self.file.derived
-
-    @property
-    def powder(self) -> bool:
-        """Whether the sample is a powder."""
-        return self.file.q.powder is not None
 
     @property
     def spins(self) -> str:
         """The spins assumed, as a text."""
         return ", ".join(f"S({s.name}) = {s.spin:g}" for s in self.file.site)
+
+    @property
+    def words(self) -> Words:
+        """How it is spoken of."""
+        return _WORDS
+
+    @property
+    def convention(self) -> str:
+        """What the couplings mean."""
+        return CONVENTION
+
+    @property
+    def assumed(self) -> dict[str, str]:
+        """The spins."""
+        return {"spins": self.spins}
+
+    def meaning(self, name: str) -> str:
+        """Return what a coupling is, as its data key's description says it."""
+        return f"Zc times {name} in H = sum over bonds of {name} S.S, each bond once; {self.spins}"
 
 
 def read_case(path: Path) -> SpinCase:
@@ -100,7 +120,7 @@ def read_case(path: Path) -> SpinCase:
 
 def case_of(content: Mapping[str, Any], path: Path) -> SpinCase:
     """Build from the content of a file; ``path`` is for messages (see :func:`read_case`)."""
-    file = parsed(dict(content), path)
+    file = parsed(ModelFile, dict(content), path)
     sites = tuple(Site(s.name, s.position, s.spin, s.direction, s.g, s.form_factor) for s in file.site)
     index = _index([s.name for s in sites], "site", path)
     couplings = [
@@ -121,7 +141,7 @@ def case_of(content: Mapping[str, Any], path: Path) -> SpinCase:
         model = in_magnetic_cell(chemical, file.order.propagation, file.order.axis)
     except ConfigurationError as error:
         raise ConfigurationError(f"{path}: order: {error.message}") from error
-    return SpinCase(file, model, parameters_of(file.parameters, model.parameters, path))
+    return SpinCase(file, parameters_of(file.parameters, model.parameters, path), model)
 
 
 def _joined(couplings: Sequence[Coupling]) -> list[Coupling]:

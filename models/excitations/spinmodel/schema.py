@@ -2,35 +2,18 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Literal, Self
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, model_validator
+from streamproc.models.excitations.mapmodel.tables import MapFile, Table, Vector
 
-from streamproc.errors import ConfigurationError
+__all__ = ["AnisotropyTable", "BondEntry", "DmTable", "ExchangeTable", "ModelFile"]
 
-__all__ = [
-    "AnisotropyTable",
-    "DmTable",
-    "ExchangeTable",
-    "ModelFile",
-    "ParameterTable",
-    "QTable",
-    "parsed",
-]
-
-Vector = tuple[float, float, float]
 Cells = tuple[int, int, int]
 BondEntry = tuple[str, str, Cells]
-Range = tuple[float, float]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class LatticeTable(_Table):
+class LatticeTable(Table):
     """``[lattice]``: lengths in angstrom, angles in degrees."""
 
     a: float = Field(gt=0)
@@ -41,7 +24,7 @@ class LatticeTable(_Table):
     gamma: float = Field(90.0, gt=0, lt=180)
 
 
-class SiteTable(_Table):
+class SiteTable(Table):
     """``[[site]]``."""
 
     name: str
@@ -60,14 +43,14 @@ class SiteTable(_Table):
         return self
 
 
-class OrderTable(_Table):
+class OrderTable(Table):
     """``[order]``: the propagation vector, and the axis about which spins turn from cell to cell."""
 
     propagation: Vector = (0.0, 0.0, 0.0)
     axis: Vector | None = None
 
 
-class ExchangeTable(_Table):
+class ExchangeTable(Table):
     """``[[exchange]]``: J S_i.S_j on bonds [site, site, cell of the second]; each bond once."""
 
     name: str
@@ -75,7 +58,7 @@ class ExchangeTable(_Table):
     diagonal: Vector = (1.0, 1.0, 1.0)
 
 
-class DmTable(_Table):
+class DmTable(Table):
     """``[[dm]]``: D vector.(S_i x S_j) on bonds, in the order of their sites."""
 
     name: str
@@ -83,7 +66,7 @@ class DmTable(_Table):
     vector: Vector = (0.0, 0.0, 1.0)
 
 
-class AnisotropyTable(_Table):
+class AnisotropyTable(Table):
     """``[[anisotropy]]``: D (axis.S)^2; easy axis for D < 0."""
 
     name: str
@@ -91,168 +74,20 @@ class AnisotropyTable(_Table):
     axis: Vector = (0.0, 0.0, 1.0)
 
 
-class ParameterTable(_Table):
-    """``[parameters.NAME]``: free in a range, fixed, or tied to another."""
-
-    range: Range | None = None
-    relative_to: str | None = None
-    """The range is of the ratio to this parameter."""
-    prior: Literal["uniform", "log", "origin"] = "uniform"
-    """How training draws: uniform, uniform in the logarithm, or crowded towards zero."""
-    value: float | None = None
-    of: str | None = None
-    factor: float = 1.0
-
-    @model_validator(mode="after")
-    def _checked(self) -> Self:
-        if (self.range is not None) + (self.value is not None) + (self.of is not None) != 1:
-            raise ValueError("expected exactly one of range (free), value (fixed) and of (tied)")
-        if self.range is not None and not self.range[0] < self.range[1]:
-            raise ValueError(f"range {list(self.range)}: expected low < high")
-        if self.prior == "log" and self.range is not None and self.range[0] * self.range[1] <= 0:
-            raise ValueError("prior 'log': expected a range that does not hold zero")
-        return self
-
-
-class DerivedTable(_Table):
-    """``[[derived]]``: the energy of a mode at a wave vector, published beside the parameters."""
-
-    name: str
-    at: Vector
-    mode: Literal["lowest", "highest"] = "lowest"
-    description: str = ""
-
-
-class QTable(_Table):
-    """``[q]``: where spectra are taken. One of path, box and powder."""
-
-    path: tuple[Vector, ...] | None = None
-    """Corners, r.l.u."""
-    box: tuple[Range, Range, Range] | None = None
-    """Any columns and paths in this box of h, k, l."""
-    powder: Range | None = None
-    """|Q| of a powder, 1/angstrom."""
-    columns: int = Field(32, ge=8, le=128)
-    """Columns that the network reads at a time; a measured map is averaged into as many."""
-
-    @model_validator(mode="after")
-    def _checked(self) -> Self:
-        if (self.path is not None) + (self.box is not None) + (self.powder is not None) != 1:
-            raise ValueError("expected exactly one of path, box and powder")
-        if self.path is not None and len(self.path) < 2:
-            raise ValueError("path: expected at least two corners")
-        if self.powder is not None and not 0 < self.powder[0] < self.powder[1]:
-            raise ValueError("powder: expected 0 < first < last")
-        return self
-
-
-class EnergyTable(_Table):
-    """``[energy]``: the window of energies, meV; with scale_free in units of the window's end."""
-
-    start: float = Field(ge=0)
-    stop: float = Field(gt=0)
-    channels: int = Field(48, ge=16, le=256)
-    scale_free: bool = False
-
-    @model_validator(mode="after")
-    def _checked(self) -> Self:
-        if not self.start < self.stop:
-            raise ValueError("expected start < stop")
-        if self.scale_free and self.stop != 1:
-            raise ValueError("scale_free: energies are in units of the window's end: stop = 1")
-        return self
-
-
-class MeasurementTable(_Table):
-    """``[measurement]``: what spoils a measured map; each a range that training draws from, or one value.
-
-    Energies are in the unit of ``[energy]``.
-    """
-
-    energy_fwhm: Range | float
-    """Gaussian resolution at zero energy transfer."""
-    end_fwhm: Range | float | None = None
-    """The same at the end of the window; linear between. Unset: from ei, or the same everywhere."""
-    ei: float | None = Field(None, gt=0)
-    """Incident energy of a direct-geometry spectrometer: the width falls as (1 - E/Ei)^1.5."""
-    q_fwhm: Range | float = 0.0
-    """Full width of the box of Q along the path of the columns, r.l.u. (1/angstrom for a powder).
-
-    Across the path training draws anything up to that.
-    """
-    q_axes: tuple[Vector, ...] = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
-    """Directions in which Q is smeared: two or three span what across the path means; one is all there is."""
-    damping: Range | float = 0.0
-    """FWHM of the magnons themselves (damped harmonic oscillator)."""
-    temperature: Range | float = 0.0
-    """kT in the unit of energy (meV, or parts of the window); 1 K is 0.0862 meV."""
-    counts: Range = (1.0, 100.0)
-    """Counts of the magnons in the channels where they are strongest."""
-    background: Range = (0.05, 3.0)
-    """Background over magnon counts in the middle of the window."""
-
-    @model_validator(mode="after")
-    def _checked(self) -> Self:
-        for name in type(self).model_fields:
-            value = getattr(self, name)
-            ends = value if isinstance(value, tuple) and len(value) == 2 and name != "q_axes" else None
-            if ends is not None and not (0 <= ends[0] <= ends[1] and np.isfinite(ends).all()):
-                raise ValueError(f"{name} = {list(ends)}: expected 0 <= low <= high")
-            if isinstance(value, float) and value < 0:
-                raise ValueError(f"{name} = {value}: expected no negative number")
-        return self
-
-    def ends(self, name: str) -> Range:
-        """Return the range of a quantity; one value is a range of no width."""
-        value = getattr(self, name)
-        if value is None:
-            return self.ends("energy_fwhm")
-        return value if isinstance(value, tuple) else (float(value), float(value))
-
-
-class ModelFile(_Table):
+class ModelFile(MapFile):
     """A whole file."""
 
-    name: str
     kind: Literal["spin-model"]
-    description: str = ""
     lattice: LatticeTable
     site: tuple[SiteTable, ...] = Field(min_length=1)
     order: OrderTable = OrderTable()
     exchange: tuple[ExchangeTable, ...] = Field(min_length=1)
     dm: tuple[DmTable, ...] = ()
     anisotropy: tuple[AnisotropyTable, ...] = ()
-    parameters: dict[str, ParameterTable]
-    derived: tuple[DerivedTable, ...] = ()
-    q: QTable
-    energy: EnergyTable
-    measurement: Annotated[MeasurementTable, Field()]
 
-
-def parsed(content: dict[str, Any], path: Path) -> ModelFile:
-    """Validate a file's content.
-
-    Raises
-    ------
-    ConfigurationError
-        Names the file and the first keys that are wrong.
-    """
-    try:
-        return ModelFile.model_validate(content)
-    except ValidationError as error:
-        wrong = "; ".join(f"{_key(e['loc'])}: {_said(e)}" for e in error.errors()[:3])
-        raise ConfigurationError(f"{path}: {wrong}") from error
-
-
-def _key(loc: tuple[int | str, ...]) -> str:
-    """Write ``exchange[1].bonds`` for ('exchange', 0, 'bonds'): a reader counts tables from one."""
-    text = ""
-    for part in loc:
-        text += f"[{part + 1}]" if isinstance(part, int) else (f".{part}" if text else str(part))
-    return text or "the file"
-
-
-def _said(error: Any) -> str:
-    if error["type"] == "extra_forbidden":
-        return "is not known here"
-    return str(error["msg"]).removeprefix("Value error, ")
+    @model_validator(mode="after")
+    def _places(self) -> Self:
+        for n, d in enumerate(self.derived, start=1):
+            if d.at is None:
+                raise ValueError(f"derived[{n}].at: expected a wave vector")
+        return self

@@ -1,4 +1,4 @@
-"""Parameters of a spin model: free ones with ranges, fixed ones, and those tied to another."""
+"""Parameters of a model: free ones with ranges, fixed ones, and those tied to another."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.excitations.spinmodel.schema import ParameterTable
+from streamproc.models.excitations.mapmodel.tables import ParameterTable
 
 from streamproc.errors import ConfigurationError
 

@@ -1,0 +1,1 @@
+"""What every model that draws S(Q,E) maps from a few parameters has in common."""
