@@ -1,18 +1,21 @@
 """How long fits take on one core: quick cross-check, refinement cold and warm, screening of many phases.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/science/refine_speed.py [--rounds 15]     (no data needed:
-simulated)
+Usage: python benchmarks/science/refine_speed.py [--rounds 15]     (no data needed: simulated)
 
 Wall and processor time of the rounds (the latter is judged, as other work may share the machine); a warm
 refinement starts from the state of its neighbour in a series (other fractions, cells 0.05 % apart).
 Wanted: quick <= 15 ms for four phases, warm refinement <= 100 ms.
 """
 
+# ruff: noqa: E402  (BLAS is held to one thread, as in a service, before numpy is imported)
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")
 
 import numpy as np
 from streamproc.models.powder.fit import (
