@@ -2,35 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from streamproc.consumers._data_flags import MODEL, flag_values, flags_said
 from streamproc.consumers._defect_checking import DefectChecker
 from streamproc.consumers._defect_outputs import estimate_values
 from streamproc.consumers._defect_reader import DefectReader, Look
 from streamproc.consumers._defect_run import DefectRun
+from streamproc.consumers._judging import READING, FrameJudge, RunJudge
 from streamproc.consumers._patterns import MeasuredPattern, PatternSource
 
 from streamproc.analysis import Frame, FrameFailure, FrameResult, Provenance, RunResult
 from streamproc.errors import FrameFailed
-from streamproc.reduction.flags.patterns import read_pattern
 from streamproc.reduction.flags.reader import FrameReader
-from streamproc.reduction.flags.reading import LEAST_CHANNELS, Reading
-from streamproc.reduction.flags.watch import FlagWatch, judged_alone
+from streamproc.reduction.flags.reading import Reading
+from streamproc.reduction.flags.watch import judged_alone
 
 if TYPE_CHECKING:
     from streamproc.consumers.defect_flags import DefectFlagsSettings
 
 __all__ = ["FlagsRun"]
 
-_READING = "defect-flags: reading"
-"""Key under which a reading goes from the per-frame to the per-run half; no data key has a colon."""
-
 _LOOK = "defect-flags: look"
-"""What the defect model says of it."""
+"""Key under which what the defect model says goes to the per-run half."""
 
 
 class FlagsRun:
@@ -55,8 +51,9 @@ class FlagsRun:
         provenance: Provenance, defects: DefectReader | None = None, checker: DefectChecker | None = None,
     ) -> None:  # fmt: skip
         self.provenance = provenance
-        self._source, self._settings, self._reader = source, settings, reader
-        self._watch = FlagWatch(settings.data_flags)
+        self._settings = settings
+        self._frames = FrameJudge(source, settings.data_flags, reader, settings.reduction.from_run.dark)
+        self._watch = RunJudge(settings.data_flags)
         self._defects = defects
         self._defect_run = (
             DefectRun(defects, checker) if defects is not None and checker is not None else None
@@ -84,36 +81,20 @@ class FlagsRun:
         except FrameFailed as error:
             return FrameFailure(frame.seq_num, f"bad-frame: {error.message}"), None
         judgement = judged_alone(reading, self._settings.data_flags)
-        readings = {**frame.readings, _READING: reading}
+        readings = {**frame.readings, READING: reading}
         values, reasons = flag_values(judgement), judgement.reasons
         answer = FrameResult(frame.seq_num, values, not judgement.bad, reasons, MODEL, readings)
         return answer, pattern
 
     def _read(self, frame: Frame) -> tuple[Reading, MeasuredPattern | None]:
         """Read a frame; its pattern only where a defect model wants it, None where it holds none."""
-        if self._reader is not None:
-            dark = frame.dark if self._settings.reduction.from_run.dark else None
-            reading, profile = self._reader.read(frame.array, dark)
-            return reading, self._wanted(lambda: self._source.of_profile(profile))
-        pattern = self._source.given(frame)
-        if pattern.intensity.size < LEAST_CHANNELS:
-            raise FrameFailed(f"a pattern of {pattern.intensity.size} channels, at least {LEAST_CHANNELS}")
-        reading = read_pattern(
-            pattern.axis,
-            pattern.intensity,
-            pattern.kind,
-            pattern.wavelength_A,
-            self._settings.data_flags,
-        )
-        return reading, self._wanted(lambda: self._source.checked(pattern))
-
-    def _wanted(self, pattern: Callable[[], MeasuredPattern]) -> MeasuredPattern | None:
+        reading, pattern = self._frames.read(frame)
         if self._defects is None:
-            return None
+            return reading, None
         try:
-            return pattern()
+            return reading, pattern()
         except FrameFailed:
-            return None
+            return reading, None
 
     def _with_defects(self, answer: FrameResult, look: Look) -> FrameResult:
         """Add the estimates; a bad reading has none, and one out of domain says why."""
@@ -136,8 +117,7 @@ class FlagsRun:
         for result in results:
             if not isinstance(result, FrameResult):
                 continue
-            monitor = _number(result.readings.get(self._settings.data_flags.monitor_key or ""))
-            judgement = self._watch.take(result.readings[_READING], monitor)
+            judgement = self._watch.take(result)
             said.append(flags_said(result.seq_num, judgement))
             if self._defect_run is not None:
                 look = result.readings[_LOOK]
@@ -158,10 +138,3 @@ class FlagsRun:
         self._watch.restore(state)
         if self._defect_run is not None and "defects" in state:
             self._defect_run.restore(state["defects"])
-
-
-def _number(value: Any) -> float:
-    try:
-        return float(np.asarray(value, float).reshape(()))
-    except (TypeError, ValueError):
-        return float("nan")

@@ -137,6 +137,7 @@ def _summary(labels: Sequence[str]) -> tuple[Output, ...]:
     return (
         Output("points", "number", "", "readings answered"),
         Output("points_in_domain", "number", "", "of these, those for which the model may be believed"),
+        Output("points_bad", "number", "", "of these, bad readings, of which nothing is said"),
         Output("points_refined", "number", "", "readings refined"),
         Output(
             "points_differ", "number", "", "of these, those where fast and refined differ by over 3 sigma"

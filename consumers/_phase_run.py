@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.consumers._data_flags import flags_said
+from streamproc.consumers._judging import READING, FrameJudge, RunJudge
 from streamproc.consumers._patterns import MeasuredPattern, wavelength_doubt
 from streamproc.consumers._phase_said import change_said, cluster_said, map_said, refined_said
 from streamproc.consumers._refining import Asked, Refining
@@ -22,7 +24,9 @@ from streamproc.models.unmixing.rows import Rows
 
 from streamproc.analysis import Estimate, Frame, FrameFailure, FrameResult, Provenance, RunResult
 from streamproc.errors import FrameFailed
-from streamproc.reduction.azimuthal import AzimuthalPlan
+from streamproc.reduction.flags.reader import FrameReader
+from streamproc.reduction.flags.reading import Reading
+from streamproc.reduction.flags.watch import judged_alone
 
 if TYPE_CHECKING:
     from streamproc.consumers.phase_map import PhaseMap
@@ -44,8 +48,8 @@ class PhaseMapRun:
     ----------
     analysis : PhaseMap
         Model, settings and calibration.
-    plan : AzimuthalPlan or None
-        How images become patterns; None where frames are patterns.
+    reader : FrameReader or None
+        Reads images; None where frames are patterns.
     axes : sequence of str
         Motors that the map is keyed by; none: the map is keyed by the number of the reading.
     series_key : str or None
@@ -55,12 +59,17 @@ class PhaseMapRun:
     """
 
     def __init__(
-        self, analysis: PhaseMap, plan: AzimuthalPlan | None, axes: Sequence[str], series_key: str | None,
+        self, analysis: PhaseMap, reader: FrameReader | None, axes: Sequence[str], series_key: str | None,
         provenance: Provenance,
     ) -> None:  # fmt: skip
         self.provenance = provenance
-        self._analysis, self._plan = analysis, plan
+        self._analysis = analysis
         self._model, self._settings = analysis.model, analysis.settings
+        flags, run_dark = self._settings.data_flags, self._settings.reduction.from_run.dark
+        if reader is None:  # long runs of zeros in a pattern were not measured, and the model knows it
+            flags = flags.model_copy(update={"off": (*flags.off, "dead")})
+        self._flags = flags
+        self._frames, self._judge = FrameJudge(analysis.source, flags, reader, run_dark), RunJudge(flags)
         self._axes, self._series_key = tuple(axes), series_key
         labels, reference = self._model.card.labels, self._model.card.reference
         self._map = PhaseMapSoFar(self._axes or ("seq_num",), len(labels))
@@ -73,7 +82,7 @@ class PhaseMapRun:
         quantities = [n for p in labels for n in (p, f"{p}_strain")]
         self._watch = SeriesWatch(series_key, quantities) if series_key else None
         self._refining = Refining(analysis.refiner)
-        self._points = self._in_domain = self._refined = self._differ = 0
+        self._points = self._in_domain = self._refined = self._differ = self._bad = 0
         self._sums = [0.0] * len(labels)
 
     # -- per frame ----------------------------------------------------------------------------------------
@@ -81,22 +90,23 @@ class PhaseMapRun:
     def process(self, frames: Sequence[Frame]) -> Sequence[FrameResult | FrameFailure]:
         """Reduce, infer, cross-check and judge each frame."""
         answers: dict[int, FrameResult | FrameFailure] = {}
-        prepared: list[tuple[int, Frame, MeasuredPattern, npt.NDArray[np.float32], float]] = []
+        prepared: list[tuple[int, Frame, Reading, MeasuredPattern, npt.NDArray[np.float32], float]] = []
         for place, frame in enumerate(frames):
             try:
-                pattern = self._analysis.source.pattern(frame, self._plan)
+                reading, pattern_of = self._frames.read(frame)
+                pattern = pattern_of()
                 x, coverage = prepare(
                     pattern.axis, pattern.intensity, self._model.card.axis, pattern.kind, pattern.wavelength_A
                 )
-                prepared.append((place, frame, pattern, x, coverage))
+                prepared.append((place, frame, reading, pattern, x, coverage))
             except FrameFailed as error:
                 answers[place] = FrameFailure(frame.seq_num, error.message)
         if prepared:
             outputs = self._model.run(np.stack([x for *_, x, _ in prepared]))
-            for row, (place, frame, pattern, x, coverage) in enumerate(prepared):
+            for row, (place, frame, reading, pattern, x, coverage) in enumerate(prepared):
                 checked = self._cross_check(frame, x, outputs["presence"][row])
                 answer = interpret(outputs, self._model.card, row, coverage, checked)
-                answers[place] = self._result(frame, pattern, x, coverage, answer, checked)
+                answers[place] = self._result(frame, reading, pattern, x, coverage, answer, checked)
         return [answers[place] for place in range(len(frames))]
 
     def _cross_check(
@@ -107,15 +117,16 @@ class PhaseMapRun:
         return self._analysis.checker.check(x, presence)
 
     def _result(
-        self, frame: Frame, pattern: MeasuredPattern, x: npt.NDArray[np.float32], coverage: float,
-        answer: Answer, checked: Checked | None,
+        self, frame: Frame, reading: Reading, pattern: MeasuredPattern, x: npt.NDArray[np.float32],
+        coverage: float, answer: Answer, checked: Checked | None,
     ) -> FrameResult:  # fmt: skip
-        reasons = (*wavelength_doubt(pattern, self._model.card), *answer.reasons)
+        bad = judged_alone(reading, self._flags).bad_reasons
+        reasons = (*bad, *wavelength_doubt(pattern, self._model.card), *answer.reasons)
         values = self._values(answer, checked, not reasons)
         values["coverage"] = coverage
         if self._settings.publish_pattern:
             values["pattern"] = x.astype(np.float64)
-        handed: dict[str, Any] = {_FIT: checked}
+        handed: dict[str, Any] = {_FIT: checked, READING: reading}
         if self._to_be_refined(frame):
             handed[_PATTERN] = pattern
         readings = {**frame.readings, **handed}
@@ -163,6 +174,19 @@ class PhaseMapRun:
 
     def _take(self, result: FrameResult) -> list[RunResult]:
         self._points += 1
+        judgement = self._judge.take(result)
+        said = [flags_said(result.seq_num, judgement)] if judgement.reasons else []
+        if judgement.bad:
+            self._bad += 1
+        else:
+            said += self._believe(result)
+        # at 8, 16, 32, ... points: a long scan says its map often enough and not with every point
+        if self._points >= _FIRST_MAP and self._points & (self._points - 1) == 0:
+            said += [self._map_so_far(), *self._kinds()]
+        return said
+
+    def _believe(self, result: FrameResult) -> list[RunResult]:
+        """Take in a reading that is not bad."""
         said = self._refine(result)
         self._place(result)
         self._sort_unexplained(result)
@@ -171,9 +195,6 @@ class PhaseMapRun:
             for place, label in enumerate(self._model.card.labels):
                 self._sums[place] += result.values[label].value  # type: ignore[union-attr]
             said += self._series(result)
-        # at 8, 16, 32, ... points: a long scan says its map often enough and not with every point
-        if self._points >= _FIRST_MAP and self._points & (self._points - 1) == 0:
-            said += [self._map_so_far(), *self._kinds()]
         return said
 
     def _refine(self, result: FrameResult) -> list[RunResult]:
@@ -260,7 +281,8 @@ class PhaseMapRun:
         n, labels = self._in_domain, self._model.card.labels
         means = {f"{p}_mean": t / n if n else float("nan") for p, t in zip(labels, self._sums, strict=True)}
         counts = {
-            "points": self._points, "points_in_domain": n, "points_refined": self._refined,
+            "points": self._points, "points_in_domain": n, "points_bad": self._bad,
+            "points_refined": self._refined,
             "points_differ": self._differ, "regions": last.values["regions"], "unexplained_kinds": len(kinds),
             "change_points": len(self._watch.change_points) if self._watch is not None else 0,
         }  # fmt: skip
@@ -272,7 +294,8 @@ class PhaseMapRun:
     def snapshot(self) -> Mapping[str, Any]:
         """Return the state of the per-run half."""
         return {
-            "counts": [self._points, self._in_domain, self._refined, self._differ],
+            "counts": [self._points, self._in_domain, self._refined, self._differ, self._bad],
+            "judge": self._judge.snapshot(),
             "sums": list(self._sums),
             "map": self._map.snapshot(),
             "mapped": self._mapped.snapshot(),
@@ -283,7 +306,10 @@ class PhaseMapRun:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`snapshot` gave."""
-        self._points, self._in_domain, self._refined, self._differ = (int(v) for v in state["counts"])
+        self._points, self._in_domain, self._refined, self._differ, self._bad = (
+            int(v) for v in state["counts"]
+        )
+        self._judge.restore(state["judge"])
         self._sums = [float(v) for v in state["sums"]]
         self._map.restore(state["map"])
         self._mapped.restore(state["mapped"])

@@ -17,6 +17,7 @@ from streamproc.consumers._defect_reader import DefectReader
 from streamproc.consumers._defect_settings import DefectSettings
 from streamproc.consumers._flags_example import example_run
 from streamproc.consumers._flags_run import FlagsRun
+from streamproc.consumers._judging import reader_of
 from streamproc.consumers._patterns import PatternSource
 from threadpoolctl import threadpool_limits
 
@@ -96,7 +97,7 @@ class DefectFlags:
         self.source = PatternSource(settings, calibration, self.name)
         self._reader: FrameReader | None = None
         if calibration.geometry is not None and settings.axis_key is None:
-            self._reader = self._reader_of(calibration.plan())
+            self._reader = reader_of(calibration.plan(), settings.data_flags)
         if settings.axis_key is not None:
             warm_up(settings.data_flags)
         if self.defects is not None:
@@ -161,7 +162,7 @@ class DefectFlags:
         """Start on a run; takes the geometry from it where the configuration allows that."""
         reader = self._reader
         if reader is None and (plan := self.source.plan(run)) is not None:
-            reader = self._reader_of(plan)
+            reader = reader_of(plan, self.settings.data_flags)
         provenance = self._provenance(reader)
         return FlagsRun(self.source, self.settings, reader, provenance, self.defects, self._checker)
 
@@ -180,11 +181,6 @@ class DefectFlags:
             "evidence": json.loads(str(evidence) or "{}"),
             "defects": {k.removeprefix("defect_"): _told(e) for k, e in found.items()},
         }
-
-    def _reader_of(self, plan: Any) -> FrameReader:
-        reader = FrameReader(plan, self.settings.data_flags)
-        reader.warm_up()
-        return reader
 
     def _provenance(self, reader: FrameReader | None) -> Provenance:
         dumped = self.settings.model_dump(mode="json", exclude={"base_dir"})

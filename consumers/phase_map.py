@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+from streamproc.consumers._data_flags import STREAM, run_flag_outputs
+from streamproc.consumers._judging import reader_of
 from streamproc.consumers._patterns import PatternSource
 from streamproc.consumers._phase_outputs import answer_report, frame_outputs, run_outputs
 from streamproc.consumers._phase_run import PhaseMapRun
@@ -26,8 +28,10 @@ from streamproc.analysis import Example, FrameResult, LoadContext, Output, Prove
 from streamproc.errors import ConfigurationError, RunRefused
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
-from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.calibration import Calibration, load_calibration
+from streamproc.reduction.flags.reader import FrameReader
+from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.watch import warm_up
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.results import copied_readings
 from streamproc.runs import Run
@@ -89,6 +93,11 @@ class PhaseMapSettings(BaseModel):
     reduction: ReductionSettings = Field(
         default_factory=ReductionSettings, description="How detector images become patterns."
     )
+    data_flags: FlagSettings = Field(
+        default_factory=FlagSettings,
+        description="What makes a reading bad; of such a one no phase is said. "
+        "Long runs of zeros in 1-D patterns count as not measured, not as dead.",
+    )
     unsupervised: bool = Field(
         False, description="No model and no references: components are found in the patterns themselves."
     )
@@ -117,7 +126,7 @@ class PhaseMap:
     """
 
     name: ClassVar[str] = "phase-map"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     Settings: ClassVar[type[BaseModel]] = PhaseMapSettings
 
     def __init__(self, settings: PhaseMapSettings, model: OnnxModel, calibration: Calibration) -> None:
@@ -129,10 +138,11 @@ class PhaseMap:
         self.checker = Checker(model.card)
         self.checker.warm_up()
         self.refiner = Refiner(model.card)
-        self.plan: AzimuthalPlan | None = None
-        if calibration.geometry is not None:
-            self.plan = calibration.plan()
-            self.plan.warm_up()
+        self.reader: FrameReader | None = None
+        if calibration.geometry is not None and settings.axis_key is None:
+            self.reader = reader_of(calibration.plan(), settings.data_flags)
+        if settings.axis_key is not None:
+            warm_up(settings.data_flags)
 
     @classmethod
     def load(  # type: ignore[override]
@@ -185,7 +195,8 @@ class PhaseMap:
 
     def run_outputs(self) -> Mapping[str, Sequence[Output]]:
         """Declare what is said about the run so far and at its end."""
-        return run_outputs(self.model.card.labels, self.settings.map_points)
+        streams = run_outputs(self.model.card.labels, self.settings.map_points)
+        return {**streams, STREAM: run_flag_outputs()}
 
     def stream(self) -> str:
         """Return the raw stream that is analysed."""
@@ -193,7 +204,7 @@ class PhaseMap:
 
     def provenance(self) -> Provenance:
         """Return the hashes that determine the numbers."""
-        return self._provenance(self.plan)
+        return self._provenance(self.reader)
 
     def frame_key(self, run: Run) -> str | None:
         """Choose the data key: the configured one, or the only one that fits."""
@@ -201,10 +212,12 @@ class PhaseMap:
 
     def begin(self, run: Run) -> PhaseMapRun:
         """Start on a run; takes the geometry from it where the configuration allows that."""
-        plan = self.plan if self.plan is not None else self.source.plan(run)
+        reader = self.reader
+        if reader is None and (plan := self.source.plan(run)) is not None:
+            reader = reader_of(plan, self.settings.data_flags)
         axes = self._axes(run)
         series_key = self.settings.series_key or (axes[0] if len(axes) == 1 else None)
-        return PhaseMapRun(self, plan, axes, series_key, self._provenance(plan))
+        return PhaseMapRun(self, reader, axes, series_key, self._provenance(reader))
 
     def report(self, result: FrameResult) -> dict[str, Any]:
         """Return an answer as `streamproc predict` prints it."""
@@ -225,7 +238,7 @@ class PhaseMap:
             )
         return tuple(keys)
 
-    def _provenance(self, plan: AzimuthalPlan | None) -> Provenance:
+    def _provenance(self, reader: FrameReader | None) -> Provenance:
         dumped = self.settings.model_dump(mode="json", exclude=_NOT_NUMBERS)
         # Files count by their content (in the calibration's hash), not by where they lie.
         dumped["reduction"] = {k: v for k, v in dumped["reduction"].items() if k not in _FILES}
@@ -235,7 +248,7 @@ class PhaseMap:
             version=self.version,
             model_sha256=self.model.sha256,
             settings_sha256=hashlib.sha256(text.encode()).hexdigest(),
-            calibration_sha256=plan.fingerprint if plan is not None else "",
+            calibration_sha256=reader.plan.fingerprint if reader is not None else "",
             details={
                 "model": self.model.model_id,
                 "phases": list(self.model.card.labels),

@@ -144,8 +144,21 @@ def measured_frames(seed: int, data: Path) -> Scenes:
     yield thinned(scene, [image] * READINGS, random), FrameReader(plan, FlagSettings(saturation=2.0**20 - 1))
 
 
+def width_of_strongest(y: np.ndarray[Any, Any]) -> float:
+    """Return the full width at half maximum (channels) of the strongest line above the pattern's median."""
+    top, floor = int(np.argmax(y)), float(np.median(y))
+    low = np.flatnonzero(y < 0.5 * (y[top] + floor))
+    before, after = low[low < top], low[low > top]
+    first = float(before[-1]) if before.size else 0.0
+    return (float(after[0]) if after.size else float(y.size - 1)) - first - 1.0
+
+
 def measured_patterns(seed: int, data: Path) -> Scenes:
-    """Patterns of the round robin and of the oxides, thinned."""
+    """Patterns of the round robin and of the oxides, thinned.
+
+    A drift is a share of the width of a line, so that width is taken from the pattern: that of its strongest
+    line.
+    """
     files = sorted((data / "iucr_qarr").glob("*.prn")) + sorted(
         (data / "xrd_autoanalyzer" / "spectra").glob("*.xy")
     )
@@ -154,7 +167,10 @@ def measured_patterns(seed: int, data: Path) -> Scenes:
         axis, y = np.asarray(pattern.axis, float), np.asarray(pattern.intensity, float)
         random = np.random.default_rng([seed, 200 + number])
         step = float(np.median(np.diff(axis)))
-        scene = Scene(file.stem, [], axis, CUKA_A, "f8", np.inf, np.ones(y.size, bool), step=step, width=8.0)
+        width = width_of_strongest(y)
+        scene = Scene(
+            file.stem, [], axis, CUKA_A, "f8", np.inf, np.ones(y.size, bool), step=step, width=width
+        )
         yield thinned(scene, [y] * READINGS, random), None
 
 

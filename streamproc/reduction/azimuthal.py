@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from streamproc.errors import ConfigurationError, FrameFailed
 from streamproc.reduction.correction import Correction, DarkImage
 from streamproc.reduction.fingerprint import fingerprint
 from streamproc.reduction.geometry import Geometry
-from streamproc.reduction.kernels import normalise
+from streamproc.reduction.kernels import count_pixels, normalise
 from streamproc.reduction.passes import Constants, Sums, run_passes
 from streamproc.reduction.profile import Cake, Profile
 from streamproc.reduction.tables import Axes, Flip, Splitting, Unit, build_table, flipped, pixel_norm
@@ -210,9 +210,12 @@ class AzimuthalPlan:
         """Table of the profile with its per-pixel and per-bin constants."""
         return self._profile
 
-    def sums(self, frame: Image, constants: Constants) -> Sums:
-        """Sum a frame (as for :meth:`integrate`) into the bins of another table of the same pixels."""
-        return self._run(self._stack(frame), constants)
+    def sums(self, frame: Image, constants: Constants, count: Callable[..., int] = count_pixels) -> Sums:
+        """Sum a frame (as for :meth:`integrate`) into the bins of another table of the same pixels.
+
+        ``count`` may look at the pixels on the way, as :func:`~streamproc.reduction.passes.run_passes` says.
+        """
+        return self._run(self._stack(frame), constants, count)
 
     def profile(self, sums: Sums) -> Profile:
         """Return the profile that these sums over the plan's own bins give."""
@@ -249,9 +252,11 @@ class AzimuthalPlan:
         flat.flags.writeable = False
         return flat
 
-    def _run(self, stack: Image, constants: Constants) -> Sums:
+    def _run(self, stack: Image, constants: Constants, count: Callable[..., int] = count_pixels) -> Sums:
         low, high = self.correction.limits(stack.dtype)
-        return run_passes(stack, constants, low, high, self.correction.tau, self.options.variance_floor)
+        return run_passes(
+            stack, constants, low, high, self.correction.tau, self.options.variance_floor, count
+        )
 
     def _with_dark(self, dark: Image | None) -> tuple[Constants, Constants | None]:
         if dark is None:

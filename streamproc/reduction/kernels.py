@@ -13,7 +13,17 @@ from typing import Any, TypeVar, cast
 import numpy as np
 from numba import njit
 
-__all__ = ["MAX_PIXELS_PER_BLOCK", "compiled", "count_pixels", "normalise", "split_pixels", "weigh_pixels"]
+__all__ = [
+    "MAX_PIXELS_PER_BLOCK",
+    "add_counts",
+    "compiled",
+    "compiled_sums",
+    "count_pixels",
+    "empty_packed",
+    "normalise",
+    "split_pixels",
+    "weigh_pixels",
+]
 
 MAX_PIXELS_PER_BLOCK = 32768
 """Pixels one packed 64-bit accumulator holds: 15 bits of zeros above 48 bits for the 32-bit counts."""
@@ -23,10 +33,51 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 def compiled(function: _F) -> _F:
     """Compile on first use, without the GIL; keep the machine code on disk where a folder can be written."""
+    return _compiled(function)
+
+
+def compiled_sums(function: _F) -> _F:
+    """As :func:`compiled`, and sums may be added up in any order: vector code. NaN may not come in."""
+    return _compiled(function, fastmath={"reassoc", "nnan", "nsz"})
+
+
+def _compiled(function: _F, **options: Any) -> _F:
+    options |= {"nogil": True, "error_model": "numpy"}
     try:
-        return cast(_F, njit(nogil=True, error_model="numpy", cache=True)(function))
+        return cast(_F, njit(cache=True, **options)(function))
     except RuntimeError:  # numba found no folder it may write to: compile anew in each process
-        return cast(_F, njit(nogil=True, error_model="numpy")(function))
+        return cast(_F, njit(**options)(function))
+
+
+@compiled
+def add_counts(
+    frame: Any, bins: Any, start: int, stop: int, low: int, high: int, packed: Any, lost: Any, n_lost: int
+) -> int:
+    """Add pixels ``start`` to ``stop`` to packed accumulators (n_bins + 1); parameters as count_pixels.
+
+    Zeros are counted in the upper bits of the same accumulator: far cheaper than a second scatter-add.
+    """
+    trash, span = packed.size - 1, np.uint64(high - low)
+    values, where = frame[start:stop], bins[start:stop]
+    for i in range(values.size):
+        v = np.int64(values[i])
+        b = where[i]
+        if np.uint64(v - low) < span:
+            packed[b] += v + ((v - 1) & -281474976710656)  # v = 0 adds -2**48, any other v adds v
+        elif b != trash:
+            lost[n_lost] = start + i
+            n_lost += 1
+    return n_lost
+
+
+@compiled
+def empty_packed(packed: Any, floor: float, sums: Any, variances: Any) -> None:
+    """Move what packed accumulators hold to the sums and variances."""
+    for b in range(sums.size):
+        counts = np.float64(packed[b] & 281474976710655)
+        sums[b] += counts
+        variances[b] += counts - floor * np.float64(packed[b] >> 48)
+        packed[b] = 0
 
 
 @compiled
@@ -57,31 +108,13 @@ def count_pixels(
     -------
     int
         How many entries of ``lost`` were written.
-
-    Notes
-    -----
-    Zeros are counted in the upper bits of the same accumulator: far cheaper than a second scatter-add.
     """
-    trash = sums.size - 1
-    span = np.uint64(high - low)
     packed = np.zeros(sums.size, np.int64)
     n_lost = 0
     for start in range(0, frame.size, block):
-        values = frame[start : start + block]
-        where = bins[start : start + block]
-        for i in range(values.size):
-            v = np.int64(values[i])
-            b = where[i]
-            if np.uint64(v - low) < span:
-                packed[b] += v + ((v - 1) & -281474976710656)  # v = 0 adds -2**48, any other v adds v
-            elif b != trash:
-                lost[n_lost] = start + i
-                n_lost += 1
-        for b in range(sums.size):
-            counts = np.float64(packed[b] & 281474976710655)
-            sums[b] += counts
-            variances[b] += counts - floor * np.float64(packed[b] >> 48)
-            packed[b] = 0
+        stop = min(start + block, frame.size)
+        n_lost = add_counts(frame, bins, start, stop, low, high, packed, lost, n_lost)
+        empty_packed(packed, floor, sums, variances)
     return n_lost
 
 

@@ -96,6 +96,7 @@ def run_passes(
     high: float,
     tau: float,
     variance_floor: Literal["pixel", "bin"],
+    count: Callable[..., int] = count_pixels,
 ) -> Sums:
     """Sum a stack of frames into bins and apply the constants.
 
@@ -111,6 +112,9 @@ def run_passes(
         Dead time over exposure (1/counts), 0 for none.
     variance_floor : {"pixel", "bin"}
         Whether each pixel, or each bin, has at least the variance of one count.
+    count : callable
+        What counts the pixels of each image where they are whole counts that need no weights: takes, does and
+        returns what :func:`~streamproc.reduction.kernels.count_pixels` does, and may look at them besides.
 
     Notes
     -----
@@ -121,7 +125,9 @@ def run_passes(
     floor = 1.0 if variance_floor == "pixel" else 0.0
     counting = stack.dtype.kind in "ui" and stack.dtype.itemsize <= 4 and low >= 0 and tau == 0
     if counting and isinstance(table, UnsplitTable):
-        signal, variance, lost = _count(stack, table, constants.block, int(low), int(np.ceil(high)), floor)
+        signal, variance, lost = _count(
+            stack, table, constants.block, int(low), int(np.ceil(high)), floor, count
+        )
     else:
         signal, variance, lost = _weigh(stack, table, low, high, tau, floor)
     n = float(n_frames)
@@ -145,13 +151,19 @@ def run_passes(
 
 
 def _count(
-    stack: npt.NDArray[Any], table: UnsplitTable, block: int, low: int, high: int, floor: float
+    stack: npt.NDArray[Any],
+    table: UnsplitTable,
+    block: int,
+    low: int,
+    high: int,
+    floor: float,
+    count: Callable[..., int],
 ) -> tuple[Float, Float, npt.NDArray[np.int64]]:
     sums, variances = np.zeros(table.n + 1), np.zeros(table.n + 1)
     buffer = np.empty(stack.shape[1], np.int64)
     lost = []
     for image in stack:
-        n_lost = count_pixels(image, table.bins, low, high, block, floor, sums, variances, buffer)
+        n_lost = count(image, table.bins, low, high, block, floor, sums, variances, buffer)
         lost.append(buffer[:n_lost].copy())
     return sums[: table.n], variances[: table.n], np.concatenate(lost)
 

@@ -116,3 +116,54 @@ def test_a_texture_is_flagged_beyond_ten_per_cent_with_confidence_only():
     assert textured(Value(0.65, 0.002)) and textured(Value(1.3, 0.05))
     assert not textured(Value(0.95, 0.002)) and not textured(Value(0.7, 0.3))
     assert not textured(Value(float("nan"), 0.1)) and not textured(Value(1.0, 0.0))
+
+
+def _bright(frames: Any) -> list[Any]:
+    """Counts enough for a flat top to be one, and no monitor."""
+    return [replace(f, array=np.asarray(f.array, float) * 1.0) for f in frames]
+
+
+def test_a_bad_reading_is_out_of_domain_by_the_name_of_its_flag_and_is_not_mapped() -> None:
+    _, example = loaded()
+    frames = _bright(example.frames)
+    top = float(np.quantile(frames[2].array, 0.99))
+    frames[2] = replace(frames[2], array=np.minimum(frames[2].array, top))
+    answers, results = said(frames, refine_every=0)
+    before, _ = said(_bright(example.frames), refine_every=0)
+    bad = answers[2]
+    assert isinstance(bad, FrameResult) and not bad.in_domain
+    assert any(r.startswith("bad-frame: saturated") for r in bad.reasons)
+    for k, (answer, sound) in enumerate(zip(answers, before, strict=True)):
+        assert isinstance(answer, FrameResult) and isinstance(sound, FrameResult)
+        if k != 2:
+            assert answer.reasons == sound.reasons and answer.in_domain == sound.in_domain
+            assert not any(r.startswith("bad-frame") for r in answer.reasons)
+    summary = results[-1].values
+    assert summary["points_bad"] == 1 and summary["points"] == len(frames)
+    flags = [r.values for r in results if r.stream == "data_flags"]
+    assert [v["seq_num"] for v in flags if v["data_bad"]] == [3]
+    assert [v["data_flag_saturated"] for v in flags if v["data_bad"]] == [True]
+
+
+def test_a_reading_that_only_its_run_shows_to_be_bad_counts_for_nothing() -> None:
+    """A copy of the reading before is a sound pattern by itself: it is in domain, but not on the map."""
+    _, example = loaded()
+    frames = _bright(example.frames)
+    frames[3] = replace(frames[3], array=frames[2].array.copy())
+    answers, results = said(frames, refine_every=0)
+    copied = answers[3]
+    assert isinstance(copied, FrameResult)
+    assert not any(r.startswith("bad-frame") for r in copied.reasons)
+    summary = results[-1].values
+    in_domain = sum(isinstance(a, FrameResult) and a.in_domain for a in answers)
+    assert summary["points_bad"] == 1 and summary["points_in_domain"] == in_domain - copied.in_domain
+    (flags,) = [r.values for r in results if r.stream == "data_flags" and r.values["data_bad"]]
+    assert flags["seq_num"] == 4 and flags["data_flag_stale"] and "bad-frame: stale" in flags["reasons"]
+
+
+def test_flags_that_are_off_make_nothing_bad() -> None:
+    _, example = loaded()
+    frames = _bright(example.frames)
+    frames[3] = replace(frames[3], array=frames[2].array.copy())
+    _, results = said(frames, refine_every=0, data_flags={"off": ("stale",)})
+    assert results[-1].values["points_bad"] == 0

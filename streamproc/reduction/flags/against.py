@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["AGREES", "Comparison", "compare", "strain_slope", "warp"]
+__all__ = ["AGREES", "Comparison", "compare", "slope_reach", "strain_slope", "warp"]
 
 Float = npt.NDArray[np.float64]
 
@@ -22,6 +22,7 @@ AGREES = 0.9
 
 _CLOSE = 0.98
 _ROUNDS = 6
+_MOST_REACH = 16
 _STILL = 0.3
 """Part of a channel below which a straight line through the fit is good enough."""
 
@@ -69,7 +70,8 @@ def compare(
     y: Float,
     variance: Float,
     start: tuple[float, float],
-    reference_noise: float = 0.0,
+    reference_noise: float,
+    width: float,
 ) -> Comparison:
     """Fit the reference to a pattern.
 
@@ -81,28 +83,33 @@ def compare(
         Zero shift and strain to begin with: those of the reading before. A jump of all lines alike of up to
         12 channels beyond is found.
     reference_noise : float
-        Variance of the reference over that of the pattern; it makes a fitted scale too small, which is put
-        right.
+        Variance of the reference over that of the pattern; it makes a fitted scale and shift too small, which
+        is put right for the scale, and both less sure.
+    width : float
+        Width of a line (channels), NaN where none is known: the reference is taken as means over half of it,
+        so that its slopes are not those of its noise. (A line so becomes broader, which is fitted.)
     """
     zero, strain = start
+    half = slope_reach(width)
+    sturdy, noise = smoothed(reference, half), reference_noise / (2 * half + 1)
     warped, found = np.empty_like(y), np.zeros(6)
     weights = 1.0 / np.maximum(variance, 1e-12 * max(float(variance.max()), 1e-300))
     step = (axis[-1] - axis[0]) / (axis.size - 1)
     for turn in range(_ROUNDS):
-        warp(axis, slope, reference, zero, strain, warped)
-        _fit(axis, slope, warped, y, weights, found)
+        warp(axis, slope, sturdy, zero, strain, warped)
+        _fit(axis, slope, warped, y, weights, max(half, 1), noise, found)
         moves = abs(found[2]) + abs(found[3] * slope[slope.size // 2])
         if (found[5] > _CLOSE and moves < _STILL * step) or turn == _ROUNDS - 1:
             break  # mostly at once: little has changed since the reading before
         if turn == 0 and found[5] <= _CLOSE:
-            lag = _best_lag(y, warped, min(_LAGS, max(y.size // 8, 1)))
-            zero += lag * step
-            if lag:
+            jump = _best_lag(smoothed(y, half), warped, min(_LAGS, max(y.size // 8, 1)), max(half, 1))
+            zero += jump * step
+            if jump:
                 continue
         zero, strain = zero + found[2], strain + found[3]
     zero, strain = float(zero + found[2]), float(strain + found[3])
+    scale = float(found[0]) / _attenuation(warped, weights, noise)
     warp(axis, slope, reference, zero, strain, warped)
-    scale = float(found[0]) / _attenuation(warped, weights, reference_noise)
     return Comparison(scale, float(found[1]), zero, float(found[4]), strain, float(found[5]), warped)
 
 
@@ -133,14 +140,15 @@ def warp(axis: Any, slope: Any, reference: Any, zero: float, strain: float, out:
 
 
 @compiled
-def _best_lag(y: Any, reference: Any, most: int) -> int:
+def _best_lag(y: Any, reference: Any, most: int, reach: int) -> int:
     """Lag (channels) at which the slopes of both agree best; 0 unless another is better by a tenth."""
     n = y.size
     best, at, none = 0.0, 0, 0.0
     for lag in range(-most, most + 1):
         total = 0.0
-        for i in range(max(1, 1 + lag), min(n - 1, n - 1 + lag)):
-            total += (y[i + 1] - y[i - 1]) * (reference[i - lag + 1] - reference[i - lag - 1])
+        for i in range(max(reach, reach + lag), min(n - reach, n - reach + lag)):
+            slope = reference[i - lag + reach] - reference[i - lag - reach]
+            total += (y[i + reach] - y[i - reach]) * slope
         if lag == 0:
             none = total
         if total > best:
@@ -148,16 +156,39 @@ def _best_lag(y: Any, reference: Any, most: int) -> int:
     return at if best > 1.1 * none else 0
 
 
+def slope_reach(width: float) -> int:
+    """Return over how many channels to each side means and slopes are taken, for lines of a width
+    (channels)."""
+    return int(min(0.25 * width, _MOST_REACH)) if width == width else 0
+
+
 @compiled
-def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, found: Any) -> None:
+def smoothed(y: Any, half: int) -> Any:
+    """Means over ``2 * half + 1`` channels, shape (n,); over fewer at the ends."""
+    n, total = y.size, 0.0
+    out, sums = np.empty(n), np.empty(n + 1)
+    sums[0] = 0.0
+    for i in range(n):
+        total += y[i]
+        sums[i + 1] = total
+    for i in range(n):
+        reach = min(half, i, n - 1 - i)
+        out[i] = (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1)
+    return out
+
+
+@compiled
+def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, lag: int, reference_noise: float, found: Any) -> None:
     """Least squares of y on (r, 1, -r', -slope r', r''): see ``found`` at the end."""
     n, m = y.size, 5
     a, b, row = np.zeros((m, m)), np.zeros(m), np.zeros(m)
-    sw, swy, swyy = 0.0, 0.0, 0.0
-    for i in range(1, n - 1):
-        d = (r[i + 1] - r[i - 1]) / (axis[i + 1] - axis[i - 1])
+    sw, swy, swyy, of_noise = 0.0, 0.0, 0.0, 0.0
+    difference = 2.0 if lag == 1 else 4.0 * lag / (2.0 * lag + 1.0)  # two means that share one channel
+    for i in range(lag, n - lag):
+        gap = axis[i + lag] - axis[i - lag]
+        d = (r[i + lag] - r[i - lag]) / gap
         row[0], row[1], row[2], row[3] = r[i], 1.0, -d, -d * slope[i]
-        row[4] = r[i + 1] - 2.0 * r[i] + r[i - 1]
+        row[4] = r[i + lag] - 2.0 * r[i] + r[i - lag]
         for j in range(m):
             for k in range(j + 1):
                 a[j, k] += w[i] * row[j] * row[k]
@@ -165,6 +196,10 @@ def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, found: Any) -> None:
         sw += w[i]
         swy += w[i] * y[i]
         swyy += w[i] * y[i] * y[i]
+        of_noise += difference * reference_noise / (gap * gap)
+    # Share of the squared slopes that is not the reference's noise, which says nothing of a shift: a step is
+    # too short by it, which is why steps are repeated, and the place where they end less sure.
+    signal = max(1.0 - of_noise / a[2, 2], 0.1) if a[2, 2] > 0.0 else 1.0
     size = np.zeros(m)
     for j in range(m):
         size[j] = np.sqrt(a[j, j]) if a[j, j] > 0.0 else 1.0
@@ -181,8 +216,11 @@ def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, found: Any) -> None:
     found[0], found[1] = p[0] / size[0], p[1] / size[1]  # scale, offset
     scale = float(found[0]) if abs(found[0]) > 1e-12 else 1e-12
     found[2], found[3] = p[2] / size[2] / scale, p[3] / size[3] / scale  # zero, strain
-    misfit = max(float(left) / max(n - 7, 1), 1.0)
-    found[4] = np.sqrt(misfit * inverse[2, 2]) / size[2] / abs(scale)  # sigma of zero
-    variation = spread - (n - 3)  # what is more than noise
-    noise = n - 7 + 2.0 * np.sqrt(2.0 * max(n - 7, 1))  # of a chi-square, two sigma taken off
+    used = n - 2 * lag
+    expected = 1.0 + reference_noise * scale * scale  # of both, per channel
+    misfit = max(float(left) / max(used - m, 1), expected)
+    found[4] = np.sqrt(misfit * inverse[2, 2]) / size[2] / abs(scale) / signal  # sigma of zero
+    variation = spread - used  # what is more than noise
+    # of a chi-square, two sigma taken off
+    noise = expected * (used - m + 2.0 * np.sqrt(2.0 * max(used - m, 1)))
     found[5] = 1.0 - max(left - noise, 0.0) / variation if variation > 0.0 else 0.0  # agreement

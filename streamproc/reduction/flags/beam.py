@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import AGREES, compare, warp
+from streamproc.reduction.flags.against import AGREES, compare, slope_reach, warp
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["beam_shift"]
@@ -25,6 +25,7 @@ def beam_shift(
     variance: Float,
     start: tuple[float, float],
     far: bool,
+    width: float,
 ) -> tuple[float, float, float]:
     """Read from the quadrants how far the beam has moved on the detector.
 
@@ -38,6 +39,8 @@ def beam_shift(
         Zero shift and strain of all rings.
     far : bool
         The beam may have moved by more than part of a line's width; slower.
+    width : float
+        Width of a line (channels), NaN where none is known.
 
     Returns
     -------
@@ -48,12 +51,12 @@ def beam_shift(
     found = np.zeros((4, 2))
     if far:
         for q in range(4):
-            found[q] = _far_shift(axis, slope, reference[:, q], y[:, q], 4 * variance, start)
+            found[q] = _far_shift(axis, slope, reference[:, q], y[:, q], 4 * variance, start, width)
     else:
         moved = np.empty((4, axis.size))
         for q in range(4):
             warp(axis, slope, reference[:, q], start[0], start[1], moved[q])
-        _quadrant_shifts(axis, moved, y, variance, found)
+        _quadrant_shifts(axis, moved, y, variance, max(slope_reach(width), 1), found)
     shift, sigma = found.T
     said = sigma > 0
     if not said.any() or not (far or said.all()):
@@ -64,24 +67,30 @@ def beam_shift(
 
 
 def _far_shift(
-    axis: Float, slope: Float, reference: Float, y: Float, variance: Float, start: tuple[float, float]
+    axis: Float,
+    slope: Float,
+    reference: Float,
+    y: Float,
+    variance: Float,
+    start: tuple[float, float],
+    width: float,
 ) -> tuple[float, float]:
     both = np.isfinite(reference) & np.isfinite(y)
     if np.count_nonzero(both) < 32:
         return 0.0, 0.0
-    found = compare(axis[both], slope[both], reference[both], y[both], variance[both], start)
+    found = compare(axis[both], slope[both], reference[both], y[both], variance[both], start, 1.0, width)
     return (found.zero, found.zero_sigma) if found.agreement >= AGREES else (0.0, 0.0)
 
 
 @compiled
-def _quadrant_shifts(axis: Any, reference: Any, y: Any, variance: Any, found: Any) -> None:
+def _quadrant_shifts(axis: Any, reference: Any, y: Any, variance: Any, lag: int, found: Any) -> None:
     """Shift of each quadrant: least squares of y on its reference, one, and the reference's slope."""
     n = axis.size
     for q in range(4):
         a, b, row = np.zeros((3, 3)), np.zeros(3), np.zeros(3)
         swyy, count = 0.0, 0
-        for i in range(1, n - 1):
-            d = (reference[q, i + 1] - reference[q, i - 1]) / (axis[i + 1] - axis[i - 1])
+        for i in range(lag, n - lag):
+            d = (reference[q, i + lag] - reference[q, i - lag]) / (axis[i + lag] - axis[i - lag])
             v, w = y[i, q], 0.25 / max(variance[i], 1e-300)
             if not (d == d and v == v and reference[q, i] == reference[q, i]):
                 continue

@@ -17,6 +17,9 @@ Float = npt.NDArray[np.float64]
 _BLOCKS = 32
 _LEAST_BLOCK = 8
 _LEAST_NOISE_BLOCK = 24
+_MOST_LAG = 32
+_BELOW = 1.37
+"""Sigmas that the floor lies below the mean of noise: E(x | x < E(x | x < 0)) of a normal variable."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,22 +61,23 @@ def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curv
         as if it were counting noise of an unknown scale, but nowhere below that of the neighbourhood
         (patterns that were corrected or subtracted are noisier in places).
     """
-    floor = floor_of(y)
+    per_count = None
     if variance is None:
         per_count, low = _per_count(y)
         variance = per_count * np.maximum(np.abs(y), low)
         _raise_to_local(y, max(_LEAST_NOISE_BLOCK, -(-y.size // _BLOCKS)), variance)
-    else:
-        total = float(y.sum())
-        per_count = float(variance.sum()) / total if total > 0 else 0.0
-    return Curve(
-        axis,
-        y,
-        variance,
-        floor,
-        per_count,
-        float(_width(y, floor, variance, narrow_channels(y, floor, variance))),
-    )
+    floor = np.empty_like(y)
+    mean, width = _describe(y, variance, max(_LEAST_BLOCK, -(-y.size // _BLOCKS)), floor)
+    return Curve(axis, y, variance, floor, mean if per_count is None else per_count, width)
+
+
+@compiled
+def _describe(y: Any, variance: Any, block: int, floor: Any) -> Any:
+    """Write the floor; return variance over value of all, and the width of the lines."""
+    _floor(y, block, floor)
+    total, noise = y.sum(), variance.sum()
+    width = _width(y, floor, variance, narrow_channels(y, floor, variance))
+    return (noise / total if total > 0.0 else 0.0), width
 
 
 def floor_of(y: Float) -> Float:
@@ -125,13 +129,18 @@ def _floor(y: Any, block: int, floor: Any) -> None:
                     count += 1
             level = total / count
         levels[k] = level
-    half = 0.5 * (block - 1)
-    for i in range(n):
-        at = (i - half) / block
-        k = min(max(int(np.floor(at)), 0), blocks - 1)
-        k1 = min(k + 1, blocks - 1)
-        share = min(max(at - k, 0.0), 1.0)
-        floor[i] = levels[k] * (1 - share) + levels[k1] * share
+    half, i = 0.5 * (block - 1), 0
+    while i < n and i <= half:
+        floor[i] = levels[0]
+        i += 1
+    for k in range(blocks - 1):
+        step = (levels[k + 1] - levels[k]) / block
+        while i < n and i - half < (k + 1) * block:
+            floor[i] = levels[k] + step * (i - half - k * block)
+            i += 1
+    while i < n:
+        floor[i] = levels[blocks - 1]
+        i += 1
 
 
 @compiled
@@ -147,15 +156,30 @@ def narrow_channels(y: Any, floor: Any, variance: Any) -> Any:
 
 @compiled
 def _width(y: Any, floor: Any, variance: Any, narrow: Any) -> float:
-    """Width of a Gaussian line with the same sum of squares and of squared slopes, noise taken off."""
-    square, slope = 0.0, 0.0
-    for i in range(1, y.size - 1):
-        if narrow[i - 1] or narrow[i] or narrow[i + 1]:
-            continue
-        p = y[i] - floor[i]
-        d = 0.5 * ((y[i + 1] - floor[i + 1]) - (y[i - 1] - floor[i - 1]))
-        square += p * p - variance[i]
-        slope += d * d - 0.25 * (variance[i + 1] + variance[i - 1])
-    if square <= 0.0 or slope <= 0.0:
+    """Width of Gaussian lines with the same sum of squares and of squared differences, noise taken off.
+
+    Of a Gaussian of standard deviation s, the squared differences over 2 h channels sum up to 2 S (1 -
+    exp(-h^2
+    / s^2)), with S the sum of the squares (its autocorrelation). The distance grows until they are a fifth of
+    that: over less than a line's width they are small beside the noise.
+    """
+    lag = 1
+    while True:
+        square, difference = 0.0, 0.0
+        for i in range(lag, y.size - lag):
+            if narrow[i - lag] or narrow[i] or narrow[i + lag]:
+                continue
+            beside = variance[i] * max(floor[i], 0.0) / max(y[i], floor[i], 1e-300)
+            p = y[i] - floor[i] - _BELOW * np.sqrt(beside)
+            d = (y[i + lag] - floor[i + lag]) - (y[i - lag] - floor[i - lag])
+            square += p * p - variance[i]
+            difference += d * d - (variance[i + lag] + variance[i - lag])
+        if square <= 0.0:
+            return np.nan
+        share = difference / (2.0 * square)
+        if share > 0.2 or 2 * lag > _MOST_LAG or 8 * lag > y.size:
+            break
+        lag *= 2
+    if share <= 0.0 or share >= 1.0:
         return np.nan
-    return float(2.3548 * np.sqrt(0.5 * square / slope))
+    return float(2.3548 * lag / np.sqrt(-np.log(1.0 - share)))

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.parts import PartedPlan, Parts
-from streamproc.reduction.flags.rings import quadrant_profiles, spottiness, sturdy_profile
+from streamproc.reduction.flags.rings import spottiness, view_rings
 from streamproc.reduction.passes import Constants
 
 __all__ = ["WithoutHits", "spotty_without", "without_hits"]
@@ -54,9 +54,8 @@ def without_hits(
     ):  # fmt: skip
         np.subtract.at(copied[name].reshape(-1), place, less)
     found = replace(parts, **copied)
-    sturdy = np.empty((2, len(rings)))
-    sturdy_profile(*quadrant_profiles(found), sturdy)
-    return WithoutHits(found, np.where(np.isfinite(sturdy[0]), sturdy[0], rings))
+    sturdy = view_rings(found).sturdy[0]
+    return WithoutHits(found, np.where(np.isfinite(sturdy), sturdy, rings))
 
 
 def spotty_without(

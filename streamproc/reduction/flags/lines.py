@@ -23,6 +23,8 @@ ICE_LINES_A = (
 (Goto, Hondoh, Mae, J. Chem. Phys. 93 (1990) 1412), oxygen at 4f with z = 0.0622; |F|^2 times multiplicity
 times d^2."""
 
+_STRENGTHS = np.array([strength for _, strength in ICE_LINES_A])
+
 _POSITION = 0.004
 """How far a line may lie from its place (relative): cold ice is 0.3 % smaller, a zero error adds to it."""
 
@@ -33,41 +35,61 @@ _SIGMAS = 5.0
 _HIDES = 10.0
 _PROMISED = 20.0
 _CLEARLY, _EQUAL = 100.0, 5
+_RESOLVED = 3.0
+_AROUND, _UNLIKELY = 64, 20.0
 
 
 @compiled
-def _line_height(axis: Any, y: Any, variance: Any, centre: float, reach: float, side: float) -> Any:
-    """Height over its higher side, sigma of that, channel of the top near ``centre`` (-1: no line)."""
+def _mean(y: Any, i: int, beside: int) -> float:
+    """Mean of a channel and of so many beside it on each side."""
+    total, first, last = 0.0, max(i - beside, 0), min(i + beside + 1, y.size)
+    for k in range(first, last):
+        total += y[k]
+    return float(total / (last - first))
+
+
+@compiled
+def _line_height(
+    axis: Any, y: Any, variance: Any, centre: float, reach: float, side: float, beside: int
+) -> Any:
+    """Height over its higher side, sigma of that, channel of the top near ``centre`` (-1: no line).
+
+    Both are means over ``2 * beside + 1`` channels.
+    """
     low, high = int(np.searchsorted(axis, centre - reach)), int(np.searchsorted(axis, centre + reach))
     left, right = int(np.searchsorted(axis, centre - side)), int(np.searchsorted(axis, centre + side))
     low, high = min(low, max(high - 1, 0)), max(high, low + 1)
     left, right = min(left, low - 3), max(right, high + 3)
     if left < 0 or right > axis.size:
         return -1.0, 1.0, -1
-    top = low
+    top, most = low, -np.inf
     for i in range(low, high):
-        if y[i] > y[top]:
-            top = i
-    a, b = left, right - 1
+        v = _mean(y, i, beside)
+        if v > most:
+            top, most = i, v
+    a, b, lowest, least = left, right - 1, np.inf, np.inf
     for i in range(left, top):
-        if y[i] < y[a]:
-            a = i
+        v = _mean(y, i, beside)
+        if v < lowest:
+            a, lowest = i, v
     for i in range(top + 1, right):
-        if y[i] < y[b]:
-            b = i
-    higher = a if y[a] > y[b] else b
-    return y[top] - y[higher], np.sqrt(variance[top] + variance[higher]), top
+        v = _mean(y, i, beside)
+        if v < least:
+            b, least = i, v
+    higher = a if lowest > least else b
+    noise = _mean(variance, top, beside) + _mean(variance, higher, beside)
+    return most - max(lowest, least), np.sqrt(noise / (2 * beside + 1)), top
 
 
 @compiled
-def _ice_heights(axis: Any, y: Any, variance: Any, places: Any, step: float) -> Any:
+def _ice_heights(axis: Any, y: Any, variance: Any, places: Any, step: float, beside: int) -> Any:
     """Height, sigma and top channel at each place, (n, 3); channel -1 where there is none."""
     out = np.full(places.shape, -1.0)
     for k in range(places.shape[0]):
         centre, reach = places[k, 0], max(places[k, 1], step)
         if centre == centre:
             side = max(places[k, 2], reach + 4 * step)
-            out[k, 0], out[k, 1], out[k, 2] = _line_height(axis, y, variance, centre, reach, side)
+            out[k, 0], out[k, 1], out[k, 2] = _line_height(axis, y, variance, centre, reach, side, beside)
     return out
 
 
@@ -97,28 +119,54 @@ def ice_rings(
     channels : list of int
         Tops of the lines seen.
     """
-    heights = _ice_heights(curve.axis, curve.y, curve.variance, spacing_axis, curve.step)
-    found = [
-        (place, strength, height, sigma, int(top))
-        for place, ((_, strength), (height, sigma, top)) in enumerate(
-            zip(ICE_LINES_A, heights.tolist(), strict=True)
-        )
-        if top >= 0
-    ]
-    if not found:
-        return float("nan"), []
-    seen = [line for line in found if line[2] > sigmas * line[3]]
-    if len(seen) < _LEAST_LINES or sum(line[0] < _FIRST for line in seen) < first:
-        return 0.0, []
-    scale = min(line[2] / line[1] for line in seen if line[0] < _FIRST)
-    missing = sum(
-        strength
-        for _, strength, height, sigma, top in found
-        if height <= sigmas * sigma < scale * strength / 2  # it could be seen, and nothing hides it
-        and curve.y[top] - curve.floor[top] <= _HIDES * sigma
+    tops = np.empty(len(ICE_LINES_A), np.int64)
+    beside = 0 if curve.width < _RESOLVED else 1  # a line that is resolved fills three channels
+    share, n = _ice_share(
+        curve.axis,
+        curve.y,
+        curve.variance,
+        curve.floor,
+        spacing_axis,
+        curve.step,
+        _STRENGTHS,
+        first,
+        sigmas,
+        beside,
+        tops,
     )
-    there = sum(line[1] for line in seen)
-    return there / (there + missing), [line[4] for line in seen]
+    return float(share), tops[:n].tolist()
+
+
+@compiled
+def _ice_share(
+    axis: Any, y: Any, variance: Any, floor: Any, places: Any, step: float, strengths: Any, first: int,
+    sigmas: float, beside: int, tops: Any,
+) -> Any:  # fmt: skip
+    """Share as :func:`ice_rings` says it, and how many channels are written to ``tops``."""
+    lines = _ice_heights(axis, y, variance, places, step, beside)
+    there, found, seen, early, scale = 0.0, 0, 0, 0, np.inf
+    for k in range(lines.shape[0]):
+        if lines[k, 2] < 0.0:
+            continue
+        found += 1
+        if lines[k, 0] > sigmas * lines[k, 1]:
+            tops[seen] = np.int64(lines[k, 2])
+            seen += 1
+            there += strengths[k]
+            if k < _FIRST:
+                early += 1
+                scale = min(scale, lines[k, 0] / strengths[k])
+    if found == 0:
+        return np.nan, 0
+    if seen < _LEAST_LINES or early < first:
+        return 0.0, 0
+    missing = 0.0
+    for k in range(lines.shape[0]):
+        height, sigma, top = lines[k, 0], lines[k, 1], np.int64(lines[k, 2])
+        could_be_seen = top >= 0 and height <= sigmas * sigma < scale * strengths[k] / 2
+        if could_be_seen and y[top] - floor[top] <= _HIDES * sigma:  # and nothing hides it
+            missing += strengths[k]
+    return there / (there + missing), seen
 
 
 def ice_places(kind: str, wavelength_A: float | None) -> Float:
@@ -176,6 +224,22 @@ def channel_faults(curve: Curve, saturation: float | None) -> ChannelFaults:
 
 
 @compiled
+def _rarity(y: Any, start: int, stop: int, counts: float) -> float:
+    """-ln of the chance that a channel holds the value of ``start``, by what its neighbours say.
+
+    By ``counts`` in the channels beside where no other channel around holds it (a Poisson count of none);
+    where some do (a background that was subtracted, and negative values made zero), by how many.
+    """
+    first, last = max(start - _AROUND, 0), min(stop + _AROUND, y.size)
+    same, others = 0, 0
+    for i in range(first, last):
+        if i < start or i >= stop:
+            same += y[i] == y[start]
+            others += 1
+    return float(min(counts, np.log(others / same)) if same > 0 else counts)
+
+
+@compiled
 def _mark(y: Any, floor: Any, narrow: Any, unit: float, width: float, promised: float, marks: Any) -> None:
     """Mark 1: dead, 2: spike, 3: flat top. Equal neighbours tell only where values vary by counts."""
     n, highest, i = y.size, y.max(), 0
@@ -188,11 +252,13 @@ def _mark(y: Any, floor: Any, narrow: Any, unit: float, width: float, promised: 
             if run >= 4 or (run == 3 and highest > 1e4 * unit):
                 marks[i:j] = 3
         elif unit > 0.0 and i > 0 and j < n and (y[i] == 0.0 or run >= 8):
-            beside = min(y[i - 1], y[j])
-            if (run + 1) * beside > 2.0 * promised * unit and (run >= 8 or beside - y[i] > 0.5 * beside):
+            wide = 8 if run >= 8 else 1  # a channel alone may be low by chance
+            beside = min(y[max(i - wide, 0) : i].mean(), y[j : min(j + wide, n)].mean())
+            clear = (run + 1) * beside > 2.0 * promised * unit and (run >= 8 or beside - y[i] > 0.5 * beside)
+            if clear and run * _rarity(y, i, j, beside / unit) > _UNLIKELY:
                 marks[i:j] = 1
         i = j
-    if width >= 3.0:
+    if width >= _RESOLVED:
         for i in range(1, n - 1):
             if narrow[i] and marks[i] == 0:
                 marks[i] = 2
@@ -200,4 +266,13 @@ def _mark(y: Any, floor: Any, narrow: Any, unit: float, width: float, promised: 
 
 def negative_share(curve: Curve) -> float:
     """Return the share of channels five sigma below zero: more was subtracted than was there."""
-    return float(np.count_nonzero(curve.y < -_SIGMAS * np.sqrt(curve.variance))) / curve.y.size
+    return float(_count_negative(curve.y, curve.variance)) / curve.y.size
+
+
+@compiled
+def _count_negative(y: Any, variance: Any) -> int:
+    n = 0
+    for i in range(y.size):
+        if y[i] < 0.0 and y[i] * y[i] > _SIGMAS * _SIGMAS * variance[i]:
+            n += 1
+    return n

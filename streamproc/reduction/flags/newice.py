@@ -36,8 +36,7 @@ def new_ice(
     -------
     share, channels
         As :func:`~streamproc.reduction.flags.lines.ice_rings`; 0 where lines have moved or changed, as ice
-        only
-        adds; NaN where the two do not fit.
+        only adds; NaN where the two do not fit.
     """
     if not followed.scale > 0:
         return float("nan"), []

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamproc.reduction.flags.reading import ranges
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["new_line", "shaded_share"]
@@ -16,7 +17,7 @@ Float = npt.NDArray[np.float64]
 _SIGMAS, _AGAIN = 8.0, 5.0
 _LEAST_CHANNELS = 3
 _BLOCKS = 16
-_SHADED, _SAME, _GONE, _ALIKE = 0.8, 0.05, 0.05, 0.15
+_SHADED, _SAME, _GONE, _ALIKE, _LINES = 0.8, 0.05, 0.05, 0.15, 4.0
 
 
 def new_line(
@@ -61,7 +62,7 @@ def new_line(
     rest[max(first - reach, 0) : last + reach + 1] = False
     calculated = reference * _same_scale(y[rest], reference[rest])
     peak = float(np.maximum(y - floor, 0.0).sum())
-    gone = float(np.maximum(calculated - y - 2.0 * np.sqrt(variance), 0.0)[rest].sum())
+    gone = float(_gone(y, variance, calculated, rest, reach))
     if not peak > 0 or gone > _GONE * peak:
         return float("nan"), 0, 0
     return float(area) / peak, int(first), int(last)
@@ -72,6 +73,26 @@ def _same_scale(y: Float, reference: Float) -> float:
     starts = np.linspace(0, y.size, _BLOCKS + 1).astype(int)[:-1]
     sums, expected = np.add.reduceat(y, starts), np.add.reduceat(reference, starts)
     return float(np.median(sums / np.where(expected > 0, expected, np.inf)))
+
+
+@compiled
+def _gone(y: Any, variance: Any, calculated: Any, rest: Any, reach: int) -> float:
+    """Area that has gone by more than noise, each channel judged with what lies within ``reach`` of it.
+
+    So a line that has moved or broadened a little has not gone: its area is still there.
+    """
+    n, total = y.size, 0.0
+    missing, noise, marked = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n + 1, np.int64)
+    for i in range(n):
+        missing[i + 1] = missing[i] + (calculated[i] - y[i])
+        noise[i + 1] = noise[i] + variance[i]
+        marked[i + 1] = marked[i] + (not rest[i])
+    for i in range(n):
+        a, b = max(i - reach, 0), min(i + reach + 1, n)
+        if marked[b] == marked[a]:
+            over = missing[b] - missing[a] - 2.0 * np.sqrt(noise[b] - noise[a])
+            total += max(over, 0.0) / (b - a)
+    return total
 
 
 @compiled
@@ -107,12 +128,20 @@ def _strongest(
     return best, first, last
 
 
-def shaded_share(y: Float, variance: Float, reference: Float) -> tuple[float, list[int]]:
+def shaded_share(y: Float, variance: Float, reference: Float, width: float) -> tuple[float, list[int]]:
     """Return which share of the axis has lost part of its intensity while the rest has not changed.
 
     The axis is cut in 16 blocks. Where at least half of them agree with the reference, within 5 % of their
     middle ratio, a block is shaded whose dim and bright channels (by the reference's median) both lie below
-    80 % of it, by more than noise, and by the same factor: a line that goes leaves the dim ones.
+    80 % of it, by more than noise, and by the same factor: a line that goes leaves the dim ones. A stretch
+    that is not wider than four widths of a line may lie in one line, and tells nothing.
+
+    Parameters
+    ----------
+    y, variance, reference : ndarray, shape (n,)
+        Pattern, its variance, pattern of the readings before.
+    width : float
+        Width of a line (channels); NaN where none is known.
 
     Returns
     -------
@@ -137,6 +166,9 @@ def shaded_share(y: Float, variance: Float, reference: Float) -> tuple[float, li
     low &= alike
     # lines that move leave or enter at the ends of the axis
     low[0], low[-1] = low[0] and low[1], low[-1] and low[-2]
+    for first, last in ranges(np.flatnonzero(low)):
+        if (last - first + 1) * y.size < _LINES * width * _BLOCKS:
+            low[first : last + 1] = False
     return float(low.mean()), [int(v) for v in starts[:-1][low]]
 
 

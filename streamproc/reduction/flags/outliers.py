@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.parts import PartedPlan, Parts
-from streamproc.reduction.flags.scan import PIECE, TILE_ROWS, Scan
+from streamproc.reduction.flags.parts import PartedPlan
+from streamproc.reduction.flags.scan import BLOCK_ROWS, PIECE, TILE_ROWS, Scan
 from streamproc.reduction.flags.tiles import Promise
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["MOST", "OutlierFinder", "Outliers", "dispersion"]
+__all__ = ["MOST", "OutlierFinder", "Outliers"]
 
 Float = npt.NDArray[np.float64]
 
@@ -27,33 +27,6 @@ class Outliers:
 
     high: npt.NDArray[np.int64]
     dead: npt.NDArray[np.int64]
-
-
-def dispersion(parts: Parts) -> float:
-    """Return the variance of the pixels over that of counting, at least 1.
-
-    From the two combs of each quadrant, every fourth ring, by the median: grains, lines and bad pixels do not
-    move it. Above 1 for integrating detectors (gain, read-out noise).
-    """
-    out = np.empty(-(-parts.signal.shape[0] // 4) * (parts.signal.shape[1] // 2))
-    n = _comb_ratios(parts.signal, parts.variance, parts.norm, parts.counts, out)
-    if n < 16:
-        return 1.0
-    return max(float(np.partition(out[:n], n // 2)[n // 2]) / 0.4549, 1.0)
-
-
-@compiled
-def _comb_ratios(signal: Any, variance: Any, norm: Any, counts: Any, out: Any) -> int:
-    n = 0
-    for b in range(0, signal.shape[0], 4):
-        for i in range(0, signal.shape[1], 2):
-            if counts[b, i] >= 4.0 and counts[b, i + 1] >= 4.0:
-                d = signal[b, i] / norm[b, i] - signal[b, i + 1] / norm[b, i + 1]
-                v = variance[b, i] / norm[b, i] ** 2 + variance[b, i + 1] / norm[b, i + 1] ** 2
-                if v > 0.0:
-                    out[n] = d * d / v
-                    n += 1
-    return n
 
 
 class OutlierFinder:
@@ -76,8 +49,13 @@ class OutlierFinder:
         bins = np.where(bins == n, -1, bins).reshape(rows, pieces, PIECE)
         self._last = bins.max(axis=2).astype(np.int32)
         self._first = np.where(bins < 0, n, bins).min(axis=2).astype(np.int32)
-        spans = np.maximum(self._last - self._first + 1, 1)
-        self._levels = np.floor(np.log2(spans)).astype(np.int32)
+        starts = np.arange(0, rows, BLOCK_ROWS)
+        self._block_last = np.maximum.reduceat(self._last, starts, axis=0)
+        self._block_first = np.minimum.reduceat(self._first, starts, axis=0)
+        self._level, self._block_level = (
+            np.log2(np.maximum(last - first + 1, 1)).astype(np.int8)
+            for first, last in ((self._first, self._last), (self._block_first, self._block_last))
+        )
         self._bins: npt.NDArray[Any] = parted.bins.astype(np.uint16 if n < 65535 else np.int32)
         self._norm = parted.cells.norm
         used = parted.used.ravel()
@@ -118,10 +96,11 @@ class OutlierFinder:
         """
         high, dead = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
         n_high, n_dead = _search(
-            frame, scan.tops, scan.sums, scan.zeros, scan.plain, scan.tile_tops, judged, promise.per_pixel,
-            promise.dimmest * self._tile_norm, TILE_ROWS, self._used_pixels,
-            self._first, self._last, self._levels, self._bins, self._norm, rings, lines, self._ring_norm,
-            self._span, spread, self._no_dark if dark is None else dark, self._least(dark),
+            frame, scan.tops, scan.sums, scan.zeros, scan.plain, scan.block_tops, scan.tile_tops, judged,
+            promise.per_pixel, promise.dimmest * self._tile_norm, BLOCK_ROWS, TILE_ROWS, self._used_pixels,
+            self._first, self._last, self._level, self._block_first, self._block_last, self._block_level,
+            self._bins, self._norm, rings, lines,
+            self._ring_norm, self._span, spread, self._no_dark if dark is None else dark, self._least(dark),
             self._columns, PIECE, self._n, high, dead,
         )  # fmt: skip
         return Outliers(np.sort(high[:n_high]), np.sort(dead[:n_dead]))
@@ -142,15 +121,20 @@ def _bound(expected: float, spread: float, dark: float) -> float:
 
 
 @compiled
-def _range_maxima(rings: Any) -> Any:
-    """Maximum of 2**k rings from each ring on, shape (levels, bins): that of any range by two look-ups."""
-    n, levels = rings.size, int(np.log2(rings.size)) + 1
-    table = np.empty((levels, n))
-    table[0] = rings
-    for k in range(1, levels):
+def _range_maxima(rings: Any, levels: int) -> Any:
+    """Maximum of 2**k rings from each ring on, shape (levels + 1, bins): that of any range by two
+    look-ups."""
+    n = rings.size
+    table = np.empty((levels + 1, n))
+    for b in range(n):
+        table[0, b] = rings[b]
+    for k in range(1, levels + 1):
         half = 2 ** (k - 1)
-        for b in range(n):
-            table[k, b] = max(table[k - 1, b], table[k - 1, min(b + half, n - 1)])
+        below, row = table[k - 1], table[k]
+        for b in range(n - half):
+            row[b] = below[b] if below[b] > below[b + half] else below[b + half]
+        for b in range(max(n - half, 0), n):
+            row[b] = below[b]
     return table
 
 
@@ -190,35 +174,43 @@ def _isolated(
 
 @compiled
 def _search(
-    frame: Any, tops: Any, sums: Any, zeros: Any, plain: Any, tile_tops: Any, judged: Any, per_pixel: Any,
-    dimmest: Any, tile_rows: int, used: Any, first: Any, last: Any, levels: Any, bins: Any, norm: Any,
-    rings: Any,
-    lines: Any, ring_norm: Any, span: Any, spread: float, dark: Any, least_dark: float, columns: int,
-    piece: int, n_rings: int, high: Any, dead: Any,
+    frame: Any, tops: Any, sums: Any, zeros: Any, plain: Any, block_tops: Any, tile_tops: Any, judged: Any,
+    per_pixel: Any, dimmest: Any, block_rows: int, tile_rows: int, used: Any, first: Any, last: Any,
+    levels: Any,
+    block_first: Any, block_last: Any, block_level: Any, bins: Any, norm: Any, rings: Any, lines: Any,
+    ring_norm: Any,
+    span: Any, spread: float, dark: Any, least_dark: float, columns: int, piece: int, n_rings: int,
+    high: Any, dead: Any,
 ) -> Any:  # fmt: skip
+    """Look at the blocks of plain tiles, and at the pieces of others, whose figures cannot be explained."""
     rows, pieces = tops.shape
-    found, highest, allowed = np.zeros(2, np.int64), np.empty((0, 0)), np.empty(pieces)
+    found, highest = np.zeros(2, np.int64), np.empty((0, 0))
     for t in range(plain.shape[0]):
-        worth = False
         for p in range(pieces):
             # what even the dimmest ring of the tile allows needs no look at the rings of each piece
-            allowed[p] = least_dark + _bound(max(dimmest[t, p], 0.0), spread, least_dark)
-            if not plain[t, p]:
-                allowed[p] = -1.0
-            worth = worth or tile_tops[t, p] > allowed[p]
-        if not worth:
-            continue
-        if highest.shape[0] == 0:
-            highest = _range_maxima(rings)
-        for r in range(t * tile_rows, min((t + 1) * tile_rows, rows)):
-            for p in range(pieces):
-                if tops[r, p] <= allowed[p] or used[r, p] == 0:
-                    continue
-                a, b, level = first[r, p], last[r, p], levels[r, p]
-                brightest = max(highest[level, a], highest[level, b + 1 - 2**level]) * span[1]
-                over = tops[r, p] - least_dark
+            allowed = least_dark + _bound(max(dimmest[t, p], 0.0), spread, least_dark)
+            if plain[t, p] and tile_tops[t, p] <= allowed:
+                continue
+            if highest.shape[0] == 0:
+                highest = _range_maxima(rings, block_level.max())
+            step = block_rows if plain[t, p] else 1
+            for r in range(t * tile_rows, min((t + 1) * tile_rows, rows), step):
+                if plain[t, p]:
+                    k = r // block_rows
+                    top, a, b = np.float64(block_tops[k, p]), block_first[k, p], block_last[k, p]
+                    level = block_level[k, p]
+                    if top <= allowed or b < a:
+                        continue
+                else:
+                    top, a, b = np.float64(tops[r, p]), first[r, p], last[r, p]
+                    level = levels[r, p]
+                    some = 0 < zeros[r, p] < used[r, p] and judged[r, p] == 0
+                    if b < a or (top <= allowed and not some):
+                        continue
+                brightest = max(highest[level, a], highest[level, b + 1 - (1 << level)]) * span[1]
+                over = top - least_dark
                 suspect = over > 3.0 * brightest and over > _bound(brightest, spread, least_dark)
-                empty = judged[r, p] == 0 and 0 < zeros[r, p] < used[r, p]
+                empty = not plain[t, p] and judged[r, p] == 0 and 0 < zeros[r, p] < used[r, p]
                 if not (suspect or empty):
                     continue
                 low_ring = _least(rings, a, b)
@@ -229,12 +221,13 @@ def _search(
                     least = np.inf
                     if suspect:
                         least = least_dark + _bound(max(low_ring, 0.0) * span[0], spread, least_dark)
-                    start = r * columns + p * piece
-                    _search_piece(
-                        frame, start, min(start + piece, (r + 1) * columns), columns, least, empty,
-                        tops[r, p], bins, norm, rings, lines, ring_norm, spread, dark, n_rings, high,
-                        dead, found,
-                    )  # fmt: skip
+                    for row in range(r, min(r + step, rows)):
+                        start = row * columns + p * piece
+                        _search_piece(
+                            frame, start, min(start + piece, (row + 1) * columns), columns, least, empty,
+                            top, bins, norm, rings, lines, ring_norm, spread, dark, n_rings, high, dead,
+                            found,
+                        )  # fmt: skip
     return found[0], found[1]
 
 

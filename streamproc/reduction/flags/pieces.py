@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.scan import Scan
+from streamproc.reduction.flags.scan import BLOCK_ROWS, Scan
 from streamproc.reduction.flags.tiles import PROMISED, TILE_ROWS, Promise
 from streamproc.reduction.flags.zeros import too_many_zeros
 from streamproc.reduction.kernels import compiled
@@ -55,15 +55,32 @@ def piece_faults(
         What the rings promise.
     """
     marks, counts = np.zeros(used.shape, np.uint8), np.zeros(5, np.int64)
-    _judge_rows(
-        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, scan.plain, used, promise.per_pixel,
-        promise.dimmest, promise.dark, TILE_ROWS, PROMISED, _STRIP_ROWS, marks, counts,
-    )  # fmt: skip
-    _judge_tiles(
-        scan.sums, scan.lows, scan.highs, scan.plain, scan.tile_sums, tiles, used, promise.least,
-        promise.dark, TILE_ROWS, PROMISED, _HOT_TIMES, marks, counts,
+    _judge(
+        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, scan.varied, scan.plain, scan.block_sums,
+        scan.tile_sums, used, tiles, promise.per_pixel, promise.least, promise.dimmest, promise.dark,
+        BLOCK_ROWS,
+        TILE_ROWS, PROMISED, _STRIP_ROWS, _HOT_TIMES, marks, counts,
     )  # fmt: skip
     return PieceFaults(marks, *(int(n) for n in counts))
+
+
+@compiled
+def _judge(
+    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, varied: Any, plain: Any, block_sums: Any,
+    tile_sums: Any, used: Any, tiles: Any, per_pixel: Any, least: Any, dimmest: Any, dark: Any,
+    block_rows: int, tile_rows: int, promised: float, strip: int, times: float, marks: Any, counts: Any,
+) -> None:  # fmt: skip
+    if not (varied.all() and plain.all()):  # as they are in most frames
+        _judge_rows(
+            sums, tops, zeros, lows, highs, varied, plain, used, per_pixel, dimmest, dark, tile_rows,
+            promised,
+            strip, marks, counts,
+        )  # fmt: skip
+    _judge_tiles(
+        sums, lows, highs, plain, block_sums, tile_sums, tiles, used, least, dark, block_rows, tile_rows,
+        promised,
+        times, marks, counts,
+    )  # fmt: skip
 
 
 @compiled
@@ -76,36 +93,20 @@ def _spread_rows(blank: Any, missing: Any) -> None:
 
 
 @compiled
-def _all_of_each(plain: Any) -> Any:
-    found = np.ones(plain.shape[0], np.bool_)
-    for t in range(plain.shape[0]):
-        for p in range(plain.shape[1]):
-            found[t] = found[t] and plain[t, p]
-    return found
-
-
-@compiled
 def _judge_rows(
-    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, plain: Any, used: Any, per_pixel: Any,
+    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, varied: Any, plain: Any, used: Any,
+    per_pixel: Any,
     dimmest: Any, dark: Any, tile_rows: int, promised: float, strip: int, marks: Any, counts: Any,
 ) -> None:  # fmt: skip
     """Rows without variation or without values, dead pieces, pieces at the limit.
 
-    One piece of a plain tile whose pixels differ tells that its row is sound; such tiles have no marks but
-    those
-    of missing rows.
+    A row that varies within a plain tile is sound; such tiles have no marks but those of missing rows.
     """
     rows, pieces = sums.shape
     same = np.zeros(pieces, np.int64)
     blank, rows_missing, gap = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
     for r in range(rows):
-        sound = False
-        for p in range(pieces):
-            n = used[r, p]
-            if n > 0 and plain[r // tile_rows, p] and tops[r, p] * n > sums[r, p]:
-                sound = True
-                break
-        if sound:
+        if varied[r]:
             continue
         promise, constant, lost, there = 0.0, True, True, False
         for p in range(pieces):
@@ -121,7 +122,7 @@ def _judge_rows(
                 if zeros[r, p] + gone == n or (
                     zeros[r, p] == 0 and np.float64(tops[r, p]) * (n - gone) == sums[r, p]
                 ):
-                    promise += per_pixel[r // tile_rows, p] * (n - gone)
+                    promise += (per_pixel[r // tile_rows, p] + dark[r // tile_rows, p]) * (n - gone)
                 else:
                     constant = False
         missing = there and constant and not lost and promise >= promised
@@ -130,7 +131,7 @@ def _judge_rows(
         rows_missing[r] = missing
         counts[1] += there and lost
     _spread_rows(blank, rows_missing)
-    plain_rows = _all_of_each(plain)
+    plain_rows = np.array([plain[t].all() for t in range(plain.shape[0])])
     for r in range(rows):
         missing = rows_missing[r]
         counts[0] += missing
@@ -149,7 +150,7 @@ def _judge_rows(
                 n > 0
                 and lows[r, p] == 0
                 and zeros[r, p] == n
-                and per_pixel[r // tile_rows, p] * n >= promised
+                and (per_pixel[r // tile_rows, p] + dark[r // tile_rows, p]) * n >= promised
             ):
                 marks[r, p] |= 2
                 counts[2] += n
@@ -162,7 +163,8 @@ def _judge_rows(
             ):
                 marks[r, p] |= 2
                 counts[2] += zeros[r, p]
-            same[p] = same[p] + 1 if r > 0 and high > 0 and high < n and high == highs[r - 1, p] else 0
+            above = r > 0 and not plain[(r - 1) // tile_rows, p]  # a plain tile has no limit values
+            same[p] = same[p] + 1 if above and high > 0 and high < n and high == highs[r - 1, p] else 0
             if same[p] == strip:
                 for k in range(r - strip, r + 1):
                     counts[4] -= highs[k, p] if marks[k, p] & 8 else 0
@@ -174,10 +176,14 @@ def _judge_rows(
 
 @compiled
 def _judge_tiles(
-    sums: Any, lows: Any, highs: Any, plain: Any, tile_sums: Any, tiles: Any, used: Any, per_pixel: Any,
-    dark: Any, tile_rows: int, promised: float, times: float, marks: Any, counts: Any,
+    sums: Any, lows: Any, highs: Any, plain: Any, block_sums: Any, tile_sums: Any, tiles: Any, used: Any,
+    per_pixel: Any, dark: Any, block_rows: int, tile_rows: int, promised: float, times: float, marks: Any,
+    counts: Any,
 ) -> None:  # fmt: skip
-    """Tiles without counts whose pieces are promised too little each, and tiles whose every piece is hot."""
+    """Tiles without counts whose pieces are promised too little each, and tiles that are hot everywhere.
+
+    That is in every piece; a plain tile is looked at by blocks.
+    """
     rows, pieces = sums.shape
     for i in range(per_pixel.shape[0]):
         for p in range(pieces):
@@ -186,18 +192,24 @@ def _judge_tiles(
                 continue  # has counts, and not every piece can be hot
             start, stop = i * tile_rows, min((i + 1) * tile_rows, rows)
             pixels, empty, hot = 0, True, True
-            for r in range(start, stop):
-                n = used[r, p] - lows[r, p] - highs[r, p]
+            step = block_rows if plain[i, p] else 1
+            for r in range(start, stop, step):
+                n = 0
+                for k in range(r, min(r + step, stop)):
+                    n += used[k, p]
+                if plain[i, p]:
+                    counted = np.float64(block_sums[r // block_rows, p])
+                else:
+                    n -= lows[r, p] + highs[r, p]
+                    counted = np.float64(sums[r, p])
                 if n <= 0 or marks[r, p] & 1:
                     continue
                 pixels += n
-                empty = empty and sums[r, p] == 0
+                empty = empty and counted == 0.0
                 expected, below = per_pixel[i, p] * n, dark[i, p] * n
-                hot = hot and sums[r, p] - below > times * expected + 10.0 * np.sqrt(
-                    expected + 2 * below + 1.0
-                )
+                hot = hot and counted - below > times * expected + 10.0 * np.sqrt(expected + 2 * below + 1.0)
             mark = 0
-            if pixels > 0 and empty and per_pixel[i, p] * pixels >= promised:
+            if pixels > 0 and empty and (per_pixel[i, p] + dark[i, p]) * pixels >= promised:
                 mark = 2
             elif pixels >= tile_rows and hot:
                 mark = 4

@@ -14,8 +14,9 @@ from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.flags.curve import Curve, describe_curve
 from streamproc.reduction.flags.dark import DarkJudge
 from streamproc.reduction.flags.hits import WithoutHits, spotty_without, without_hits
+from streamproc.reduction.flags.kinds import KINDS
 from streamproc.reduction.flags.lines import ice_places, ice_rings, negative_share
-from streamproc.reduction.flags.outliers import OutlierFinder, Outliers, dispersion
+from streamproc.reduction.flags.outliers import OutlierFinder, Outliers
 from streamproc.reduction.flags.parts import PartedPlan, Parts
 from streamproc.reduction.flags.pieces import (
     DEAD,
@@ -25,12 +26,13 @@ from streamproc.reduction.flags.pieces import (
     piece_faults,
 )
 from streamproc.reduction.flags.reading import LEAST_CHANNELS, Evidence, Reading, TileView
-from streamproc.reduction.flags.rings import quadrant_profiles, spottiness, sturdy_profile
+from streamproc.reduction.flags.rings import spottiness, view_rings
 from streamproc.reduction.flags.said import axis_said, boxes_said, pixels_said, rows_said, tiles_said
-from streamproc.reduction.flags.scan import Scan, Scanner
+from streamproc.reduction.flags.scan import CountingScan, Scan, Scanner
 from streamproc.reduction.flags.settings import FlagSettings
-from streamproc.reduction.flags.shades import shaded_tiles, smooth_tiles
-from streamproc.reduction.flags.tiles import Promise, Tiles
+from streamproc.reduction.flags.shades import shaded_tiles
+from streamproc.reduction.flags.tiles import Tiles
+from streamproc.reduction.kernels import count_pixels
 from streamproc.reduction.passes import Constants
 from streamproc.reduction.profile import Profile
 
@@ -58,8 +60,11 @@ class _Look:
     rings: Float
     low: Float
     floor: Float
-    measured: npt.NDArray[np.bool_]
+    measured: npt.NDArray[np.bool_] | None
+    """None: all of them."""
+
     spread: float
+    level: float
 
 
 class FrameReader:
@@ -82,6 +87,10 @@ class FrameReader:
         self._tiles, self._outliers = Tiles(self.parted, pixels), OutlierFinder(self.parted, pixels)
         self._dark = DarkJudge(plan.axis.size)
         self._used = max(int(pixels.sum()), 1)
+        self._limits: dict[np.dtype[Any], float] = {}
+        limits = {name: self._settings.limit(name) for name in KINDS}
+        self._raised = {n: v.threshold if n not in self._settings.off else np.inf for n, v in limits.items()}
+        self._said = {name: limit.falls_below for name, limit in limits.items()}
         self._kind = "two_theta_deg" if plan.options.unit == "2th_deg" else "q_invA"
         self._ice = ice_places(self._kind, plan.geometry.wavelength_A)
 
@@ -136,9 +145,11 @@ class FrameReader:
             if again is not None:
                 spotty, ring = again
                 out = find(self._lines(look, spotty))
-        if out.high.size and times == 1:
-            curve = self._curve(look, self._hits(look, out.high).rings)
-        shaded, where = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
+        if out.high.size and times == 1:  # a hit is no line, and promises a tile nothing
+            sturdy = self._hits(look, self._all_high(find, look, out, spotty)).rings
+            curve = self._curve(look, sturdy)
+            promise = self._tiles.promise(look.scan, sturdy, look.low, look.floor, look.cells)
+        shades = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
         whole = faults.missing_rows == 0
         ice, tops = ice_rings(curve, self._ice)
         numbers = {
@@ -148,7 +159,7 @@ class FrameReader:
             "ice_rings": ice,
             "spikes": float(out.high.size),
             "spotty": spotty,
-            "shadow": _NAN if faults.hot else shaded,
+            "shadow": _NAN if faults.hot else shades.share,
             "over_exposed_dark": max(
                 self._dark.ring_share(look.cells, look.rings), negative_share(look.curve)
             ),
@@ -172,21 +183,19 @@ class FrameReader:
             "ice_rings": lambda: axis_said(look.curve.axis, tops),
             "spikes": lambda: pixels_said(out.high, columns),
             "spotty": lambda: {"axis": [[float(look.profile.axis[i]) for i in ring]]},
-            "shadow": lambda: tiles_said(where, self.plan.shape),
+            "shadow": lambda: tiles_said(shades.shaded, self.plan.shape),
             "missing_rows": lambda: rows_said(faults.marks),
         }
         reading = Reading(
             numbers,
-            {n: say() for n, say in said.items() if numbers[n] >= self._settings.limit(n).falls_below},
+            {n: say() for n, say in said.items() if numbers[n] >= self._said[n]},
             look.scan.checksum,
-            self._level(look.parts),
+            look.level,
             curve,
             self._kind,
-            constant=bool(look.scan.tops.max() == 0),
-            quadrants=look.quadrants[look.measured],
-            tiles=TileView(
-                _ratio(promise), promise.expected, self._tiles.used, smooth_tiles(promise), spotty < _FINE
-            ),
+            constant=bool(look.scan.tile_tops.max() == 0),
+            quadrants=look.quadrants if look.measured is None else look.quadrants[look.measured],
+            tiles=TileView(shades.ratio, promise.expected, self._tiles.used, shades.smooth, spotty < _FINE),
             high=high,
             used=self._used,
             lost_rows=faults.lost_rows,
@@ -194,6 +203,17 @@ class FrameReader:
             ice_places=self._ice,
         )
         return reading, look.profile
+
+    def _all_high(
+        self, find: Callable[[npt.NDArray[np.bool_]], Outliers], look: _Look, out: Outliers, spotty: float
+    ) -> npt.NDArray[np.int64]:
+        """Isolated high pixels, in a frame that is not spotty those on lines as well.
+
+        They may be hits or grains, but the pattern is better without them.
+        """
+        if _FINE <= spotty < self._settings.limit("spotty").threshold:
+            return find(np.zeros(look.rings.size, bool)).high
+        return out.high
 
     def _lines(self, look: _Look, spotty: float) -> npt.NDArray[np.bool_]:
         """Rings on which a high pixel may be a grain: none where the rings have many grains."""
@@ -206,41 +226,53 @@ class FrameReader:
 
     def _curve(self, look: _Look, rings: Float) -> Curve:
         """The pattern of other rings: a hit is no line."""
-        return describe_curve(look.curve.axis, rings[look.measured], look.curve.variance)
+        return describe_curve(
+            look.curve.axis, rings if look.measured is None else rings[look.measured], look.curve.variance
+        )
 
     def _over(self, name: str, numbers: dict[str, float]) -> bool:
         """Whether a kind that is judged reaches its limit by itself."""
-        return name not in self._settings.off and numbers[name] >= self._settings.limit(name).threshold
+        return numbers[name] >= self._raised[name]
 
     def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> _Look:
-        profile, parts, cells = self.parted.integrate(frame, dark)
-        image = self._image(np.asarray(frame))
-        scan = self._scanner.scan(image, self._limit(np.asarray(frame).dtype) * profile.n_frames)
-        spread = dispersion(parts)
-        quadrants, norms = quadrant_profiles(parts)
-        sturdy = np.empty((2, len(quadrants)))
-        sturdy_profile(quadrants, norms, sturdy)
-        measured = np.isfinite(sturdy[0]) & np.isfinite(profile.intensity)
+        frame = np.asarray(frame)
+        images = len(frame) if frame.ndim == 3 else 1
+        counting, scan = None, None
+        if images == 1 and frame.dtype.kind in "ui":
+            counting = CountingScan(self._scanner, self._limit(frame.dtype))
+        profile, parts, cells = self.parted.integrate(frame, dark, counting or count_pixels)
+        image = self._image(frame)
+        if counting is not None:
+            scan = counting.scan
+        if scan is None:  # a stack is looked at as its sum, and real numbers are not counted
+            scan = self._scanner.scan(image, self._limit(frame.dtype) * images)
+        view = view_rings(parts)
+        measured = np.isfinite(view.sturdy[0]) & np.isfinite(profile.intensity)
         if np.count_nonzero(measured) < LEAST_CHANNELS:
             raise FrameFailed("hardly any ring has a usable pixel: the frame is saturated, masked or empty")
         # of four quadrants the middle two are used, so the noise is up to twice that of all
-        variance = 2.0 * spread * profile.variance[measured]
-        curve = describe_curve(profile.axis[measured], sturdy[0][measured], variance)
-        rings, low = np.where(measured, sturdy, 0.0)
-        floor = np.zeros(rings.size)
-        floor[measured] = np.minimum(curve.floor, rings[measured])
+        if measured.all():
+            measured = None
+            rings, low = view.sturdy
+            curve = describe_curve(profile.axis, rings, 2.0 * view.spread * profile.variance)
+            floor = np.minimum(curve.floor, rings)
+        else:
+            variance = 2.0 * view.spread * profile.variance[measured]
+            curve = describe_curve(profile.axis[measured], view.sturdy[0][measured], variance)
+            rings, low = np.where(measured, view.sturdy, 0.0)
+            floor = np.zeros(rings.size)
+            floor[measured] = np.minimum(curve.floor, rings[measured])
         return _Look(
-            image, profile, parts, cells, scan, curve, quadrants, rings, low, floor, measured, spread
-        )
-
-    def _level(self, parts: Parts) -> float:
-        norm = float(parts.norm.sum())
-        return float(parts.signal.sum()) / norm if norm > 0 else float("nan")
+            image, profile, parts, cells, scan, curve, view.quadrants, rings, low, floor, measured,
+            view.spread,
+            view.level,
+        )  # fmt: skip
 
     def _limit(self, dtype: np.dtype[Any]) -> float:
-        if self._settings.saturation is not None:
-            return self._settings.saturation
-        return self.plan.correction.limits(dtype)[1]
+        if dtype not in self._limits:
+            own = self._settings.saturation
+            self._limits[dtype] = self.plan.correction.limits(dtype)[1] if own is None else own
+        return self._limits[dtype]
 
     def _image(self, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return what is scanned: the image itself, or the sum of a stack."""
@@ -257,8 +289,3 @@ def near_lines(rings: Float, floor: Float, width: float) -> npt.NDArray[np.bool_
     line = rings > 1.25 * np.maximum(floor, 0.0)
     before = np.concatenate([np.zeros(reach + 1, np.int64), np.cumsum(line), np.full(reach, line.sum())])
     return before[2 * reach + 1 :] > before[: rings.size]
-
-
-def _ratio(promise: Promise) -> Float:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return promise.observed / promise.expected

@@ -25,6 +25,9 @@ Float = npt.NDArray[np.float64]
 _RATE = 0.2
 """Weight of the newest reading in the recent level and pattern: what changes over 5 readings is followed."""
 
+_FOLLOWING = _RATE / (2 - _RATE)
+"""Variance of a mean that follows, over that of one reading, after many readings."""
+
 _SLOW_RATE = 0.01
 _DRIFT_RATE = 0.3
 _STARTS = 3
@@ -81,18 +84,19 @@ class RunReference:
         curve, slope = reading.curve, strain_slope(reading.curve.axis, reading.axis_kind)
         first, recent = self._on(curve.axis, "first"), self._on(curve.axis, "recent")
         start = (self._zero, self._strain)
-        found = compare(curve.axis, slope, first, curve.y, curve.variance, start, 1.0)
+        width = self._line_width(curve)
+        found = compare(curve.axis, slope, first, curve.y, curve.variance, start, 1.0, width)
         self._found = found
         if found.agreement >= AGREES and found.scale > 0:
             scale = self._base[0] * self._drifted(found, reading)
             numbers["i0_drift"] = abs(scale - 1.0) if self._n >= _STARTS else _NAN
             told["i0_drift"] = {"by": "pattern", "scale": scale}
         numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, found)
-        followed = compare(curve.axis, slope, recent, curve.y, curve.variance, (0.0, 0.0))
+        noise = _FOLLOWING + (1 - _FOLLOWING) * (1 - _RATE) ** (2 * self._n - 2)
+        followed = compare(curve.axis, slope, recent, curve.y, curve.variance, (0.0, 0.0), noise, width)
         recent = followed.moved
         numbers["ice_rings"], told["ice_rings"] = self._ice(reading, followed)
         known = int(np.searchsorted(curve.axis, self._line_at)) if self._line_at == self._line_at else -1
-        width = self._line_width(curve)
         share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, width, known)
         self._line_at = float(curve.axis[(a + b) // 2]) if share > 0 else _NAN
         numbers["parasitic_rings"] = share
@@ -135,6 +139,7 @@ class RunReference:
             curve.axis, strain_slope(curve.axis, reading.axis_kind),
             self._arrays["quadrants"].astype(np.float64), reading.quadrants, curve.variance,
             (self._zero, self._strain) if far else (found.zero, found.strain), far,
+            self._line_width(curve),
         )  # fmt: skip
         told["beam"] = [right, up]
         if not sigma < np.inf:
@@ -147,7 +152,7 @@ class RunReference:
         """Tiles (or blocks of the axis) that have become darker than the rest."""
         if reading.tiles is None:
             curve = reading.curve
-            share, starts = shaded_share(curve.y, curve.variance, recent)
+            share, starts = shaded_share(curve.y, curve.variance, recent, self._line_width(curve))
             block = max(curve.y.size // 16, 1)
             return share, axis_said(
                 curve.axis, [i for s in starts for i in range(s, min(s + block, curve.y.size))]

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.parts import COMBS, PARTS, QUADRANTS, Parts
-from streamproc.reduction.kernels import compiled
+from streamproc.reduction.flags.parts import QUADRANTS, Parts
+from streamproc.reduction.kernels import compiled, compiled_sums
 
-__all__ = ["quadrant_profiles", "spottiness", "sturdy_profile"]
+__all__ = ["RingView", "spottiness", "view_rings"]
 
 Float = npt.NDArray[np.float64]
 
@@ -22,52 +23,125 @@ _STANDS_OUT = 1.0
 """A ring is a line where it is at least this much of the floor above the floor."""
 
 
-def quadrant_profiles(parts: Parts) -> tuple[Float, Float]:
-    """Return intensity and normalisation of each quadrant, shape (bins, QUADRANTS); NaN where no pixel is."""
-    n = len(parts.signal)
-    intensity, norm = np.empty((n, QUADRANTS)), np.empty((n, QUADRANTS))
-    _quadrants(parts.signal, parts.norm, parts.counts, COMBS, intensity, norm)
-    return intensity, norm
+_FEWEST = 125
+"""Rings that tell the dispersion, at least; of many, every eighth does."""
+
+_MEDIAN = 0.4549
+"""Median of a chi-square variable of one degree."""
 
 
-@compiled
-def _quadrants(signal: Any, norm: Any, counts: Any, combs: int, intensity: Any, norms: Any) -> None:
-    for b in range(signal.shape[0]):
-        for q in range(intensity.shape[1]):
-            s, w, n = 0.0, 0.0, 0.0
-            for c in range(q * combs, (q + 1) * combs):
-                s += signal[b, c]
-                w += norm[b, c]
-                n += counts[b, c]
-            intensity[b, q] = s / w if n > 0.5 else np.nan
-            norms[b, q] = w if n > 0.5 else 0.0
+@dataclass(frozen=True, slots=True, eq=False)
+class RingView:
+    """The rings of one frame, seen by quadrants.
 
-
-@compiled
-def sturdy_profile(intensity: Any, norms: Any, sturdy: Any) -> None:
-    """Write ring by ring what one or two bad quadrants do not move, shape (2, bins); NaN without pixels.
-
-    ``sturdy[0]`` is the middle mean of four quadrants, the middle one of three, the mean of fewer;
-    ``sturdy[1]`` is the second lowest. A quadrant counts with at least a tenth of the ring.
+    Attributes
+    ----------
+    quadrants : ndarray, shape (bins, QUADRANTS)
+        Intensity of each quadrant; NaN where no pixel is.
+    sturdy : ndarray, shape (2, bins)
+        What one or two bad quadrants do not move: ``sturdy[0]`` is the middle mean of four quadrants, the
+        middle one of three, the mean of fewer; ``sturdy[1]`` is the second lowest. A quadrant counts with at
+        least a tenth of the ring. NaN without pixels.
+    level : float
+        Mean intensity of all pixels, dark subtracted; NaN without any.
+    spread : float
+        Variance of the pixels over that of counting, at least 1: from the two combs of each quadrant, by the
+        median, which grains, lines and bad pixels do not move. Above 1 for integrating detectors (gain,
+        read-out noise).
     """
-    for b in range(intensity.shape[0]):
-        total = norms[b, 0] + norms[b, 1] + norms[b, 2] + norms[b, 3]
-        low, second, high, s, n, w = np.inf, np.inf, -np.inf, 0.0, 0, 0.0
-        for q in range(4):
-            if norms[b, q] > 0.1 * total:
-                v = intensity[b, q]
-                if v < low:
-                    low, second = v, low
-                else:
-                    second = min(second, v)
-                high = max(high, v)
-                s += v
-                n += 1
-                w += norms[b, q] * v
-        if n > 2:
-            sturdy[0, b], sturdy[1, b] = (s - low - high) / (n - 2), second
+
+    quadrants: Float
+    sturdy: Float
+    level: float
+    spread: float
+
+
+def view_rings(parts: Parts) -> RingView:
+    """See the rings of a frame by quadrants."""
+    n = len(parts.signal)
+    every = min(max(n // _FEWEST, 1), 8)
+    quadrants, sturdy, ratios = (
+        np.empty((n, QUADRANTS)),
+        np.empty((2, n)),
+        np.empty((n // every + 1) * QUADRANTS),
+    )
+    signal, norm, found = _view(
+        parts.signal, parts.variance, parts.norm, parts.counts, every, quadrants, sturdy, ratios
+    )
+    spread = 1.0
+    if found >= 16:
+        spread = max(float(np.partition(ratios[:found], found // 2)[found // 2]) / _MEDIAN, 1.0)
+    return RingView(quadrants, sturdy, signal / norm if norm > 0 else float("nan"), spread)
+
+
+@compiled
+def _view(
+    signal: Any, variance: Any, norm: Any, counts: Any, every: int, quadrants: Any, sturdy: Any, ratios: Any
+) -> Any:
+    """Write the figures of each ring; return the sums of signal and norm, and how many ratios there are."""
+    found, all_signal, all_norm = 0, 0.0, 0.0
+    for b in range(signal.shape[0]):
+        s0, s1 = signal[b, 0] + signal[b, 1], signal[b, 2] + signal[b, 3]
+        s2, s3 = signal[b, 4] + signal[b, 5], signal[b, 6] + signal[b, 7]
+        w0, w1, w2, w3 = (
+            norm[b, 0] + norm[b, 1],
+            norm[b, 2] + norm[b, 3],
+            norm[b, 4] + norm[b, 5],
+            norm[b, 6] + norm[b, 7],
+        )
+        total = (w0 + w1) + (w2 + w3)
+        all_norm += total
+        all_signal += (s0 + s1) + (s2 + s3)
+        if min(min(w0, w1), min(w2, w3)) > 0.1 * total:
+            a, c, d, e = s0 / w0, s1 / w1, s2 / w2, s3 / w3
+            quadrants[b, 0], quadrants[b, 1], quadrants[b, 2], quadrants[b, 3] = a, c, d, e
+            sturdy[0, b], sturdy[1, b] = _middle(a, c, d, e)
         else:
-            sturdy[0, b] = sturdy[1, b] = w / total if n > 0 else np.nan
+            _fewer(signal, norm, counts, b, total, quadrants, sturdy)
+        if b % every == 0:
+            for i in range(0, signal.shape[1], 2):
+                j = i + 1
+                if counts[b, i] >= 4.0 and counts[b, j] >= 4.0:
+                    d = signal[b, i] / norm[b, i] - signal[b, j] / norm[b, j]
+                    noise = variance[b, i] / norm[b, i] ** 2 + variance[b, j] / norm[b, j] ** 2
+                    if noise > 0.0:
+                        ratios[found] = d * d / noise
+                        found += 1
+    return all_signal, all_norm, found
+
+
+@compiled_sums
+def _middle(a: float, b: float, c: float, d: float) -> Any:
+    """Mean of the middle two of four, and the second lowest: without branches, which chance would decide."""
+    low, below = min(a, b), max(a, b)
+    other, above = min(c, d), max(c, d)
+    least, most = min(low, other), max(below, above)
+    return 0.5 * (a + b + c + d - least - most), min(max(low, other), min(below, above))
+
+
+@compiled
+def _fewer(signal: Any, norm: Any, counts: Any, b: int, total: float, quadrants: Any, sturdy: Any) -> None:
+    """The same where a quadrant has less than a tenth of the ring, or no pixel."""
+    low, second, high, values, n, sums = np.inf, np.inf, -np.inf, 0.0, 0, 0.0
+    for q in range(4):
+        i, j = 2 * q, 2 * q + 1
+        there = counts[b, i] + counts[b, j] > 0.5
+        s, w = signal[b, i] + signal[b, j], norm[b, i] + norm[b, j]
+        v = s / w if there else np.nan
+        quadrants[b, q] = v
+        if there and w > 0.1 * total:
+            if v < low:
+                low, second = v, low
+            else:
+                second = min(second, v)
+            high = max(high, v)
+            values += v
+            n += 1
+            sums += s
+    if n > 2:
+        sturdy[0, b], sturdy[1, b] = (values - low - high) / (n - 2), second
+    else:
+        sturdy[0, b] = sturdy[1, b] = sums / total if n > 0 else np.nan
 
 
 def spottiness(parts: Parts, sturdy: Float, floor: Float) -> tuple[float, tuple[int, int]]:
@@ -85,15 +159,26 @@ def spottiness(parts: Parts, sturdy: Float, floor: Float) -> tuple[float, tuple[
     (int, int)
         First and last ring of the line that tells most.
     """
-    terms, ends = np.empty(2 * len(sturdy) + 8), np.zeros(2, np.int64)
-    n = _comb_differences(
+    found, first, last = _spottiness(
         parts.signal, parts.variance, parts.norm, parts.counts, sturdy, floor, _STANDS_OUT, _LEAST_PIXELS,
-        terms, ends,
+        _TRIMMED,
     )  # fmt: skip
-    if n < QUADRANTS:
-        return float("nan"), (0, 0)
+    return float(found), (int(first), int(last))
+
+
+@compiled
+def _spottiness(
+    signal: Any, variance: Any, norm: Any, counts: Any, sturdy: Any, floor: Any, stands_out: float,
+    least_pixels: float, trimmed: float,
+) -> Any:  # fmt: skip
+    terms, ends = np.empty(2 * signal.shape[0] + 8), np.zeros(2, np.int64)
+    n = _comb_differences(
+        signal, variance, norm, counts, sturdy, floor, stands_out, least_pixels, terms, ends
+    )
+    if n < signal.shape[1] // 2:
+        return np.nan, ends[0], ends[1]
     kept = np.sort(terms[:n])[: max(n * 3 // 4, 1)]
-    return float(np.sqrt(max(float(kept.mean()) / _TRIMMED, 0.0) / PARTS)), (int(ends[0]), int(ends[1]))
+    return np.sqrt(max(kept.mean() / trimmed, 0.0) / signal.shape[1]), ends[0], ends[1]
 
 
 @compiled

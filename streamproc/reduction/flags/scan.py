@@ -1,4 +1,4 @@
-"""The second pass over a frame: sum, maximum and zeros of each piece of a row, and a checksum of them."""
+"""The scan of a frame: sum, maximum and zeros of its blocks and pieces, and a checksum of them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.kernels import compiled
+from streamproc.reduction.flags.look import count_and_scan, scan_integers, scan_reals
 
-__all__ = ["PIECE", "TILE_ROWS", "Scan", "Scanner"]
+__all__ = ["BLOCK_ROWS", "PIECE", "TILE_ROWS", "CountingScan", "Scan", "Scanner"]
 
 PIECE = 64
 """Pixels of one row that are summed up together."""
+
+BLOCK_ROWS = 8
+"""Rows of pieces that make a block."""
 
 TILE_ROWS = 64
 """Rows of pieces that make a tile."""
@@ -21,144 +24,63 @@ TILE_ROWS = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
-    """Figures of the pieces of a frame.
+    """Figures of a frame.
 
     Attributes
     ----------
+    checksum : int
+        64 bits over all figures: two frames that differ in any count give different ones, but for chance.
     sums, tops, zeros : ndarray, shape (rows, pieces)
         Sum and maximum of the used pixels that hold neither a negative nor a limit value; how many are zero.
-    lows, highs : ndarray of int64, shape (rows, pieces)
-        Used pixels below zero, and at or above the limit.
-    checksum : int
-        64 bits over all of these: two frames that differ in any count give different ones, but for chance.
+        Figures of pieces are told only in tiles that are not plain, and in rows that are not varied.
+    lows, highs : ndarray of uint32, shape (rows, pieces)
+        Used pixels below zero, and at or above the limit; told like the others.
+    varied : ndarray of bool, shape (rows,)
+        A piece of the row lies in a plain tile, and its used pixels differ.
     plain : ndarray of bool, shape (tile rows, pieces)
-        Tiles whose every piece has neither zeros nor negative nor limit values: most of a sound frame, so
-        that
+        Tiles whose used pixels are neither zero nor negative nor at the limit: most of a sound frame, so that
         what looks for faults may look at them as a whole.
-    tile_sums, tile_tops : ndarray, shape (tile rows, pieces)
-        Sum and maximum of the pieces of a tile; told where it is plain.
+    block_sums, block_tops : ndarray, shape (blocks, pieces)
+        Sum and maximum of the used pixels of eight rows of pieces; told in plain tiles.
+    tile_sums, tile_tops : ndarray of float64, shape (tile rows, pieces)
+        Sum of a tile, told where it is plain; its maximum as that of pieces.
     """
 
+    checksum: int
     sums: npt.NDArray[Any]
     tops: npt.NDArray[Any]
     zeros: npt.NDArray[np.uint32]
     lows: npt.NDArray[np.uint32]
     highs: npt.NDArray[np.uint32]
-    checksum: int
+    varied: npt.NDArray[np.bool_]
     plain: npt.NDArray[np.bool_]
+    block_sums: npt.NDArray[Any]
+    block_tops: npt.NDArray[Any]
     tile_sums: npt.NDArray[np.float64]
     tile_tops: npt.NDArray[np.float64]
 
 
-@compiled
-def _first_look(frame: Any, start: int, stop: int, wide: Any, limit: Any) -> Any:
-    """Sum, highest and lowest value: so plain that the compiler makes vector code of it."""
-    values = frame[start:stop]
-    total, top, low = wide(0), values[0], limit
-    for i in range(values.size):
-        v = values[i]
-        total += wide(v)
-        top = max(top, v)
-        low = min(low, v)
-    return total, top, low
+class CountingScan:
+    """Counts the pixels of one image into bins, as ``count_pixels`` does, and scans it on the way.
 
-
-@compiled
-def _first_look_kept(frame: Any, keep: Any, start: int, stop: int, wide: Any, limit: Any) -> Any:
-    """The same of used pixels: zero counts as their sum and highest, and the limit as their lowest, if none
-    is."""
-    kind, values, kept = frame.dtype.type, frame[start:stop], keep[start:stop]
-    total, top, low = wide(0), kind(0), limit
-    for i in range(values.size):
-        v = kind(values[i] & kept[i])
-        total += wide(v)
-        top = max(top, v)
-        low = min(low, kind(v | kind(limit & kind(~kept[i]))))
-    return total, top, low
-
-
-@compiled
-def _counted(frame: Any, keep: Any, start: int, stop: int, wide: Any, limit: Any) -> Any:
-    """Sum and highest of what is neither zero, negative nor at the limit, and how many of each of these
-    are."""
-    kind, values, kept = frame.dtype.type, frame[start:stop], keep[start:stop]
-    nothing, total, top = kind(0), wide(0), kind(0)
-    n_zero, n_low, n_high = np.uint32(0), np.uint32(0), np.uint32(0)
-    for i in range(values.size):
-        v = kind(values[i] & kept[i])
-        n_zero += np.uint32(v == nothing)
-        n_low += np.uint32(v < nothing)
-        high = v >= limit
-        n_high += np.uint32(high)
-        inside = nothing if high else max(v, nothing)
-        total += wide(inside)
-        top = max(top, inside)
-    return total, top, n_zero, n_low, n_high
-
-
-@compiled
-def _scan_integers(
-    frame: Any, keep: Any, unused: Any, columns: int, piece: int, tile_rows: int, wide: Any, limit: Any,
-    sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, plain: Any, tile_sums: Any, tile_tops: Any,
-) -> Any:  # fmt: skip
-    """Write the figures of each piece and of each tile, and return the checksum of the pieces.
-
-    ``keep`` has all bits of used pixels and none of others; ``unused`` counts the others of each piece.
-    ``limit`` is of the frame's type; ``wide`` is the type of the sums. Zeros, negative and limit values are
-    counted only where the lowest or highest value of a piece says that there are any.
+    Parameters
+    ----------
+    scanner : Scanner
+        Of the image's detector.
+    limit : float
+        Values at or above it are counted apart.
     """
-    rows, pieces = sums.shape
-    nothing, checksum = frame.dtype.type(0), np.uint64(0)
-    a, b, c = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F), np.uint64(0x165667B19E3779F9)
-    plain[:] = True
-    tile_sums[:] = 0.0
-    tile_tops[:] = 0.0
-    for r in range(rows):
-        t = r // tile_rows
-        for p in range(pieces):
-            start = r * columns + p * piece
-            stop = min(start + piece, (r + 1) * columns)
-            n_zero, n_low, n_high = np.uint32(0), np.uint32(0), np.uint32(0)
-            word = np.uint64(0)
-            if unused[r, p] == 0:
-                total, top, low = _first_look(frame, start, stop, wide, limit)
-            else:
-                total, top, low = _first_look_kept(frame, keep, start, stop, wide, limit)
-            if (low <= nothing or top >= limit) and unused[r, p] < stop - start:
-                total, top, n_zero, n_low, n_high = _counted(frame, keep, start, stop, wide, limit)
-                n_zero -= unused[r, p]
-                plain[t, p] = False
-                word = np.uint64(n_zero) * c + np.uint64(n_low) * (a ^ c) + np.uint64(n_high) * (b ^ c)
-            sums[r, p], tops[r, p], zeros[r, p], lows[r, p], highs[r, p] = total, top, n_zero, n_low, n_high
-            tile_sums[t, p] += np.float64(total)
-            tile_tops[t, p] = max(tile_tops[t, p], np.float64(top))
-            word += np.uint64(total) * a + np.uint64(top) * b
-            word ^= word >> np.uint64(29)
-            checksum += word * (np.uint64(2) * np.uint64(r * pieces + p) + np.uint64(1)) * b
-    return checksum
 
+    def __init__(self, scanner: Scanner, limit: float) -> None:
+        self._scanner, self._limit = scanner, limit
+        self.scan: Scan | None = None
 
-@compiled
-def _scan_reals(
-    frame: Any, keep: Any, rows: int, columns: int, piece: int, limit: float, sums: Any, tops: Any,
-    zeros: Any, lows: Any, highs: Any,
-) -> None:  # fmt: skip
-    """Figures of each piece of a frame of real numbers; what is not finite counts as below zero."""
-    pieces = sums.shape[1]
-    for r in range(rows):
-        for p in range(pieces):
-            start = r * columns + p * piece
-            for i in range(start, min(start + piece, (r + 1) * columns)):
-                v = np.float64(frame[i])
-                if not keep[i] or v == 0.0:
-                    zeros[r, p] += np.uint32(1)
-                elif v >= limit:
-                    highs[r, p] += np.uint32(1)
-                elif v > 0.0:
-                    sums[r, p] += v
-                    tops[r, p] = max(tops[r, p], v)
-                else:
-                    lows[r, p] += np.uint32(1)
+    def __call__(self, frame: npt.NDArray[Any], *arguments: Any) -> int:
+        """Take the arguments of ``count_pixels``, return what it returns, and keep the scan."""
+        fixed, figures = self._scanner.prepared(frame.dtype, self._limit)
+        n_lost, checksum = count_and_scan(frame, *arguments, *fixed, *figures)
+        self.scan = Scan(int(checksum), *figures)
+        return int(n_lost)
 
 
 class Scanner:
@@ -179,42 +101,71 @@ class Scanner:
         self.used_pixels = padded.reshape(*self.shape, PIECE).sum(axis=2).astype(np.uint32)
         widths = np.minimum(PIECE, columns - PIECE * np.arange(self.shape[1])).astype(np.uint32)
         self._unused = widths - self.used_pixels
-        self._keep: dict[np.dtype[Any], npt.NDArray[Any]] = {}
+        self._unused_of_blocks = np.add.reduceat(self._unused, np.arange(0, rows, BLOCK_ROWS), axis=0)
+        self._fixed: dict[tuple[np.dtype[Any], float], tuple[Any, ...]] = {}
 
     def scan(self, frame: npt.NDArray[Any], limit: float) -> Scan:
         """Scan an image (n_pixels,) of native byte order; values at or above ``limit`` are counted apart."""
-        rows, columns = self.used.shape
-        tiles = (-(-rows // TILE_ROWS), self.shape[1])
-        real, dtype = frame.dtype.kind == "f", frame.dtype
-        if real:
-            zeros, lows, highs = (np.zeros(self.shape, np.uint32) for _ in range(3))
-            sums, tops = np.zeros(self.shape), np.zeros(self.shape)
-            figures = (sums, tops, zeros, lows, highs)
-            _scan_reals(frame, self.used.ravel(), rows, columns, PIECE, float(limit), *figures)
-            zeros -= self._unused
-            checksum = _mixed(sums) ^ _mixed(tops) * 3 % 2**64
-            nothing = np.zeros(tiles)
-            return Scan(*figures, checksum, np.zeros(tiles, bool), nothing, nothing)
-        zeros, lows, highs = (np.empty(self.shape, np.uint32) for _ in range(3))
-        wide = np.uint32 if dtype.itemsize <= 2 else np.int64
-        sums, tops = np.empty(self.shape, wide), np.empty(self.shape, dtype)
-        plain, tile_sums, tile_tops = np.empty(tiles, bool), np.empty(tiles), np.empty(tiles)
-        most = np.iinfo(dtype).max
-        # a limit above the type's values is out of reach; the largest value itself stands for it
-        bound = dtype.type(most if limit > most else int(np.ceil(limit)))
-        checksum = _scan_integers(
-            frame, self._bits(dtype), self._unused, columns, PIECE, TILE_ROWS, wide, bound, sums, tops, zeros,
-            lows, highs, plain, tile_sums, tile_tops,
+        if frame.dtype.kind == "f":
+            return self._of_reals(frame, limit)
+        fixed, figures = self.prepared(frame.dtype, limit)
+        return Scan(int(scan_integers(frame, *fixed, *figures)), *figures)
+
+    def prepared(self, dtype: np.dtype[Any], limit: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        """Return what the kernels take for an integer type and limit, and the figures they write."""
+        rows, pieces = self.shape
+        tiles, blocks = (-(-rows // TILE_ROWS), pieces), (-(-rows // BLOCK_ROWS), pieces)
+        known = self._fixed.get((dtype, limit))
+        if known is None:
+            wide = np.uint32 if dtype.itemsize <= 2 else np.int64
+            narrow = np.uint16 if dtype.itemsize <= 2 else np.uint32
+            most = np.iinfo(dtype).max
+            # a limit above the type's values is out of reach; the largest value itself stands for it
+            bound = dtype.type(most if limit > most else int(np.ceil(limit)))
+            known = (self._bits(dtype), self.used_pixels, self._unused_of_blocks, self.used.shape[1], PIECE,
+                     TILE_ROWS, narrow, wide, bound)  # fmt: skip
+            self._fixed[dtype, limit] = known
+        wide = known[-2]
+        empty = np.empty
+        return known, (
+            empty(self.shape, wide), empty(self.shape, dtype), *empty((3, *self.shape), np.uint32),
+            empty(rows, bool), empty(tiles, bool), empty(blocks, wide), empty(blocks, dtype), *empty((2,
+            *tiles)),
         )  # fmt: skip
-        return Scan(sums, tops, zeros, lows, highs, int(checksum), plain, tile_sums, tile_tops)
+
+    def _of_reals(self, frame: npt.NDArray[Any], limit: float) -> Scan:
+        rows, columns = self.used.shape
+        zeros, lows, highs = np.zeros((3, *self.shape), np.uint32)
+        sums, tops = np.zeros((2, *self.shape))
+        scan_reals(
+            frame, self.used.ravel(), rows, columns, PIECE, float(limit), sums, tops, zeros, lows, highs
+        )
+        zeros -= self._unused
+        checksum = _mixed(sums) ^ _mixed(tops) * 3 % 2**64
+        tile_tops = np.maximum.reduceat(tops, np.arange(0, rows, TILE_ROWS), axis=0)
+        varied, plain = np.zeros(rows, bool), np.zeros(tile_tops.shape, bool)
+        block_sums, block_tops = np.zeros((2, -(-rows // BLOCK_ROWS), self.shape[1]))
+        tile_sums = np.zeros(tile_tops.shape)
+        return Scan(
+            checksum,
+            sums,
+            tops,
+            zeros,
+            lows,
+            highs,
+            varied,
+            plain,
+            block_sums,
+            block_tops,
+            tile_sums,
+            tile_tops,
+        )
 
     def _bits(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-        if dtype not in self._keep:
-            ones = np.array(-1 if dtype.kind == "i" else np.iinfo(dtype).max).astype(dtype)
-            keep = np.where(self.used.ravel(), ones, ones.dtype.type(0))
-            keep.flags.writeable = False
-            self._keep[dtype] = keep
-        return self._keep[dtype]
+        ones = np.array(-1 if dtype.kind == "i" else np.iinfo(dtype).max).astype(dtype)
+        keep = np.where(self.used.ravel(), ones, ones.dtype.type(0))
+        keep.flags.writeable = False
+        return keep
 
 
 def _mixed(figures: npt.NDArray[np.float64]) -> int:

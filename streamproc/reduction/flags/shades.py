@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.reading import TileView
 from streamproc.reduction.flags.tiles import Promise
+from streamproc.reduction.kernels import compiled
 
-__all__ = ["darker_tiles", "shaded_tiles", "smooth_tiles"]
+__all__ = ["Shades", "darker_tiles", "shaded_tiles"]
 
 _SMOOTH = 0.7
 _SHADED, _DEEPLY = 0.6, 0.45
@@ -17,15 +21,29 @@ _THERE = 0.8
 _DARKER, _DARKER_LINES, _SIGMAS = 0.8, 0.65, 8.0
 
 
-def smooth_tiles(promise: Promise) -> npt.NDArray[np.bool_]:
-    """Return the tiles that can be judged for shadow: smooth, with counts, and most of their pixels there."""
-    smooth = (promise.floor >= _SMOOTH * promise.expected) & (promise.expected >= _LEAST_COUNTS)
-    return smooth & (promise.there >= _THERE)
+@dataclass(frozen=True, slots=True, eq=False)
+class Shades:
+    """Tiles in the shadow of something, arrays of the shape of the tiles.
+
+    Attributes
+    ----------
+    share : float
+        Used pixels of the shaded tiles over all used pixels.
+    shaded : ndarray of bool
+        Which these are.
+    smooth : ndarray of bool
+        Tiles that can be judged: smooth, with counts, and most of their pixels there.
+    ratio : ndarray of float64
+        Observed over promised counts; NaN where nothing is promised.
+    """
+
+    share: float
+    shaded: npt.NDArray[np.bool_]
+    smooth: npt.NDArray[np.bool_]
+    ratio: npt.NDArray[np.float64]
 
 
-def shaded_tiles(
-    promise: Promise, used: npt.NDArray[np.float64], fine: bool
-) -> tuple[float, npt.NDArray[np.bool_]]:
+def shaded_tiles(promise: Promise, used: npt.NDArray[np.float64], fine: bool) -> Shades:
     """Find tiles whose scattering falls far below that at the same angle elsewhere.
 
     A tile is judged where the smooth part of the rings makes 70 % of what is promised, so that texture cannot
@@ -41,19 +59,38 @@ def shaded_tiles(
         Used pixels.
     fine : bool
         The rings have many grains.
-
-    Returns
-    -------
-    float
-        Used pixels of the shaded tiles over all used pixels.
-    ndarray of bool
-        Which, shape of the tiles.
     """
-    shaded = smooth_tiles(promise) & (promise.observed < _SHADED * promise.expected)
-    if fine:
-        bright = (promise.expected >= _LEAST_COUNTS) & (promise.there >= _THERE)
-        shaded |= bright & (promise.observed < _DEEPLY * promise.expected)
-    return float(used[shaded].sum()) / max(float(used.sum()), 1.0), shaded
+    shaded, smooth, ratio = np.empty(used.shape, bool), np.empty(used.shape, bool), np.empty(used.shape)
+    share = _shade(
+        promise.expected, promise.floor, promise.observed, promise.there, used, fine, shaded, smooth, ratio
+    )
+    return Shades(share, shaded, smooth, ratio)
+
+
+@compiled
+def _shade(
+    expected: Any,
+    floor: Any,
+    observed: Any,
+    there: Any,
+    used: Any,
+    fine: bool,
+    shaded: Any,
+    smooth: Any,
+    ratio: Any,
+) -> float:
+    dark, total = 0.0, 0.0
+    for i in range(used.shape[0]):
+        for p in range(used.shape[1]):
+            e, o = expected[i, p], observed[i, p]
+            judged = e >= _LEAST_COUNTS and there[i, p] >= _THERE
+            smooth[i, p] = judged and floor[i, p] >= _SMOOTH * e
+            shaded[i, p] = (smooth[i, p] and o < _SHADED * e) or (fine and judged and o < _DEEPLY * e)
+            ratio[i, p] = o / e if e != 0.0 else np.nan
+            total += used[i, p]
+            if shaded[i, p]:
+                dark += used[i, p]
+    return dark / max(total, 1.0)
 
 
 def darker_tiles(before: npt.NDArray[np.float64], tiles: TileView) -> npt.NDArray[np.bool_]:

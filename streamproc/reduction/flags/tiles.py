@@ -10,12 +10,15 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.parts import PartedPlan
 from streamproc.reduction.flags.scan import PIECE, TILE_ROWS, Scan
-from streamproc.reduction.kernels import compiled
+from streamproc.reduction.kernels import compiled, compiled_sums
 from streamproc.reduction.passes import Constants
 
 __all__ = ["TILE_ROWS", "Promise", "Tiles"]
 
 Float = npt.NDArray[np.float64]
+
+_NONE = 0x7FE0000000000000
+"""Bits of a number larger than any intensity."""
 
 PROMISED = 20.0
 """Counts of which not one can be missing by chance (exp(-20) = 2e-9)."""
@@ -69,17 +72,24 @@ class Tiles:
         norm = parted.cells.norm[used]
         size = (self.used.size, parted.plan.axis.size)
         table = coo_matrix((norm, (self._place, parted.bins[used])), size).tocsr()
-        self._first, self._rings = table.indptr.astype(np.int64), table.indices.astype(np.int32)
-        self._weights = np.ascontiguousarray(table.data, np.float64)
-        self.most_norm = float(norm.max())
-        self.least_norm = float(norm.min())
+        # a tile's rings lie side by side, so it needs only the first of them
+        table.sort_indices()
+        starts, stops = table.indptr[:-1], table.indptr[1:]
+        low, high = np.zeros((2, self.used.size), np.int64)
+        some = stops > starts
+        low[some], high[some] = table.indices[starts[some]], table.indices[stops[some] - 1] + 1
+        self._first, self._low = np.concatenate([[0], np.cumsum(high - low)]), low
+        self._weights = np.zeros(int(self._first[-1]), np.float32)
+        tile = np.repeat(np.arange(self.used.size), np.diff(table.indptr))
+        self._weights[self._first[tile] + table.indices - low[tile]] = table.data
+        self._no_dark = np.zeros(self.shape)
         self._dark: tuple[Constants, Float] | None = None
 
     def promise(self, scan: Scan, rings: Float, low: Float, floor: Float, cells: Constants) -> Promise:
         """Compare a scan with intensity, darker quadrants and smooth part of the rings, (bins,) each."""
         out = np.empty((8, *self.shape))
         _promise(
-            self._first, self._rings, self._weights, rings, low, floor, scan.sums, scan.lows, scan.highs,
+            self._first, self._low, self._weights, rings, low, floor, scan.sums, scan.lows, scan.highs,
             scan.zeros, scan.plain, scan.tile_sums, self.used_pixels, self.used, self._dark_of(cells),
             TILE_ROWS, out,
         )  # fmt: skip
@@ -87,50 +97,66 @@ class Tiles:
 
     def _dark_of(self, cells: Constants) -> Float:
         if cells.dark is None:
-            return np.zeros(self.shape)
+            return self._no_dark
         if self._dark is None or self._dark[0] is not cells:
             sums = np.bincount(self._place, cells.dark.mean[self._used], self.used.size).astype(float)
             self._dark = (cells, sums.reshape(self.shape))
         return self._dark[1]
 
 
+@compiled_sums
+def _rings_of_tiles(
+    first: Any, lowest: Any, weights: Any, rings: Any, low: Any, floor: Any, out: Any
+) -> None:
+    """Write what all rings, their darker quadrants and their floor make of each tile, and the dimmest ring.
+
+    The dimmest is sought among the bits of the numbers, whose order is the same (but among negative ones,
+    which promise nothing all the same): of real numbers the compiler makes no vector code there.
+    """
+    pieces, bits, dims = out.shape[2], rings.view(np.int64), out[7].view(np.int64)
+    for t in range(first.size - 1):
+        e, m, s, dim = 0.0, 0.0, 0.0, np.int64(_NONE)
+        f, n, start = np.uint64(first[t]), np.uint64(first[t + 1] - first[t]), np.uint64(lowest[t])
+        for k in range(n):
+            w = weights[f + k]
+            e += w * rings[start + k]
+            m += w * low[start + k]
+            s += w * floor[start + k]
+        for k in range(n):
+            dim = min(dim, bits[start + k] if weights[f + k] > 0.0 else np.int64(_NONE))
+        i, p = t // pieces, t % pieces
+        out[0, i, p], out[1, i, p], out[5, i, p] = e, m, s
+        dims[i, p] = dim if dim < _NONE else 0
+
+
 @compiled
 def _promise(
-    first: Any, rings: Any, weights: Any, intensity: Any, low: Any, floor: Any, sums: Any, lows: Any,
-    highs: Any, zeros: Any, plain: Any, tile_sums: Any, used_pixels: Any, used: Any, dark: Any,
-    tile_rows: int, out: Any,
+    first: Any, lowest: Any, weights: Any, rings: Any, low: Any, floor: Any, sums: Any, lows: Any,
+    highs: Any, zeros: Any, plain: Any, tile_sums: Any, used_pixels: Any, used: Any,
+    dark: Any, tile_rows: int, out: Any,
 ) -> None:  # fmt: skip
     """Write the arrays of a Promise, in their order. Only tiles that are not plain are looked at by
     pieces."""
+    _rings_of_tiles(first, lowest, weights, rings, low, floor, out)
     rows, pieces = sums.shape
-    known = np.zeros((intensity.size, 4))  # side by side: one place in memory for each ring
-    for b in range(intensity.size):
-        if intensity[b] == intensity[b]:
-            known[b, 0], known[b, 1], known[b, 2] = intensity[b], floor[b], low[b]
-    for t in range(used.size):
-        e, s, m, dim = 0.0, 0.0, 0.0, np.inf
-        for k in range(first[t], first[t + 1]):
-            b, w = rings[k], weights[k]
-            e += w * known[b, 0]
-            s += w * known[b, 1]
-            m += w * known[b, 2]
-            dim = min(dim, known[b, 0])
-        i, p = t // pieces, t % pieces
-        counted, there = tile_sums[i, p], used[i, p]
-        if not plain[i, p]:
-            counted, there = 0.0, 0.0
-            for r in range(i * tile_rows, min((i + 1) * tile_rows, rows)):
-                n = used_pixels[r, p]
-                lost = lows[r, p] + highs[r, p]
-                if n > 0 and zeros[r, p] + lost < n:
-                    counted += np.float64(sums[r, p])
-                    there += n - lost
-        pixels = max(used[i, p], 1.0)
-        share = there / pixels
-        out[0, i, p], out[1, i, p], out[2, i, p] = (
-            max(e, 0.0) / pixels,
-            max(m, 0.0) / pixels,
-            dark[i, p] / pixels,
-        )
-        out[3, i, p], out[4, i, p], out[5, i, p] = share, e * share, s * share
-        out[6, i, p], out[7, i, p] = counted - dark[i, p] * share, dim if dim < np.inf else 0.0
+    for i in range(used.shape[0]):
+        for p in range(pieces):
+            e, m, s = out[0, i, p], out[1, i, p], out[5, i, p]
+            counted, there = tile_sums[i, p], used[i, p]
+            if not plain[i, p]:
+                counted, there = 0.0, 0.0
+                for r in range(i * tile_rows, min((i + 1) * tile_rows, rows)):
+                    n = used_pixels[r, p]
+                    lost = lows[r, p] + highs[r, p]
+                    if n > 0 and zeros[r, p] + lost < n:
+                        counted += np.float64(sums[r, p])
+                        there += n - lost
+            pixels = max(used[i, p], 1.0)
+            share = there / pixels
+            out[0, i, p], out[1, i, p], out[2, i, p] = (
+                max(e, 0.0) / pixels,
+                max(m, 0.0) / pixels,
+                dark[i, p] / pixels,
+            )
+            out[3, i, p], out[4, i, p], out[5, i, p] = share, e * share, s * share
+            out[6, i, p] = counted - dark[i, p] * share

@@ -17,7 +17,10 @@ from streamproc.reduction.flags.settings import FlagSettings
 
 __all__ = ["FlagWatch", "Judgement", "judged_alone", "warm_up"]
 
-NO_COUNTS = "bad-frame: no counts, or the same everywhere"
+BAD = "bad-frame: "
+"""How a reason begins that makes a reading bad; others are doubts."""
+
+NO_COUNTS = BAD + "no counts, or the same everywhere"
 
 Numbers = dict[str, float]
 
@@ -57,6 +60,11 @@ class Judgement:
     def bad(self) -> bool:
         """Whether nothing may be concluded from the reading."""
         return self.empty or any(up and KINDS[name].bad for name, up in self.flags.items())
+
+    @property
+    def bad_reasons(self) -> tuple[str, ...]:
+        """Those of the reasons that make the reading bad."""
+        return tuple(r for r in self.reasons if r.startswith(BAD))
 
 
 def judged_alone(reading: Reading, settings: FlagSettings) -> Judgement:
@@ -132,6 +140,8 @@ class FlagWatch:
         if new == new and not ice >= new:
             numbers["ice_rings"], evidence["ice_rings"] = new, told["ice_rings"]
         told.pop("ice_rings", None)
+        if self._over("spotty", numbers["spotty"]):  # lines are where a few grains are, and these come and go
+            found |= dict.fromkeys(("zero_drift", "parasitic_rings"), _NAN)
         if any(self._over(n, numbers[n]) for n in ("spotty", "dead")):
             pass  # grains come and go, and what is dead is dark: darker tiles tell nothing more
         elif darker == darker and not alone >= darker:
@@ -204,7 +214,7 @@ def _said(
 ) -> Judgement:
     up = [name for name, raised in flags.items() if raised]
     reasons = tuple(
-        f"{'bad-frame' if KINDS[n].bad else 'doubt'}: {n} {numbers[n]:.3g}"
+        f"{BAD if KINDS[n].bad else 'doubt: '}{n} {numbers[n]:.3g}"
         f"{' ' + KINDS[n].units if KINDS[n].units not in ('', '1') else ''} "
         f"(limit {settings.limit(n).threshold:g})"
         for n in up

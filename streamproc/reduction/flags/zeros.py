@@ -14,8 +14,7 @@ def _surprise(zeros: float, pixels: float, promised: float) -> float:
     """Bound on -ln of the chance of so many zeros among pixels that are promised so much; 0: no surprise.
 
     Chernoff's bound of the binomial, exp(-n D(z/n || p)) with the chance of a zero p = exp(-promised / 2):
-    half
-    of the promise, because grains and texture make some pixels darker.
+    half of the promise, because grains and texture make some pixels darker.
     """
     p, share = np.exp(-0.5 * promised), zeros / pixels
     if share <= p or promised <= 0.0:

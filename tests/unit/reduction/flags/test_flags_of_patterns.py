@@ -91,3 +91,23 @@ def test_settings_that_cannot_be_meant_are_refused():
         FlagSettings(off=("stail",))
     with pytest.raises(ValidationError, match="must not be above threshold"):
         FlagSettings(limits={"spotty": {"threshold": 0.1, "release": 0.2}})
+
+
+def test_the_width_of_weak_lines_is_not_that_of_noise():
+    """Lines of some hundred counts on a floor of twenty, over many channels."""
+    axis = np.linspace(12, 110, 6000)
+    y = 20 + sum(150 * np.exp(-0.5 * ((axis - at) / 0.12) ** 2) for at in range(20, 105, 12))
+    for seed in range(8):
+        curve = describe_curve(axis, drawn(y, seed))
+        assert curve.width * curve.step == pytest.approx(2.355 * 0.12, rel=0.15)
+
+
+def test_zeros_of_a_pattern_whose_background_was_subtracted_are_not_dead(pattern):
+    """Negative values made zero: zeros side by side are chance there, a stretch of them is none."""
+    axis, _ = pattern
+    random = np.random.default_rng(4)
+    for _ in range(10):
+        y = np.maximum(random.normal(10, 9, axis.size), 0) + 400 * np.exp(-0.5 * ((axis - 40) / 0.4) ** 2)
+        assert up(axis, y)[0] == set()
+        y[1500:1540] = 0
+        assert up(axis, y)[0] == {"dead"}

@@ -144,7 +144,7 @@ def test_zero_shift_and_strain_are_told_apart(pattern, zero, strain):
     slope = strain_slope(axis, "two_theta_deg")
     moved = np.interp(axis - zero - strain * slope, axis, y)
     noisy = np.random.default_rng(1).poisson(1.3 * moved + 20).astype(float)
-    found = compare(axis, slope, y, noisy, np.maximum(noisy, 1), (0.0, 0.0))
+    found = compare(axis, slope, y, noisy, np.maximum(noisy, 1), (0.0, 0.0), 0.0, 7.0)
     assert found.scale == pytest.approx(1.3, rel=0.01)
     assert found.zero == pytest.approx(zero, abs=4e-3) and found.strain == pytest.approx(strain, abs=2e-4)
     assert abs(found.zero - zero) < 5 * found.zero_sigma and found.agreement > 0.95
@@ -270,3 +270,44 @@ def test_hits_make_no_ring(bench):
         flags.append(up(watch.take(bench.read(frame))))
     assert flags[:4] == [set()] * 4
     assert all("spikes" in f and "parasitic_rings" not in f for f in flags[4:])
+
+
+def test_weak_patterns_do_not_drift_and_a_drift_of_theirs_is_found():
+    axis = np.linspace(12, 110, 6000)
+    lines = (19.0, 27.0, 33.0, 43.0, 55.0, 72.0, 88.0)
+    random = np.random.default_rng(5)
+
+    def judged(shifts):
+        watch, found = FlagWatch(FlagSettings()), []
+        for shift in shifts:
+            y = 15 + sum(80 * np.exp(-0.5 * ((axis - at - shift) / 0.06) ** 2) for at in lines)
+            found.append(
+                up(watch.take(read_pattern(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406)))
+            )
+        return found
+
+    assert judged([0.0] * 12) == [set()] * 12
+    assert judged([0.0] * 4 + [0.1] * 4) == [set()] * 4 + [{"zero_drift"}] * 4
+
+
+def test_a_broad_line_that_weakens_is_no_shadow():
+    """A narrow range in which one line fills some sixteenths of the axis; each reading is another sample."""
+    axis = np.linspace(37, 48, 550)
+    random, watch = np.random.default_rng(6), FlagWatch(FlagSettings())
+    for k in range(12):
+        y = 20 + 700 * 0.82**k * np.exp(-0.5 * ((axis - 44.3) / 0.45) ** 2)
+        judgement = watch.take(read_pattern(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406))
+        assert not judgement.flags["shadow"] and not judgement.bad
+
+
+def test_a_new_line_is_found_although_all_lines_broaden(pattern):
+    axis, _ = pattern
+    random, watch = np.random.default_rng(7), FlagWatch(FlagSettings())
+    for k in range(12):
+        y = np.full(axis.size, 1500.0)
+        for at in (25.0, 33.0, 41.0, 56.0, 70.0, 83.0):
+            y += 9e4 / (1 + 0.01 * k) * np.exp(-0.5 * ((axis - at) / (0.09 * (1 + 0.01 * k))) ** 2)
+        if k >= 6:
+            y += 4e3 * np.exp(-0.5 * ((axis - 48.0) / 0.09) ** 2)
+        judgement = watch.take(read_pattern(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406))
+        assert judgement.flags["parasitic_rings"] == (k >= 6)
