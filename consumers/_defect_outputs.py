@@ -6,19 +6,24 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from streamproc.consumers._cake_reader import CakeLook
 from streamproc.consumers._defect_reader import Look
 from streamproc.models.defects.evidence import ReflectionEvidence
+from streamproc.models.defects.network.estimate import Estimate as Found
 from streamproc.models.defects.scan_alarms import Alarm
 
 from streamproc.analysis import Estimate, Output, RunResult
 
 __all__ = [
     "ALARMS",
+    "CAKE_ESTIMATES",
     "CHECKS",
     "ESTIMATES",
     "FLAGS",
     "SUMMARY",
     "alarm_said",
+    "cake_outputs",
+    "cake_values",
     "defect_run_outputs",
     "estimate_outputs",
     "estimate_values",
@@ -29,7 +34,15 @@ FLAGS, ALARMS, CHECKS, SUMMARY = "defect_flags", "alarms", "defect_checks", "sum
 
 _NAN = float("nan")
 _MOST_LINES = 4
-_SHOWN = ("density_per_m2", "size_nm", "microstrain", "deformation", "growth")
+CAKE_ESTIMATES = {
+    "texture": ("1", "texture strength: sqrt(J - 1) of a fibre, 0 without"),
+    "spottiness": ("1", "relative scatter of the first ring's intensity by its number of grains"),
+    "spots": ("1", "grains that diffract into the first ring"),
+    "grains": ("1", "grains in the beam, for the acceptance of the settings"),
+}
+"""What the pair of a defect model says of the rings of an image."""
+
+_SHOWN = ("texture", "spottiness", "density_per_m2", "size_nm", "microstrain", "deformation", "growth")
 
 ESTIMATES = {
     "density_per_m2": ("1/m^2", "dislocation density"),
@@ -61,17 +74,38 @@ def estimate_outputs(names: Sequence[str]) -> tuple[Output, ...]:
 
 def estimate_values(names: Sequence[str], look: Look, bad: bool, model_id: str) -> dict[str, Any]:
     """Return the values of :func:`estimate_outputs`; NaN for a bad reading and out of domain."""
-    usable = look.reading is not None and not look.reasons and not bad
-    nothing = Estimate(_NAN, _NAN, False, model_id, (_NAN, _NAN))
-    values: dict[str, Any] = {"defect_in_domain": usable, "defect_strain": look.strain if usable else _NAN}
-    for name in names:
-        found = look.reading.estimates[name] if usable and look.reading is not None else None
-        values[f"defect_{name}"] = (
-            nothing
-            if found is None
-            else Estimate(found.value, found.sigma, found.says_something, model_id, (found.low, found.high))
-        )
-    return values
+    usable = look.usable and not bad
+    found = look.reading.estimates if usable and look.reading is not None else {}
+    values: dict[str, Any] = {f"defect_{name}": _published(found.get(name), model_id) for name in names}
+    return values | {"defect_in_domain": usable, "defect_strain": look.strain if usable else _NAN}
+
+
+def cake_outputs(names: Sequence[str]) -> tuple[Output, ...]:
+    """Return the outputs of every event about the rings of an image."""
+    rows = [
+        Output(f"defect_{n}", "estimate", *CAKE_ESTIMATES.get(n, ("", n)), (), True, n in _SHOWN)
+        for n in names
+    ]
+    return (
+        *rows,
+        Output("defect_cake_in_domain", "flag", "", "the estimates from the rings may be used"),
+        Output("defect_cake_absent", "text", "", "why there are no rings over azimuth; empty: there are"),
+    )
+
+
+def cake_values(names: Sequence[str], look: CakeLook, bad: bool, model_id: str) -> dict[str, Any]:
+    """Return the values of :func:`cake_outputs`; NaN for a bad reading, out of domain and without a cake."""
+    usable = look.usable and not bad
+    found = look.reading.estimates if usable and look.reading is not None else {}
+    values: dict[str, Any] = {f"defect_{name}": _published(found.get(name), model_id) for name in names}
+    return values | {"defect_cake_in_domain": usable, "defect_cake_absent": look.absent}
+
+
+def _published(found: Found | None, model_id: str) -> Estimate:
+    """An estimate as events have it; NaN where there is none."""
+    if found is None:
+        return Estimate(_NAN, _NAN, False, model_id, (_NAN, _NAN))
+    return Estimate(found.value, found.sigma, found.says_something, model_id, (found.low, found.high))
 
 
 def evidence_text(evidence: Mapping[str, Sequence[ReflectionEvidence]]) -> str:
@@ -80,14 +114,17 @@ def evidence_text(evidence: Mapping[str, Sequence[ReflectionEvidence]]) -> str:
     return json.dumps(listed, sort_keys=True) if listed else ""
 
 
-def defect_run_outputs(limits: Sequence[str], watched: Sequence[str]) -> dict[str, tuple[Output, ...]]:
+def defect_run_outputs(
+    limits: Sequence[str], watched: Sequence[str], with_rings: bool = False
+) -> dict[str, tuple[Output, ...]]:
     """Return the streams about the run."""
+    known = ESTIMATES | CAKE_ESTIMATES
     flags = [
         Output(
             f"defect_flag_{n}",
             "flag",
             "",
-            f"{ESTIMATES.get(n, ('', n))[1]} is beyond its limit",
+            f"{known.get(n, ('', n))[1]} is beyond its limit",
             (),
             False,
             True,
@@ -107,6 +144,7 @@ def defect_run_outputs(limits: Sequence[str], watched: Sequence[str]) -> dict[st
         FLAGS: (
             reading,
             Output("defect_judged", "flag", "", "good data, and the model may be believed"),
+            *([Output("defect_cake_judged", "flag", "", "the same for the rings")] if with_rings else []),
             *flags,
             *sums,
             Output(
@@ -187,12 +225,10 @@ def alarm_said(
     alarm: Alarm, look: Look, frames_per_false_alarm: float, evidence: str, model_id: str
 ) -> RunResult:
     """Return the event of stream ``alarms``."""
-    if look.reading is None:
-        raise ValueError("an alarm rises on a judged reading only")
-    found = look.reading.estimates[alarm.quantity]
+    found = look.estimates()[alarm.quantity]  # an alarm rises on a judged reading only
     before = found.in_units(alarm.before)
     change = (alarm.now - alarm.before) / alarm.scatter if alarm.scatter > 0 else float("inf")
-    name = ESTIMATES.get(alarm.quantity, ("", alarm.quantity))[1]
+    name = (ESTIMATES | CAKE_ESTIMATES).get(alarm.quantity, ("", alarm.quantity))[1]
     said = (
         f"{name} ({alarm.quantity}) is {found.value:.3g}, was {before:.3g} over {alarm.frames} readings; "
         f"changing since reading {alarm.onset_seq_num}"

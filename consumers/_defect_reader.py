@@ -7,10 +7,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.consumers._cake_reader import CakeLook, CakeReader
 from streamproc.consumers._defect_settings import DefectSettings, watched_names
 from streamproc.consumers._patterns import MeasuredPattern, wavelength_doubt
 from streamproc.models.defects.evidence import ReflectionEvidence, reflections_of
-from streamproc.models.defects.network.estimate import DefectReading, estimate_names, flags, read_defects
+from streamproc.models.defects.network.estimate import (
+    DefectReading,
+    Estimate,
+    estimate_names,
+    flags,
+    read_defects,
+)
 from streamproc.models.defects.reference import reference_of
 from streamproc.models.defects.registration import Registered, Registration
 from streamproc.models.powder.pattern import prepare, to_model_axis
@@ -41,6 +48,8 @@ class Look:
         The pattern as the model read it.
     strain : float
         Of the lattice, against the cell of the model; NaN where too few lines say.
+    cake : CakeLook or None
+        What the pair says of the rings; None where the model has no pair.
     """
 
     reading: DefectReading | None
@@ -49,6 +58,17 @@ class Look:
     evidence: Mapping[str, tuple[ReflectionEvidence, ...]] = field(default_factory=dict)
     intensity: Array = field(default_factory=lambda: np.empty(0))
     strain: float = float("nan")
+    cake: CakeLook | None = None
+
+    @property
+    def usable(self) -> bool:
+        """Whether the estimates from the pattern may be used."""
+        return self.reading is not None and not self.reasons
+
+    def estimates(self) -> dict[str, Estimate]:
+        """Return the estimates that may be used, of pattern and rings."""
+        parts = [part for part in (self, self.cake) if part is not None and part.usable]
+        return {name: e for part in parts if part.reading for name, e in part.reading.estimates.items()}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +91,8 @@ class DefectReader:
         Limits and confidence.
     model : OnnxModel
         A checked model.
+    cake : CakeReader, optional
+        Reader of its pair.
 
     Raises
     ------
@@ -78,14 +100,15 @@ class DefectReader:
         When it is no defect model, or limits or alarms name what it does not estimate.
     """
 
-    def __init__(self, settings: DefectSettings, model: OnnxModel) -> None:
+    def __init__(self, settings: DefectSettings, model: OnnxModel, cake: CakeReader | None = None) -> None:
         if model.card.task != "defect-estimates":
             raise ConfigurationError(
                 f"{model.path}: its task is {model.card.task!r}, expected 'defect-estimates'"
             )
         self.settings, self.model = settings, model
         self.names = estimate_names(model.card)
-        self.watched = watched_names(settings, self.names)
+        self.cake = cake
+        self.watched = watched_names(settings, self.names, cake.names if cake is not None else ())
         self.reference = reference_of(model.card)
         axis = model.card.axis
         self.axis = np.linspace(axis.start, axis.stop, axis.n)
@@ -135,7 +158,8 @@ class DefectReader:
         strain = p.lines.strain if p.lines.lines else float("nan")
         if reasons:
             return Look(reading, tuple(f"defects: {r}" for r in reasons), {}, {}, intensity, strain)
-        beyond = flags(reading, self.settings.limits, self.settings.confidence)
+        limits = {name: v for name, v in self.settings.limits.items() if name in self.names}
+        beyond = flags(reading, limits, self.settings.confidence)
         up = [name for name, is_up in beyond.items() if is_up]
         values = {name: e.value for name, e in reading.estimates.items()}
         evidence = reflections_of(self.axis, intensity, self.reference, values, up) if up else {}

@@ -52,17 +52,18 @@ class DefectRun:
         reasons : sequence of str
             Data flags that are up.
         """
-        good = not bad and not look.reasons and look.reading is not None
+        good = not bad and look.usable
         self._count(bad, good)
         if bad:
             self._note(seq_num, [r for r in reasons if r.startswith("bad-frame")])
-        estimates = {} if look.reading is None else look.reading.estimates
-        values = {name: (e.plain, e.plain_sigma) for name, e in estimates.items()}
-        risen = self._alarms.take(seq_num, values, good)
-        flagged = [name for name, up in look.beyond.items() if up and good]
+        values = {name: (e.plain, e.plain_sigma) for name, e in look.estimates().items()}
+        risen = self._alarms.take(seq_num, values, not bad)
+        beyond = {**look.beyond, **(look.cake.beyond if look.cake is not None else {})}
+        flagged = [name for name, up in beyond.items() if up and not bad]
         self._counts["flagged"] += bool(flagged)
-        why = [r for r in reasons if r.startswith("bad-frame")] if bad else [*look.reasons]
-        said = [self._flags(seq_num, look, good, flagged, why), *self._risen(look, risen)]
+        rings = look.cake.reasons if look.cake is not None else ()
+        why = [r for r in reasons if r.startswith("bad-frame")] if bad else [*look.reasons, *rings]
+        said = [self._flags(seq_num, look, bad, flagged, why), *self._risen(look, risen)]
         return [*said, *self._check(seq_num, look, good, flagged, risen)]
 
     def _count(self, bad: bool, good: bool) -> None:
@@ -75,16 +76,18 @@ class DefectRun:
                 self._sentences.append(f"reading {seq_num}: {sentence}")
 
     def _flags(
-        self, seq_num: int, look: Look, good: bool, flagged: Sequence[str], why: Sequence[str]
+        self, seq_num: int, look: Look, bad: bool, flagged: Sequence[str], why: Sequence[str]
     ) -> RunResult:
         levels, raised = self._alarms.levels(), self._alarms.raised()
-        values: dict[str, Any] = {"seq_num": float(seq_num), "defect_judged": good}
+        values: dict[str, Any] = {"seq_num": float(seq_num), "defect_judged": look.usable and not bad}
+        if self._reader.cake is not None:
+            values["defect_cake_judged"] = look.cake is not None and look.cake.usable and not bad
         for name in self._settings.limits:
             values[f"defect_flag_{name}"] = name in flagged
         for name in self._reader.watched:
             values |= {f"defect_cusum_{name}": levels[name], f"defect_alarm_{name}": raised[name]}
         beyond = [f"defect: {name} beyond {self._settings.limits[name]:g}" for name in flagged]
-        evidence = evidence_text({name: look.evidence[name] for name in flagged})
+        evidence = evidence_text({name: look.evidence[name] for name in flagged if name in look.evidence})
         return RunResult(FLAGS, values | {"defect_evidence": evidence, "reasons": "; ".join([*why, *beyond])})
 
     def _risen(self, look: Look, risen: Sequence[Alarm]) -> list[RunResult]:
@@ -92,14 +95,16 @@ class DefectRun:
         for alarm in risen:
             evidence = evidence_text(self._evidence(look, alarm.quantity))
             rate = self._settings.frames_per_false_alarm
-            said.append(alarm_said(alarm, look, rate, evidence, self._reader.model.model_id))
+            of_pattern = alarm.quantity in self._reader.names or self._reader.cake is None
+            model = self._reader.model if of_pattern else self._reader.cake.model
+            said.append(alarm_said(alarm, look, rate, evidence, model.model_id))
             self._counts["alarms"] += 1
             self._note(alarm.seq_num, [f"alarm: {said[-1].values['said']}"])
         return said
 
     def _evidence(self, look: Look, quantity: str) -> Mapping[str, Any]:
         """Reflections that carry an alarm; those of a flag are known already."""
-        if look.reading is None or quantity in look.evidence:
+        if look.reading is None or quantity in look.evidence or quantity not in self._reader.names:
             return {quantity: look.evidence.get(quantity, ())}
         reader, values = self._reader, {name: e.value for name, e in look.reading.estimates.items()}
         return reflections_of(reader.axis, look.intensity, reader.reference, values, [quantity])

@@ -26,7 +26,14 @@ class DefectSettings(BaseModel):
     limits: Mapping[str, float] = Field(
         default_factory=dict,
         description="Limit by estimate; defect_flag_NAME is true when the estimate is beyond it with "
-        "`confidence` (above; size_nm, and march_r with a limit under 1: below).",
+        "`confidence` (above; size_nm, spots, grains, and march_r with a limit under 1: below). With images "
+        "also texture, spottiness, spots.",
+    )
+    acceptance_deg: float | None = Field(
+        None,
+        gt=0,
+        description="Range of orientations that diffract (degrees; divergence, bandwidth, mosaic and rocking "
+        "together): with it the spots of an image become defect_grains, the number of grains in the beam.",
     )
     confidence: Literal[0.84, 0.95] = Field(0.95, description="One-sided confidence of the flags.")
     alarms: tuple[str, ...] | None = Field(
@@ -53,8 +60,10 @@ class DefectSettings(BaseModel):
         return AlarmSettings(self.frames_per_false_alarm, self.shift_sigma)
 
 
-def watched_names(settings: DefectSettings, estimates: tuple[str, ...]) -> tuple[str, ...]:
-    """Return which estimates are watched.
+def watched_names(
+    settings: DefectSettings, estimates: tuple[str, ...], of_rings: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Return which estimates are watched; of those of the rings only what ``alarms`` names.
 
     Raises
     ------
@@ -62,10 +71,10 @@ def watched_names(settings: DefectSettings, estimates: tuple[str, ...]) -> tuple
         When a name in ``limits`` or ``alarms`` is not estimated by the model.
     """
     for table, names in (("limits", tuple(settings.limits)), ("alarms", settings.alarms or ())):
-        if unknown := [name for name in names if name not in estimates]:
+        if unknown := [name for name in names if name not in (*estimates, *of_rings)]:
             raise ConfigurationError(
                 f"[analysis.defect-flags.defects]: {table} names {', '.join(unknown)}, which the model does "
-                f"not estimate; it has {', '.join(estimates)}"
+                f"not estimate; it has {', '.join((*estimates, *of_rings))}"
             )
     if settings.alarms is None:
         return tuple(name for name in _USUAL if name in estimates)

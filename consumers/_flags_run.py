@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from streamproc.consumers._cake_reader import PATTERNS_ONLY, CakeEye, CakeLook
 from streamproc.consumers._data_flags import MODEL, flag_values, flags_said
 from streamproc.consumers._defect_checking import DefectChecker
-from streamproc.consumers._defect_outputs import estimate_values
+from streamproc.consumers._defect_outputs import cake_values, estimate_values
 from streamproc.consumers._defect_reader import DefectReader, Look
 from streamproc.consumers._defect_run import DefectRun
 from streamproc.consumers._judging import READING, FrameJudge, RunJudge
@@ -44,17 +45,20 @@ class FlagsRun:
         Hashes of all that.
     defects, checker : DefectReader and DefectChecker, or None
         Where the settings name a defect model.
+    eye : CakeEye or None
+        Where it has a pair, and frames are images.
     """
 
     def __init__(
         self, source: PatternSource, settings: DefectFlagsSettings, reader: FrameReader | None,
         provenance: Provenance, defects: DefectReader | None = None, checker: DefectChecker | None = None,
+        eye: CakeEye | None = None,
     ) -> None:  # fmt: skip
         self.provenance = provenance
         self._settings = settings
         self._frames = FrameJudge(source, settings.data_flags, reader, settings.reduction.from_run.dark)
         self._watch = RunJudge(settings.data_flags)
-        self._defects = defects
+        self._defects, self._eye = defects, eye
         self._defect_run = (
             DefectRun(defects, checker) if defects is not None and checker is not None else None
         )
@@ -69,11 +73,20 @@ class FlagsRun:
             patterns.append(pattern)
         if self._defects is None:
             return answers
-        looks = self._defects.look(patterns)
+        looks = self._with_rings(frames, self._defects.look(patterns))
         return [
             self._with_defects(a, look) if isinstance(a, FrameResult) else a
             for a, look in zip(answers, looks, strict=True)
         ]
+
+    def _with_rings(self, frames: Sequence[Frame], looks: Sequence[Look]) -> Sequence[Look]:
+        """Add what the model's pair says of the rings, where it has one."""
+        if self._defects is None or self._defects.cake is None:
+            return looks
+        if self._eye is None:
+            return [replace(look, cake=CakeLook(None, absent=PATTERNS_ONLY)) for look in looks]
+        cakes = self._eye.look(frames, self._settings.reduction.from_run.dark)
+        return [replace(look, cake=cake) for look, cake in zip(looks, cakes, strict=True)]
 
     def _answer(self, frame: Frame) -> tuple[FrameResult | FrameFailure, MeasuredPattern | None]:
         try:
@@ -100,13 +113,16 @@ class FlagsRun:
         """Add the estimates; a bad reading has none, and one out of domain says why."""
         if self._defects is None:
             return answer
-        model_id = self._defects.model.model_id
-        estimates = estimate_values(self._defects.names, look, not answer.in_domain, model_id)
+        model_id, bad, cake = self._defects.model.model_id, not answer.in_domain, self._defects.cake
+        estimates, reasons = estimate_values(self._defects.names, look, bad, model_id), look.reasons
+        if cake is not None and look.cake is not None:
+            estimates |= cake_values(cake.names, look.cake, bad, cake.model.model_id)
+            reasons = (*reasons, *look.cake.reasons)
         return replace(
             answer,
             values={**answer.values, **estimates},
-            in_domain=answer.in_domain and not look.reasons,
-            reasons=(*answer.reasons, *look.reasons),
+            in_domain=answer.in_domain and not reasons,
+            reasons=(*answer.reasons, *reasons),
             model_id=model_id,
             readings={**answer.readings, _LOOK: look},
         )

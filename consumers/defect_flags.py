@@ -10,15 +10,23 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
+from streamproc.consumers._cake_reader import CakeEye, CakeReader
 from streamproc.consumers._data_flags import STREAM, flag_outputs, run_flag_outputs
 from streamproc.consumers._defect_checking import DefectChecker
-from streamproc.consumers._defect_outputs import ESTIMATES, defect_run_outputs, estimate_outputs
+from streamproc.consumers._defect_outputs import (
+    CAKE_ESTIMATES,
+    ESTIMATES,
+    cake_outputs,
+    defect_run_outputs,
+    estimate_outputs,
+)
 from streamproc.consumers._defect_reader import DefectReader
 from streamproc.consumers._defect_settings import DefectSettings
 from streamproc.consumers._flags_example import example_run
 from streamproc.consumers._flags_run import FlagsRun
 from streamproc.consumers._judging import reader_of
 from streamproc.consumers._patterns import PatternSource
+from streamproc.models.defects.cake.pair import cake_file
 from threadpoolctl import threadpool_limits
 
 from streamproc.analysis import Estimate, Example, FrameResult, LoadContext, Output, Provenance
@@ -78,6 +86,8 @@ class DefectFlags:
         Loaded geometry and correction files.
     model : OnnxModel, optional
         Defect model that ``settings.defects`` names.
+    cake : OnnxModel, optional
+        The pair that its card declares.
     """
 
     name: ClassVar[str] = "defect-flags"
@@ -85,19 +95,23 @@ class DefectFlags:
     Settings: ClassVar[type[BaseModel]] = DefectFlagsSettings
 
     def __init__(
-        self, settings: DefectFlagsSettings, calibration: Calibration, model: OnnxModel | None = None
-    ) -> None:
-        self.settings, self.calibration, self.model = settings, calibration, model
+        self, settings: DefectFlagsSettings, calibration: Calibration, model: OnnxModel | None = None,
+        cake: OnnxModel | None = None,
+    ) -> None:  # fmt: skip
+        self.settings, self.calibration, self.model, self.cake = settings, calibration, model, cake
         self.defects: DefectReader | None = None
         self._checker: DefectChecker | None = None
         if model is not None:
             threadpool_limits(1, "blas")  # small matrices; the service's workers are the threads
-            self.defects = DefectReader(settings.defects, model)
+            rings = CakeReader(settings.defects, cake) if cake is not None else None
+            self.defects = DefectReader(settings.defects, model, rings)
             self._checker = DefectChecker(self.defects.axis, self.defects.reference)
         self.source = PatternSource(settings, calibration, self.name)
         self._reader: FrameReader | None = None
+        self._eye: CakeEye | None = None
         if calibration.geometry is not None and settings.axis_key is None:
             self._reader = reader_of(calibration.plan(), settings.data_flags)
+            self._eye = self._eye_of(self._reader)
         if settings.axis_key is not None:
             warm_up(settings.data_flags)
         if self.defects is not None:
@@ -113,14 +127,16 @@ class DefectFlags:
                 "(or reduction.from_run.calibration_md where the beamline sends it in the start document, "
                 "or axis_key where frames are 1-D patterns); there is no default geometry"
             )
-        named, model = settings.defects.model, None
+        named, model, cake = settings.defects.model, None, None
         if named is not None:
             model = OnnxModel(find_model(named, context.inference, settings.base_dir), context.inference)
+            pair = cake_file(model.card, model.path)
+            cake = OnnxModel(pair, context.inference) if pair is not None else None
         elif settings.defects.limits or settings.defects.alarms:
             raise ConfigurationError(
                 '[analysis.defect-flags.defects]: limits and alarms need a model: model = "defects_copper"'
             )
-        return cls(settings, load_calibration(reduction, settings.base_dir), model)
+        return cls(settings, load_calibration(reduction, settings.base_dir), model, cake)
 
     @classmethod
     def example(cls, folder: Path) -> Example:
@@ -131,20 +147,22 @@ class DefectFlags:
     @classmethod
     def describe(cls) -> tuple[Output, ...]:
         """Return the outputs of every result event, for a defect model of fcc."""
-        return (*flag_outputs(), *estimate_outputs(tuple(ESTIMATES)))
+        return (*flag_outputs(), *estimate_outputs(tuple(ESTIMATES)), *cake_outputs(tuple(CAKE_ESTIMATES)))
 
     def outputs(self) -> Sequence[Output]:
         """Declare what each reading shows by itself."""
         if self.defects is None:
             return flag_outputs()
-        return (*flag_outputs(), *estimate_outputs(self.defects.names))
+        rings = () if self.defects.cake is None else cake_outputs(self.defects.cake.names)
+        return (*flag_outputs(), *estimate_outputs(self.defects.names), *rings)
 
     def run_outputs(self) -> Mapping[str, Sequence[Output]]:
         """Declare what each reading shows within its run."""
         streams: dict[str, Sequence[Output]] = {STREAM: run_flag_outputs()}
         if self.defects is None:
             return streams
-        return streams | defect_run_outputs(tuple(self.settings.defects.limits), self.defects.watched)
+        limits, rings = tuple(self.settings.defects.limits), self.defects.cake is not None
+        return streams | defect_run_outputs(limits, self.defects.watched, rings)
 
     def stream(self) -> str:
         """Return the raw stream that is judged."""
@@ -160,11 +178,12 @@ class DefectFlags:
 
     def begin(self, run: Run) -> FlagsRun:
         """Start on a run; takes the geometry from it where the configuration allows that."""
-        reader = self._reader
+        reader, eye = self._reader, self._eye
         if reader is None and (plan := self.source.plan(run)) is not None:
             reader = reader_of(plan, self.settings.data_flags)
+            eye = self._eye_of(reader)
         provenance = self._provenance(reader)
-        return FlagsRun(self.source, self.settings, reader, provenance, self.defects, self._checker)
+        return FlagsRun(self.source, self.settings, reader, provenance, self.defects, self._checker, eye)
 
     def report(self, result: FrameResult) -> dict[str, Any]:
         """Return an answer as `streamproc predict` prints it."""
@@ -182,6 +201,13 @@ class DefectFlags:
             "defects": {k.removeprefix("defect_"): _told(e) for k, e in found.items()},
         }
 
+    def _eye_of(self, reader: FrameReader) -> CakeEye | None:
+        if self.defects is None or self.defects.cake is None:
+            return None
+        eye = self.defects.cake.eye(reader.plan)
+        eye.warm_up()
+        return eye
+
     def _provenance(self, reader: FrameReader | None) -> Provenance:
         dumped = self.settings.model_dump(mode="json", exclude={"base_dir"})
         # Files count by their content (in the calibration's hash), not by where they lie.
@@ -196,6 +222,7 @@ class DefectFlags:
             calibration_sha256=reader.plan.fingerprint if reader is not None else "",
             details={
                 **({"model": self.model.model_id} if self.model is not None else {}),
+                **({"cake_model": self.cake.model_id} if self.cake is not None else {}),
                 "calibration_files": {k: dict(v) for k, v in self.calibration.files.items()},
             },
         )

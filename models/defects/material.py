@@ -8,7 +8,12 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from streamproc.models.defects.dislocations.contrast import ELASTIC_GPA, Contrast, cubic_contrast
+from streamproc.models.defects.dislocations.contrast import (
+    ELASTIC_GPA,
+    FLUORITE_GPA,
+    Contrast,
+    cubic_contrast,
+)
 from streamproc.models.powder.crystal import Structure, direct_metric, operations_of, orbit
 from streamproc.models.powder.tables import table_of
 
@@ -21,14 +26,14 @@ Array = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True)
 class Material:
-    """A metal with one atom per lattice point.
+    """A metal with one atom per lattice point, or a crystal of the fluorite structure.
 
     Attributes
     ----------
     name : str
         Its name.
-    lattice : {'fcc', 'bcc'}
-        Bravais lattice; stacking faults are defined for fcc.
+    lattice : {'fcc', 'bcc', 'fluorite'}
+        Bravais lattice of a metal; stacking faults are defined for fcc.
     a_nm : float
         Lattice parameter (nm).
     hkl : ndarray of int, shape (n, 3)
@@ -44,7 +49,7 @@ class Material:
     """
 
     name: str
-    lattice: Literal["fcc", "bcc"]
+    lattice: Literal["fcc", "bcc", "fluorite"]
     a_nm: float
     hkl: npt.NDArray[np.int64] = field(repr=False)
     multiplicity: Array = field(repr=False)
@@ -57,12 +62,12 @@ class Material:
     @property
     def atoms(self) -> int:
         """Atoms per cubic cell."""
-        return 4 if self.lattice == "fcc" else 2
+        return {"fcc": 4, "bcc": 2, "fluorite": 12}[self.lattice]
 
     @property
     def burgers_nm(self) -> float:
-        """Length of the Burgers vector: a/2 <110> of fcc, a/2 <111> of bcc."""
-        return self.a_nm * float(np.sqrt(0.5 if self.lattice == "fcc" else 0.75))
+        """Length of the Burgers vector: a/2 <111> of bcc, a/2 <110> of the others."""
+        return self.a_nm * float(np.sqrt(0.75 if self.lattice == "bcc" else 0.5))
 
     @property
     def norm(self) -> Array:
@@ -93,13 +98,14 @@ def material_of(
     Parameters
     ----------
     structure : Structure
-        Fcc or bcc with one (perhaps mixed) site on the lattice points.
+        Fcc or bcc with one (perhaps mixed) site on the lattice points, or fluorite (known to the fit, not to
+        the training of networks).
     wavelength_A : float
         Wavelength (angstrom), for f' and f''.
     d_min_A : float, optional
         Smallest spacing wanted.
     elastic_gpa : sequence of float, optional
-        c11, c12, c44 (GPa); by default those of the main element, where they are known.
+        c11, c12, c44 (GPa); by default those of the main element (of fluorite: the cation), where known.
 
     Raises
     ------
@@ -111,19 +117,23 @@ def material_of(
     orbits = [orbit((s.x, s.y, s.z), rotations, translations, metric) for s in structure.sites]
     points = np.unique(np.round(np.concatenate(orbits), 4), axis=0)
     table = table_of(structure, wavelength_A, d_min_A)
-    kinds: dict[int, Literal["fcc", "bcc"]] = {4: "fcc", 2: "bcc"}
+    kinds: dict[int, Literal["fcc", "bcc", "fluorite"]] = {4: "fcc", 2: "bcc"}
     lattice = kinds.get(len(points))
+    cation = _fluorite_cation(structure, orbits)
+    if cation is not None:
+        lattice = "fluorite"
     if table.system != "cubic" or lattice is None or not _extinct(table.hkl, lattice):
         raise ConfigurationError(
-            f"{structure.name}: defect models are for fcc and bcc metals with one site per lattice point; "
-            f"this is {table.system} with {len(points)} atoms in the cell"
+            f"{structure.name}: defect models are for fcc and bcc metals with one site per lattice point and "
+            f"for fluorite; this is {table.system} with {len(points)} atoms in the cell"
         )
     main = max(structure.sites, key=lambda site: site.occupancy).element
-    constants = elastic_gpa or ELASTIC_GPA.get(main)
+    main, known = (main, ELASTIC_GPA) if cation is None else (cation, FLUORITE_GPA)
+    constants = elastic_gpa or known.get(main)
     if constants is None:
         raise ConfigurationError(
             f"{structure.name}: no elastic constants are known for {main} "
-            f"(known: {', '.join(ELASTIC_GPA)}); give c11, c12, c44 in GPa"
+            f"(known: {', '.join(known)}); give c11, c12, c44 in GPa"
         )
     return Material(
         name=structure.name,
@@ -137,6 +147,17 @@ def material_of(
         edge=cubic_contrast(constants, lattice, "edge"),
         screw=cubic_contrast(constants, lattice, "screw"),
     )
+
+
+def _fluorite_cation(structure: Structure, orbits: Sequence[Array]) -> str | None:
+    """The element on fcc points whose tetrahedra the only other one fills; None: another structure."""
+    if sorted(map(len, orbits)) != [4, 8]:
+        return None
+    small = int(np.argmin([len(places) for places in orbits]))
+    quarters = 4 * (orbits[1 - small] - orbits[small][0])
+    if np.abs(np.mod(quarters, 2) - 1).max() > 1e-2:
+        return None
+    return structure.sites[small].element
 
 
 def _extinct(hkl: npt.NDArray[np.int64], lattice: str) -> bool:

@@ -10,7 +10,7 @@ from streamproc.models.defects.alarm import AlarmSettings, AlarmState, decision_
 
 __all__ = ["Alarm", "ScanAlarms"]
 
-_FALLING = ("size_nm",)
+_FALLING = ("size_nm", "spots", "grains")
 """Quantities whose fall is the alarm."""
 
 _OWN_ERROR = 0.5
@@ -87,16 +87,22 @@ class ScanAlarms:
         seq_num : int
             Which reading.
         values : mapping of str to (float, float)
-            What is watched and its standard deviation, by quantity; not looked at unless ``good``.
+            What is watched and its standard deviation, by quantity; a quantity that is not there (out of
+            domain, say) keeps its sum.
         good : bool
-            False for a bad reading, or one out of domain: it changes nothing.
+            False for a bad reading: it changes nothing.
 
         Returns
         -------
         list of Alarm
             Alarms that rise with this reading.
         """
-        return [a for name in self.quantities if good for a in self._one(name, seq_num, *values[name])]
+        return [
+            a
+            for name in self.quantities
+            if good and name in values
+            for a in self._one(name, seq_num, *values[name])
+        ]
 
     def _one(self, name: str, seq_num: int, value: float, sigma: float) -> list[Alarm]:
         old, sign = self._watched[name], -1.0 if name in _FALLING else 1.0

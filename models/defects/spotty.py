@@ -11,9 +11,12 @@ from streamproc.models.defects.material import Material
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["GrainStatistics", "draw_rings", "expected_spots", "graininess"]
+__all__ = ["GrainStatistics", "draw_rings", "draw_spots", "expected_spots", "graininess", "spottiness"]
 
 Array = npt.NDArray[np.float64]
+
+_COUNTED_SPOTS = 20_000
+"""Rings of more spots are drawn by the two moments of each bin's sum, not spot by spot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,18 +96,59 @@ def draw_rings(
         :func:`~streamproc.models.defects.pattern.render_defects`.
     """
     expected = expected_spots(material, wavelength_A, statistics)
-    smear = np.fft.rfft(_spot(azimuths, statistics.spot_deg * azimuths / 360))
-    mean_volume = np.exp(4.5 * statistics.size_sigma**2)
-    rings = np.zeros((len(expected), azimuths))
+    return draw_spots(
+        rng, expected, np.ones((len(expected), azimuths)), statistics.spot_deg, statistics.size_sigma
+    )
+
+
+def spottiness(spots: float, size_sigma: float) -> float:
+    """Return the relative standard deviation of a ring of so many spots, as :func:`graininess` does."""
+    return float(np.sqrt(np.exp(9 * size_sigma**2) / spots))
+
+
+def draw_spots(
+    rng: np.random.Generator, expected: Array, density: Array, spot_deg: float, size_sigma: float
+) -> Array:
+    """Draw rings of spots where the poles are not equally dense everywhere.
+
+    Parameters
+    ----------
+    rng : numpy Generator
+        Source of chance.
+    expected : ndarray, shape (n,)
+        Mean number of spots on each whole ring without texture.
+    density : ndarray, shape (n, azimuths)
+        Pole densities, in multiples of random.
+    spot_deg, size_sigma : float
+        As in :class:`GrainStatistics`.
+
+    Returns
+    -------
+    ndarray, shape (n, azimuths)
+        Relative intensity: ``density`` on average over many draws.
+    """
+    azimuths = density.shape[1]
+    smear = np.fft.rfft(_spot(azimuths, spot_deg * azimuths / 360))
+    rings = np.zeros(density.shape)
     for row, mean in enumerate(expected):
-        spots = int(rng.poisson(mean))
-        if not spots:
-            continue
-        volume = np.exp(3 * statistics.size_sigma * rng.standard_normal(spots)) / mean_volume
-        place = rng.integers(azimuths, size=spots)
-        sums = np.bincount(place, weights=volume, minlength=azimuths)
-        rings[row] = np.fft.irfft(np.fft.rfft(sums) * smear, azimuths) * azimuths / mean
+        if mean > 0:
+            sums = _volumes(rng, mean / azimuths * density[row], size_sigma)
+            rings[row] = np.fft.irfft(np.fft.rfft(sums) * smear, azimuths) * azimuths / mean
     return np.maximum(rings, 0.0)
+
+
+def _volumes(rng: np.random.Generator, expected: Array, size_sigma: float) -> Array:
+    """Sum of the relative volumes of the grains in each bin."""
+    total = float(expected.sum())
+    if total > _COUNTED_SPOTS:
+        spread = np.exp(9 * size_sigma**2)  # <V^2> / <V>^2: a gamma variate of the sum's mean and variance
+        return np.asarray(rng.gamma(np.maximum(expected, 1e-12) / spread, spread))
+    spots = int(rng.poisson(total))
+    if not spots:
+        return np.zeros(expected.size)
+    volume = np.exp(3 * size_sigma * rng.standard_normal(spots) - 4.5 * size_sigma**2)
+    place = np.searchsorted(np.cumsum(expected), total * rng.random(spots), side="right")
+    return np.bincount(np.minimum(place, expected.size - 1), weights=volume, minlength=expected.size)
 
 
 def _spot(azimuths: int, sigma_bins: float) -> Array:

@@ -9,6 +9,8 @@ import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
+from streamproc.models.networks.command_line import published_command
+
 from streamproc.errors import ConfigurationError
 
 __all__ = ["KINDS", "main"]
@@ -50,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     given = list(sys.argv[3:] if argv is None else argv)
     parser = _parser()
     arguments = parser.parse_args(given)
-    arguments.command_line = ["streamproc", "train", "excitation-fit", *given]
+    arguments.command_line = published_command("excitation-fit", given)
     kind = _kind(arguments.model)
     try:
         return int(importlib.import_module(KINDS[kind]).train_kind(arguments))

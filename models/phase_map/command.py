@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from streamproc.models.networks.command_line import published_command
 from streamproc.models.phase_map.from_cif import Measurement, system_from_cifs
 from streamproc.models.phase_map.measured import Measured, read_truth
 from streamproc.models.phase_map.system import System
@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"note: {note}", file=sys.stderr)
     settings = _settings(arguments, system)
     measured = _measured(arguments, system)
-    line = shlex.join(["streamproc", "train", "phase-map", *(sys.argv[3:] if argv is None else argv)])
+    line = published_command("phase-map", sys.argv[3:] if argv is None else argv)
     try:
         train(
             system,

@@ -22,9 +22,10 @@ class _Frozen(BaseModel):
 class Axis(_Frozen):
     """The abscissa a model reads: ``n`` points from ``start`` to ``stop``, both ends included."""
 
-    kind: Literal["two_theta_deg", "q_invA", "energy_meV", "energy_window", "sqe_trials"]
+    kind: Literal["two_theta_deg", "q_invA", "energy_meV", "energy_window", "sqe_trials", "ring_statistics"]
     """``energy_window``: the share of the measured window, 0 to 1, whatever its energies are.
-    ``sqe_trials``: how well trial couplings explain a map S(Q,E); see the card's reference."""
+    ``sqe_trials``: how well trial couplings explain a map S(Q,E); see the card's reference.
+    ``ring_statistics``: statistics of rings over azimuth; see the card's reference."""
     start: float
     stop: float
     n: Annotated[int, Field(gt=1)]

@@ -2,6 +2,7 @@
 
 from streamproc.models.defects.dislocations.contrast import (
     ELASTIC_GPA,
+    FLUORITE_GPA,
     Contrast,
     contrast_factor,
     cubic_contrast,
@@ -19,6 +20,7 @@ from streamproc.models.defects.dislocations.wilkens import strain_coefficients, 
 
 __all__ = [
     "ELASTIC_GPA",
+    "FLUORITE_GPA",
     "Contrast",
     "LineFit",
     "ModifiedWilliamsonHall",

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["ELASTIC_GPA", "Character", "Contrast", "contrast_factor", "cubic_contrast"]
+__all__ = ["ELASTIC_GPA", "FLUORITE_GPA", "Character", "Contrast", "contrast_factor", "cubic_contrast"]
 
 Array = npt.NDArray[np.float64]
 Character = Literal["edge", "screw"]
@@ -33,7 +33,11 @@ ELASTIC_GPA = {
 """c11, c12, c44 (GPa) at room temperature: Hirth & Lothe 1982, appendix 1; Fe: Rayne & Chandrasekhar 1961,
 Phys. Rev. 122, 1714."""
 
-_SLIP = {"fcc": ((1, 1, 1), (1, 1, 0)), "bcc": ((1, 1, 0), (1, 1, 1))}
+FLUORITE_GPA = {"Ca": (164.4, 50.2, 34.7)}
+"""The same of crystals of the fluorite structure, by their cation; CaF2: Huffman & Norwood 1960, Phys. Rev.
+117, 709."""
+
+_SLIP = {"fcc": ((1, 1, 1), (1, 1, 0)), "bcc": ((1, 1, 0), (1, 1, 1)), "fluorite": ((1, 0, 0), (1, 1, 0))}
 _ANGLES = 720
 _NEAR_ISOTROPIC = 1e-5
 
@@ -135,7 +139,7 @@ def _signed(indices: Sequence[int]) -> list[Array]:
 
 
 def cubic_contrast(
-    elastic_gpa: Sequence[float], lattice: Literal["fcc", "bcc"], character: Character
+    elastic_gpa: Sequence[float], lattice: Literal["fcc", "bcc", "fluorite"], character: Character
 ) -> Contrast:
     """Return the mean contrast factors of evenly populated slip systems.
 
@@ -143,13 +147,13 @@ def cubic_contrast(
     ----------
     elastic_gpa : sequence of float
         c11, c12, c44 (GPa); see :data:`ELASTIC_GPA`.
-    lattice : {'fcc', 'bcc'}
-        Slip on {111}<110>, or on {110}<111>.
+    lattice : {'fcc', 'bcc', 'fluorite'}
+        Slip on {111}<110>, on {110}<111>, or on {100}<110> (Evans & Pratt 1969, Phil. Mag. 20, 1213).
     character : {'edge', 'screw'}
         Of the dislocations.
     """
     if lattice not in _SLIP:
-        raise ConfigurationError(f"slip systems are known for fcc and bcc, got {lattice!r}")
+        raise ConfigurationError(f"slip systems are known for fcc, bcc and fluorite, got {lattice!r}")
     if character not in ("edge", "screw"):
         raise ConfigurationError(f"a dislocation is edge or screw here, got {character!r}")
     plane, direction = _SLIP[lattice]

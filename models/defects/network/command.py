@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from streamproc.models.defects.material import Material, material_of
+from streamproc.models.defects.cake.library import CakeSystem
+from streamproc.models.defects.cake.pair import declare_pair
+from streamproc.models.defects.cake.rings import rings_of
+from streamproc.models.defects.cake.train import CAKE_SETTINGS, quick_settings, train_cake
+from streamproc.models.defects.material import material_of
 from streamproc.models.defects.network.library import DefectSystem
 from streamproc.models.defects.network.ranges import DefectRanges
 from streamproc.models.defects.network.train import TrainSettings, train
 from streamproc.models.defects.standard import instrument_from_standard
+from streamproc.models.networks.command_line import published_command
 from streamproc.models.powder.cif import read_cif
 from streamproc.models.powder.crystal import Structure
 from streamproc.models.powder.emission import second_line
@@ -33,14 +37,17 @@ _DESCRIPTION = """\
 Train a model that reads lattice defects of one fcc or bcc metal from powder patterns.
 
 Dislocation density, domain size, microstrain, contrast parameter, static displacements, texture, amorphous
-share, and for fcc deformation and twin fault probabilities, each with a calibrated interval.
+share, and for fcc deformation and twin fault probabilities, each with a calibrated interval. With it, in the
+folder `cake`, its pair for images: texture strength and grain statistics from the rings over azimuth.
 """
 _EXAMPLES = """\
 examples:
   streamproc train defect-flags --cif fe.cif --wavelength 1.5406 --ka2 --range 38 142 \\
       --instrument lab6.xy --out models/my_iron/1
   streamproc train defect-flags --cif cu.cif --instrument lab.toml --range 38 145 --out models/my_copper/1
+  streamproc train defect-flags --cif cu.cif --wavelength 0.2 --only cake --out models/my_copper/1
 """
+_NUMBERS = ("seed", "library", "steps", "members", "hidden", "features", "threads")
 _PROFILES = (".toml", ".instprm", ".poni")
 
 
@@ -50,23 +57,48 @@ def main(argv: Sequence[str] | None = None) -> int:
     optics, notes = _optics(arguments)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
-    material, source = _material(arguments, optics)
     first, last = arguments.range
     if not 0 < first < last < 180:
         raise ConfigurationError(f"--range must be two rising angles within 0 to 180, got {first:g} {last:g}")
-    ranges = _ranges(arguments)
-    system = DefectSystem(material, optics, first, last, arguments.points, ranges)
-    settings = _settings(arguments)
-    line = shlex.join(["streamproc", "train", "defect-flags", *(sys.argv[3:] if argv is None else argv)])
-    name = f"defects_{material.name}".lower().replace(" ", "_")
+    found, source = _structure(arguments)
+    line = published_command("defect-flags", sys.argv[3:] if argv is None else argv)
+    name = f"defects_{found.name}".lower().replace(" ", "_")
     try:
-        train(
-            system, arguments.out, settings, name=name, source=source, command=line, resume=arguments.resume
-        )
+        if arguments.only != "cake":
+            _train_pattern(arguments, optics, found, name, source, line)
+        if arguments.only != "pattern":
+            _train_cake(arguments, optics, found, name, source, line)
     except KeyboardInterrupt:
         print("stopped; the same command with --resume keeps the rendered library", file=sys.stderr)
         return 130
     return 0
+
+
+def _train_pattern(
+    arguments: argparse.Namespace, optics: Instrument, found: Structure, name: str, source: str, line: str
+) -> None:
+    first, last = arguments.range
+    d_min = d_min_of(optics.wavelength_A, min(last + 15.0, 175.0))
+    material = material_of(found, optics.wavelength_A, d_min, arguments.elastic)
+    if material.lattice == "fluorite":
+        raise ConfigurationError(
+            f"{found.name}: networks are trained for metals with one atom per lattice point; crystals of the "
+            "fluorite structure are for the fit (streamproc.models.defects.fit) and for --only cake"
+        )
+    system = DefectSystem(material, optics, first, last, arguments.points, _ranges(arguments))
+    settings = _settings(arguments, TrainSettings().quick() if arguments.quick else TrainSettings())
+    train(system, arguments.out, settings, name=name, source=source, command=line, resume=arguments.resume)
+    declare_pair(arguments.out)
+
+
+def _train_cake(
+    arguments: argparse.Namespace, optics: Instrument, found: Structure, name: str, source: str, line: str
+) -> None:
+    settings = quick_settings(CAKE_SETTINGS) if arguments.quick else CAKE_SETTINGS
+    system = CakeSystem(rings_of(found, optics.wavelength_A))
+    # sizes that were given for the model of patterns are not those of its pair
+    settings = _settings(arguments, settings, _NUMBERS if arguments.only == "cake" else ("seed", "threads"))
+    train_cake(system, arguments.out, settings, name=name, source=source, command=line)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,14 +134,19 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--resume", action="store_true", help="keep the library rendered in that folder")
     parser.add_argument("--quick", action="store_true", help="a tiny model, to try the whole way")
-    for name in ("seed", "library", "steps", "members", "hidden", "features", "threads"):
+    parser.add_argument(
+        "--only", choices=("pattern", "cake"),
+        help="train one half of the pair: for patterns, or for rings over azimuth (any cubic crystal); the "
+        "numbers below are those of that half, else of the one for patterns",
+    )  # fmt: skip
+    for name in _NUMBERS:
         parser.add_argument(f"--{name}", type=int, help=f"default {getattr(TrainSettings(), name)}")
     return parser
 
 
-def _settings(arguments: argparse.Namespace) -> TrainSettings:
-    settings = TrainSettings().quick() if arguments.quick else TrainSettings()
-    names = ("seed", "library", "steps", "members", "hidden", "features", "threads")
+def _settings(
+    arguments: argparse.Namespace, settings: TrainSettings, names: Sequence[str] = _NUMBERS
+) -> TrainSettings:
     given = {n: getattr(arguments, n) for n in names if getattr(arguments, n) is not None}
     wrong = [n for n, v in given.items() if v < 1 and n != "seed"]
     if wrong:
@@ -163,16 +200,12 @@ def _optics(arguments: argparse.Namespace) -> tuple[Instrument, list[str]]:
     ]
 
 
-def _material(arguments: argparse.Namespace, optics: Instrument) -> tuple[Material, str]:
-    found: Structure
+def _structure(arguments: argparse.Namespace) -> tuple[Structure, str]:
+    """The crystal, and where it comes from."""
     if arguments.cif is not None:
-        phase = read_cif(arguments.cif)
-        found, source = phase.structure, f"{arguments.cif.name}"
-    else:
-        try:
-            found = structure(arguments.structure)
-        except KeyError as error:
-            raise ConfigurationError(str(error.args[0])) from None
-        source = found.source
-    d_min = d_min_of(optics.wavelength_A, min(arguments.range[1] + 15.0, 175.0))
-    return material_of(found, optics.wavelength_A, d_min, arguments.elastic), source
+        return read_cif(arguments.cif).structure, f"{arguments.cif.name}"
+    try:
+        found = structure(arguments.structure)
+    except KeyError as error:
+        raise ConfigurationError(str(error.args[0])) from None
+    return found, found.source

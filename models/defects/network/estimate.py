@@ -20,10 +20,12 @@ _NAMES = {
     "ln_microstrain": "microstrain",
     "ln_march": "march_r",
     "static_b": "static_b_A2",
+    "ln_spottiness": "spottiness",
+    "ln_spots": "spots",
 }
 """Quantities whose logarithm the network gives, or whose unit is told."""
 
-_NEVER_NEGATIVE = ("deformation", "growth", "amorphous", "static_b")
+_NEVER_NEGATIVE = ("deformation", "growth", "amorphous", "static_b", "texture")
 _ONE_SIDED = (0.84, 0.95)
 
 
@@ -135,8 +137,8 @@ def _beyond(estimates: Mapping[str, Estimate], card: ModelCard) -> list[str]:
 
 
 def lower_is_worse(name: str, limit: float) -> bool:
-    """Return whether a quantity is flagged below its limit: small crystallites, and March r below one."""
-    return name == "size_nm" or (name == "march_r" and limit < 1)
+    """Return whether a quantity is flagged below its limit: small crystallites, few grains, March r < 1."""
+    return name in ("size_nm", "spots", "grains") or (name == "march_r" and limit < 1)
 
 
 def flags(reading: DefectReading, limits: Mapping[str, float], confidence: float = 0.95) -> dict[str, bool]:

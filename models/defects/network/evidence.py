@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from streamproc.models.report.parts import Facts, Table, Words
 
 from streamproc.inference.card import ModelCard
 
-__all__ = ["evidence_of"]
+__all__ = ["Said", "evidence_of", "said_of_patterns"]
 
 Array = npt.NDArray[Any]
 
@@ -30,8 +31,33 @@ _CANNOT = (
 _WORDS = Words("quantity", "quantities", "pattern", "patterns", "another metal")
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """Words of a report: purpose, what the model cannot do, units by quantity, what things are called."""
+
+    purpose: str
+    cannot: tuple[str, ...]
+    units: Mapping[str, str]
+    words: Words
+
+
+def said_of_patterns(card: ModelCard) -> Said:
+    """Return the words about a model for patterns."""
+    purpose = (
+        f"Lattice defects of {card.reference['material']} from one powder pattern "
+        f"({', '.join(card.labels)}), each with a 90 % interval, or the word that the pattern is unlike "
+        "those of the training."
+    )
+    return Said(purpose, _CANNOT, _UNITS, _WORDS)
+
+
 def evidence_of(
-    card: ModelCard, outputs: Mapping[str, Array], truth: Array, foreign: Array, command: str
+    card: ModelCard,
+    said: Said,
+    outputs: Mapping[str, Array],
+    truth: Array,
+    suspicious: Mapping[str, tuple[Array, Array]],
+    command: str,
 ) -> Evidence:
     """Collect the evidence of a training.
 
@@ -39,12 +65,14 @@ def evidence_of(
     ----------
     card : ModelCard
         The finished card.
+    said : Said
+        Words about the model.
     outputs : mapping of str to ndarray
         Answers to held-out patterns.
     truth : ndarray, shape (n, k)
         What they should have been.
-    foreign : ndarray, shape (m,)
-        Distances of patterns of other metals.
+    suspicious : mapping of str to (ndarray, ndarray)
+        Signals with a limit in the card: for the held-out inputs, and for what the model is not meant for.
     command : str
         Command line that makes the same model again.
     """
@@ -55,7 +83,7 @@ def evidence_of(
     values = outputs["values"]
     simulated = Quantities(
         names=card.labels,
-        units=tuple(_UNITS[name] for name in card.labels),
+        units=tuple(said.units[name] for name in card.labels),
         truth=truth,
         value=values,
         sigma=q68 * width,
@@ -63,9 +91,10 @@ def evidence_of(
         high90=values + q90 * width,
         meaningful=np.ones(truth.shape, bool),
     )
+    usual, foreign = (np.stack([pair[i] for pair in suspicious.values()], 1) for i in (0, 1))
     signals = Signals(
-        ("feature distance",), outputs["distance"][:, None], foreign[:, None], np.ones(len(foreign)),
-        np.array([card.calibration.limits["distance"]]),
+        tuple(suspicious), usual, foreign, np.ones(len(foreign)),
+        np.array([card.calibration.limits[name] for name in suspicious]),
     )  # fmt: skip
     rows = tuple(
         ("simulated", key, value if isinstance(value, str) else json.dumps(value))
@@ -73,20 +102,22 @@ def evidence_of(
     )
     table = Table("Scores in the card", ("on", "figure", "value"), rows)
     return Evidence(
-        facts=_facts(card, command), words=_WORDS, simulated=simulated, signals=signals, tables=(table,)
+        facts=_facts(card, said, command),
+        words=said.words,
+        simulated=simulated,
+        signals=signals,
+        tables=(table,),
     )
 
 
-def _facts(card: ModelCard, command: str) -> Facts:
+def _facts(card: ModelCard, said: Said, command: str) -> Facts:
     skip = ("sources", "data_sha256", "duration_s", "command")
     return Facts(
         name=card.name,
         version=card.version,
-        purpose=f"Lattice defects of {card.reference['material']} from one powder pattern "
-        f"({', '.join(card.labels)}), each with a 90 % interval, or the word that the pattern is unlike "
-        "those of the training.",
+        purpose=said.purpose,
         valid_for={k: str(v) for k, v in card.valid_domain.items()},
-        cannot=_CANNOT,
+        cannot=said.cannot,
         settings={k: str(v) for k, v in card.training.items() if k not in skip},
         hashes={"graph": card.weights_sha256, "training library": str(card.training["data_sha256"])},
         duration_s=float(card.training.get("duration_s", float("nan"))),

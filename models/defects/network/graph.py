@@ -35,11 +35,14 @@ class Layout:
 
 
 class DefectEnsemble(FoldedEnsemble):
-    """Members that read ``targets`` quantities from ``points`` values between 0 and 1."""
+    """Members that read ``targets`` quantities from ``points`` values (0 to 1 with the usual ``gain``)."""
 
-    def __init__(self, points: int, hidden: int, features: int, members: int, targets: int) -> None:
+    def __init__(
+        self, points: int, hidden: int, features: int, members: int, targets: int,
+        gain: float = 4.0, offset: float = -0.5,
+    ) -> None:  # fmt: skip
         layout = Layout(targets)
-        super().__init__(points, hidden, features, members, layout.width, gain=4.0, offset=-0.5)
+        super().__init__(points, hidden, features, members, layout.width, gain=gain, offset=offset)
         self.layout = layout
 
 
@@ -78,11 +81,13 @@ def loss_of(heads: torch.Tensor, truth: torch.Tensor, layout: Layout) -> torch.T
     return (0.3 * (error * torch.exp(-log_scale) + log_scale) + error).sum() / truth.shape[0]
 
 
-def output_heads(names: tuple[str, ...]) -> tuple[OutputHead, ...]:
+def output_heads(
+    names: tuple[str, ...], units: str = "1; densities 1/m^2, sizes nm, B A^2"
+) -> tuple[OutputHead, ...]:
     """Return the graph's outputs, batch first."""
     k, listed = len(names), ", ".join(names)
     return (
-        OutputHead(name="values", shape=(k,), meaning=listed, units="1; densities 1/m^2, sizes nm, B A^2"),
+        OutputHead(name="values", shape=(k,), meaning=listed, units=units),
         OutputHead(name="scale", shape=(k,), meaning="Laplace scale of each (aleatoric)", units="as values"),
         OutputHead(
             name="spread", shape=(k,), meaning="standard deviation between members", units="as values"
@@ -96,7 +101,9 @@ def output_heads(names: tuple[str, ...]) -> tuple[OutputHead, ...]:
     )
 
 
-def to_onnx(ensemble: DefectEnsemble, spans: Spans, names: tuple[str, ...]) -> bytes:
+def to_onnx(
+    ensemble: DefectEnsemble, spans: Spans, outputs: tuple[OutputHead, ...], name: str = "defects"
+) -> bytes:
     """Build the model file, without its card; the same ensemble gives the same bytes."""
     graph, layout = Graph(), ensemble.layout
     heads, features = trunk(graph, ensemble)
@@ -108,4 +115,4 @@ def to_onnx(ensemble: DefectEnsemble, spans: Spans, names: tuple[str, ...]) -> b
     graph.node("Mul", ["spread_unit", span], "spread")
     graph.node("Mul", ["scale_unit", span], "scale")
     distance(graph, features, spans.centre, spans.whiten)
-    return graph.model("defects", ensemble.first.in_features, output_heads(names))
+    return graph.model(name, ensemble.first.in_features, outputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -15,20 +14,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from streamproc.models.defects.material import material_of
-from streamproc.models.defects.network.evidence import evidence_of
+from streamproc.models.defects.network.evidence import evidence_of, said_of_patterns
 from streamproc.models.defects.network.graph import DefectEnsemble, Spans, output_heads, to_onnx
 from streamproc.models.defects.network.library import DefectSystem, build_library
 from streamproc.models.defects.network.mixer import Mixer
 from streamproc.models.defects.network.ranges import target_names
 from streamproc.models.defects.network.scores import scored
-from streamproc.models.networks.conformal import OnnxRunner, conformal_quantile
+from streamproc.models.defects.network.writing import calibrated, write_version
+from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.networks.graph import OPSET
 from streamproc.models.powder.structures import structure
-from streamproc.models.report.evidence import EVIDENCE_FILE
-from streamproc.models.report.write import write_report
 
-from streamproc.inference.card import CARD_KEY, Axis, Calibration, ModelCard
-from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
+from streamproc.inference.card import Axis, Calibration, ModelCard
+from streamproc.inference.onnxfile import inspect_onnx
 
 __all__ = ["PHYSICS_VERSION", "TASK", "release"]
 
@@ -36,8 +34,6 @@ TASK = "defect-estimates"
 PHYSICS_VERSION = "1"
 """Raised whenever physics or priors change."""
 
-_GOLDEN = 16
-_OUTSIDE = 0.01
 _METALS = ("aluminium", "copper", "nickel", "iron", "tungsten")
 _ALIKE = 0.01
 """Cells nearer than this are within what training covers, or nearly."""
@@ -83,11 +79,11 @@ def release(
         Called with the number of held-out patterns rendered.
     """
     names = target_names(system.material)
-    data = to_onnx(ensemble, spans, names)
+    data = to_onnx(ensemble, spans, output_heads(names))
     run, seed, n = OnnxRunner(data), int(settings["seed"]), int(settings["hold_out"])
     first = _held_out(system, run, n, seed + 1000, progress)
     second = _held_out(system, run, n, seed + 2000, lambda done: progress(n + done))
-    calibration = _calibrated(first, names)
+    calibration = calibrated(first[1], first[2], names)
     card = _card(out.name, data, system, calibration, name, settings, source, command, data_sha256)
     foreign = _other_metals(system, run, max(n // 10, 20), seed + 3000)
     figures = scored(second[1], second[2], card)
@@ -95,14 +91,9 @@ def release(
     figures["other_metals_noticed"] = round(float(beyond.mean()), 3)
     duration = {"duration_s": round(time.monotonic() - began_s)}
     card = card.model_copy(update={"scores": figures, "training": card.training | duration})
-    out.mkdir(parents=True, exist_ok=True)
-    x = np.round(np.concatenate([first[0][:_GOLDEN], np.zeros((1, system.points))]), 4).astype(np.float32)
-    np.savez_compressed(out / "golden.npz", x=x, **run(x))
-    (out / "model.onnx").write_bytes(replace_metadata(data, {CARD_KEY: card.to_json()}))
-    evidence = evidence_of(card, second[1], second[2], foreign, command)
-    evidence.save(out / EVIDENCE_FILE)
-    write_report(evidence, out)
-    print(f"{out / 'model.onnx'}: {json.dumps(figures, indent=1)}", file=sys.stderr)
+    signals = {"distance": (second[1]["distance"], foreign)}
+    evidence = evidence_of(card, said_of_patterns(card), second[1], second[2], signals, command)
+    write_version(out, data, card, first[0], evidence)
     return card
 
 
@@ -126,23 +117,6 @@ def _other_metals(system: DefectSystem, run: OnnxRunner, n: int, seed: int) -> A
         _, outputs, _ = _held_out(replace(system, material=other), run, n, seed, lambda done: None)
         distances.append(outputs["distance"])
     return np.concatenate(distances)
-
-
-def _calibrated(held: tuple[Array, dict[str, Array], Array], names: tuple[str, ...]) -> Calibration:
-    """Conformal quantiles of the error over the width, and the limit of the distance."""
-    _, outputs, truth = held
-    ratio = np.abs(outputs["values"] - truth) / (outputs["scale"] + outputs["spread"])
-
-    def quantiles(level: float) -> dict[str, float]:
-        return {n: round(conformal_quantile(ratio[:, k], level), 4) for k, n in enumerate(names)}
-
-    return Calibration(
-        floor=0.0,
-        q68=quantiles(0.68),
-        q90=quantiles(0.90),
-        limits={"distance": float(np.round(np.quantile(outputs["distance"], 1 - _OUTSIDE), 4))},
-        prior_sigma=dict(zip(names, map(float, np.round(truth.std(0), 5)), strict=True)),
-    )
 
 
 def _card(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -18,7 +19,7 @@ from streamproc.models.defects.network.release import release
 from streamproc.models.networks.course import progress_line
 from streamproc.models.networks.ensemble import feature_statistics
 
-__all__ = ["TrainSettings", "fit", "train"]
+__all__ = ["Batches", "TrainSettings", "bar", "fit", "train"]
 
 _BATCH = 256
 
@@ -89,10 +90,15 @@ def train(
     began = time.monotonic()
     torch.set_num_threads(settings.threads)
     library = _library(system, out / "training", settings, resume)
-    ensemble, spans = fit(library, system, settings)
+    torch.manual_seed(settings.seed)
+    k = len(target_names(system.material))
+    ensemble = DefectEnsemble(system.points, settings.hidden, settings.features, settings.members, k)
+    spans = fit(
+        lambda seed: Mixer(library, system, seed), len(library), ensemble, _spans(library, system), settings
+    )
     release(
         out, system, ensemble, spans, name=name, settings=asdict(settings), source=source, command=command,
-        data_sha256=library.sha256(), began_s=began, progress=_bar("calibration", 2 * settings.hold_out),
+        data_sha256=library.sha256(), began_s=began, progress=bar("calibration", 2 * settings.hold_out),
     )  # fmt: skip
     shutil.rmtree(out / "training")
 
@@ -102,12 +108,13 @@ def _library(system: DefectSystem, work: Path, settings: TrainSettings, resume: 
     file = work / f"library-{system.key()}-{settings.seed}-{settings.library}.npz"
     if resume and file.is_file():
         return DefectLibrary.load(file)
-    library = build_library(system, settings.library, settings.seed, _bar("library", settings.library))
+    library = build_library(system, settings.library, settings.seed, bar("library", settings.library))
     library.save(file)
     return library
 
 
-def _bar(what: str, total: int) -> Callable[[int], None]:
+def bar(what: str, total: int) -> Callable[[int], None]:
+    """Return what shows on the terminal how far something is."""
     began = time.monotonic()
     every = max(1, total // 10)
 
@@ -118,36 +125,62 @@ def _bar(what: str, total: int) -> Callable[[int], None]:
     return show
 
 
+class Batches(Protocol):
+    """What a training takes its batches from."""
+
+    generator: torch.Generator
+
+    def batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return inputs (b, points) and targets (b, k) for rows of a library."""
+        ...
+
+
 def fit(
-    library: DefectLibrary, system: DefectSystem, settings: TrainSettings
-) -> tuple[DefectEnsemble, Spans]:
-    """Optimise with AdamW and one cycle of the learning rate.
+    batches: Callable[[int], Batches],
+    rows: int,
+    ensemble: DefectEnsemble,
+    units: tuple[torch.Tensor, torch.Tensor],
+    settings: TrainSettings,
+) -> Spans:
+    """Optimise an ensemble with AdamW and one cycle of the learning rate.
+
+    Parameters
+    ----------
+    batches : callable
+        From a seed to a source of batches.
+    rows : int
+        Rows of the library.
+    ensemble : DefectEnsemble
+        Is trained.
+    units : tuple of Tensor, shape (k,)
+        Mean and span of the targets.
+    settings : TrainSettings
+        How.
 
     Returns
     -------
-    ensemble : DefectEnsemble
-        Trained members.
-    spans : Spans
+    Spans
         Units of the targets, statistics of the features.
     """
-    torch.manual_seed(settings.seed)
-    k = len(target_names(system.material))
-    ensemble = DefectEnsemble(system.points, settings.hidden, settings.features, settings.members, k)
     optimiser = torch.optim.AdamW(ensemble.parameters(), lr=1e-3, weight_decay=1e-4)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=settings.steps, pct_start=0.1)
-    mixer, show = Mixer(library, system, settings.seed), _bar("training", settings.steps)
-    mean, span = _spans(library, system)
+    rise = 0.1 if settings.steps > 20 else 0.3  # torch divides by the steps of the rise less one
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, 2e-3, total_steps=settings.steps, pct_start=rise
+    )
+    source, show = batches(settings.seed), bar("training", settings.steps)
+    mean, span = units
     for step in range(settings.steps):
-        x, truth = mixer.batch(torch.randint(len(library), (_BATCH,), generator=mixer.generator))
+        x, truth = source.batch(torch.randint(rows, (_BATCH,), generator=source.generator))
         loss = loss_of(ensemble(x)[0], (truth - mean) / span, ensemble.layout)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
         schedule.step()
         show(step + 1)
-    return ensemble, _statistics(
-        ensemble, Mixer(library, system, settings.seed + 100), len(library), mean, span
-    )
+    source = batches(settings.seed + 100)
+    chosen = torch.randint(rows, (20 * _BATCH,), generator=source.generator).split(_BATCH)
+    centre, whiten = feature_statistics(ensemble, (source.batch(part)[0] for part in chosen))
+    return Spans(mean.numpy(), span.numpy(), centre, whiten)
 
 
 def _spans(library: DefectLibrary, system: DefectSystem) -> tuple[torch.Tensor, torch.Tensor]:
@@ -156,12 +189,3 @@ def _spans(library: DefectLibrary, system: DefectSystem) -> tuple[torch.Tensor, 
     mean, span = targets.mean(0), targets.std(0).clamp(min=1e-6)
     mean[-1], span[-1] = 0.1, float(np.diff(system.ranges.amorphous)[0]) / 3
     return mean, span
-
-
-def _statistics(
-    ensemble: DefectEnsemble, mixer: Mixer, rows: int, mean: torch.Tensor, span: torch.Tensor
-) -> Spans:
-    """Mean of the features over training patterns, and what whitens them."""
-    chosen = torch.randint(rows, (20 * _BATCH,), generator=mixer.generator).split(_BATCH)
-    centre, whiten = feature_statistics(ensemble, (mixer.batch(part)[0] for part in chosen))
-    return Spans(mean.numpy(), span.numpy(), centre, whiten)

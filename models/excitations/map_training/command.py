@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
 from contextlib import suppress
 from dataclasses import replace
@@ -31,7 +30,7 @@ def train_kind(arguments: argparse.Namespace) -> int:
     given = {k: v for k in TrainSettings.__slots__ if (v := getattr(arguments, k, None)) is not None}
     train(
         case, arguments.model.read_text(encoding="utf-8"), arguments.out, replace(settings, **given),
-        resume=arguments.resume, command=shlex.join(arguments.command_line), progress=progress_line,
+        resume=arguments.resume, command=arguments.command_line, progress=progress_line,
     )  # fmt: skip
     print(f"{arguments.out / 'report.html'}: what the model may be used for", file=sys.stderr)
     return 0

@@ -7,6 +7,7 @@ import pytest
 from scipy.integrate import quad
 from streamproc.models.defects.dislocations import (
     ELASTIC_GPA,
+    FLUORITE_GPA,
     Contrast,
     LineFit,
     contrast_factor,
@@ -87,6 +88,24 @@ def test_contrast_factors_are_the_published_ones(element, lattice, character, h0
     assert found.q == pytest.approx(q, abs=0.06)
 
 
+def test_fluorite_slips_on_cubes_and_is_taken_for_what_it_is() -> None:
+    """The mean over {100}<110>, dislocation by dislocation; the material from its structure alone."""
+    pytest.importorskip("gemmi", reason="reflection tables need gemmi (extra demo or train)")
+    from streamproc.models.defects.material import material_of
+    from streamproc.models.powder.structures import structure
+
+    crystal = material_of(structure("fluorite"), 1.5405929)
+    assert crystal.lattice == "fluorite" and crystal.burgers_nm == pytest.approx(0.54631 / np.sqrt(2))
+    lines = [((1, 1, 0), (1, -1, 0)), ((1, -1, 0), (1, 1, 0)), ((1, 0, 1), (1, 0, -1)),
+             ((1, 0, -1), (1, 0, 1)), ((0, 1, 1), (0, 1, -1)), ((0, 1, -1), (0, 1, 1))]  # fmt: skip
+    for hkl in ((3, 1, 1), (4, 2, 0)):
+        direct = np.mean([contrast_factor(FLUORITE_GPA["Ca"], b, line, hkl) for b, line in lines])
+        assert crystal.edge.of(hkl) == pytest.approx(direct, rel=1e-9)
+    with pytest.raises(ConfigurationError, match="known: Ca"):
+        material_of(structure("ceria"), 1.5405929)
+    assert material_of(structure("ceria"), 1.5405929, elastic_gpa=(403, 105, 60)).lattice == "fluorite"
+
+
 def test_the_mean_over_slip_systems_depends_on_hkl_by_the_invariant_alone() -> None:
     mean = cubic_contrast(ELASTIC_GPA["Cu"], "fcc", "screw")
     burgers = [(1, 1, 0), (1, -1, 0), (1, 0, 1), (1, 0, -1), (0, 1, 1), (0, 1, -1)]
@@ -147,7 +166,7 @@ def test_centroids_give_back_cell_and_alpha() -> None:
 
 
 def test_wrong_input_is_refused_in_words() -> None:
-    with pytest.raises(ConfigurationError, match="known for fcc and bcc, got 'hcp'"):
+    with pytest.raises(ConfigurationError, match="known for fcc, bcc and fluorite, got 'hcp'"):
         cubic_contrast(ELASTIC_GPA["Cu"], "hcp", "edge")
     with pytest.raises(ConfigurationError, match="edge or screw here, got 'mixed'"):
         cubic_contrast(ELASTIC_GPA["Cu"], "fcc", "mixed")

@@ -9,6 +9,8 @@ pytest.importorskip("torch", reason="training needs torch (extra train)")
 pytest.importorskip("gemmi", reason="reflection tables need gemmi (extra demo or train)")
 
 import torch
+from streamproc.models.defects.cake.pair import cake_file
+from streamproc.models.defects.cake.ranges import CAKE_TARGETS
 from streamproc.models.defects.material import material_of
 from streamproc.models.defects.network.command import main
 from streamproc.models.defects.network.estimate import flags, read_defects
@@ -22,10 +24,42 @@ from streamproc.models.powder.structures import structure
 
 from streamproc.errors import ConfigurationError
 from streamproc.inference.card import CARD_KEY, ModelCard
+from streamproc.inference.model import OnnxModel
 from streamproc.inference.onnxfile import inspect_onnx
+from streamproc.settings import InferenceSettings
 
 COPPER = material_of(structure("copper"), CU_KA1_A)
 IRON = material_of(structure("iron"), CU_KA1_A)
+
+
+NICKEL_CIF = """data_nickel
+_cell_length_a 3.5238
+_cell_length_b 3.5238
+_cell_length_c 3.5238
+_cell_angle_alpha 90
+_cell_angle_beta 90
+_cell_angle_gamma 90
+_space_group_IT_number 225
+_space_group_name_H-M_alt 'F m -3 m'
+loop_
+_atom_site_label
+_atom_site_type_symbol
+_atom_site_fract_x
+_atom_site_fract_y
+_atom_site_fract_z
+_atom_site_occupancy
+_atom_site_B_iso_or_equiv
+Ni1 Ni 0 0 0 1 0.40
+"""
+
+
+class Trained(tuple):
+    """Model file, card, golden vectors; and where they lie."""
+
+    def __new__(cls, data, card, golden, folder):
+        made = super().__new__(cls, (data, card, golden))
+        made.folder = folder
+        return made
 
 
 @pytest.fixture(scope="module")
@@ -42,10 +76,11 @@ def trained(tmp_path_factory):
         "evidence.npz",
         "report.html",
         "report.pdf",
+        "cake",
     }
     data = (out / "model.onnx").read_bytes()
     card = ModelCard.from_json(inspect_onnx(data).metadata[CARD_KEY], file="model.onnx")
-    return data, card, np.load(out / "golden.npz")
+    return Trained(data, card, np.load(out / "golden.npz"), out)
 
 
 def test_the_command_writes_a_model_with_a_complete_card(trained) -> None:
@@ -58,6 +93,52 @@ def test_the_command_writes_a_model_with_a_complete_card(trained) -> None:
         card.scores
     )
     assert len(data) < 5e6
+
+
+def test_with_it_comes_its_pair_which_its_card_names_by_hash(trained) -> None:
+    _, card, _ = trained
+    file = cake_file(card, trained.folder / "model.onnx")
+    pair = OnnxModel(file, InferenceSettings())
+    assert pair.card.task == "cake-estimates" and pair.card.labels == CAKE_TARGETS
+    assert pair.card.name == "defects_copper_cake" and pair.card.reference["material"] == "copper"
+    assert {"coverage_90", "texture_auroc", "uneven_detectors_noticed"} <= set(pair.card.scores)
+    assert {"distance", "odd_wave"} == set(pair.card.calibration.limits)
+
+
+def test_nickel_from_a_cif_in_one_command_and_one_half_alone(tmp_path) -> None:
+    cif = tmp_path / "ni.cif"
+    cif.write_text(NICKEL_CIF)
+    tiny = ["--quick", "--steps", "10", "--library", "40", "--threads", "1", "--points", "300"]
+    out = tmp_path / "defects_nickel" / "1"
+    line = [
+        "--cif",
+        str(cif),
+        "--wavelength",
+        str(CU_KA1_A),
+        "--range",
+        "40",
+        "100",
+        *tiny,
+        "--out",
+        str(out),
+    ]
+    assert main([*line, "--only", "pattern"]) == 0
+    model = OnnxModel(out / "model.onnx", InferenceSettings())
+    assert model.card.name == "defects_ni_225" and model.card.reference["lattice"] == "fcc"
+    assert str(tmp_path) not in str(model.card.training["command"])
+    assert cake_file(model.card, model.path) is None
+    assert main([*line, "--only", "cake"]) == 0
+    card = OnnxModel(out / "model.onnx", InferenceSettings()).card
+    assert cake_file(card, out / "model.onnx") == out / "cake" / "model.onnx"
+    assert card.weights_sha256 == model.card.weights_sha256
+
+
+def test_fluorite_is_for_the_fit_and_for_rings_alone(tmp_path) -> None:
+    line = ["--structure", "fluorite", "--wavelength", "1.5406", "--out", str(tmp_path / "1")]
+    with pytest.raises(ConfigurationError, match="are for the fit"):
+        main(line)
+    assert main([*line, "--only", "cake", "--quick", "--steps", "5", "--library", "80"]) == 0
+    assert {f.name for f in (tmp_path / "1").iterdir()} == {"cake"}
 
 
 def test_golden_vectors_come_out_again(trained) -> None:

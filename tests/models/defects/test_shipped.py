@@ -7,10 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamproc.models
+from streamproc.models.defects.cake.pair import cake_file
+from streamproc.models.defects.cake.rings import Rings
 from streamproc.models.defects.network.estimate import flags, read_defects
 
 from streamproc.inference.card import CARD_KEY, ModelCard
+from streamproc.inference.model import OnnxModel
 from streamproc.inference.onnxfile import inspect_onnx
+from streamproc.settings import InferenceSettings
 
 FOLDERS = sorted(Path(streamproc.models.__path__[0]).glob("defects_*/*/"))
 
@@ -39,3 +43,22 @@ def test_the_model_gives_its_golden_answers_and_reads_them(folder) -> None:
 
 def test_there_is_a_shipped_model() -> None:
     assert FOLDERS
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.parent.name)
+def test_a_pair_for_images_is_small_and_gives_its_golden_answers(folder) -> None:
+    pattern = OnnxModel(folder / "model.onnx", InferenceSettings())
+    file = cake_file(pattern.card, pattern.path)
+    if file is None:
+        assert folder.parent.name == "defects_iron"  # for images it is trained with --only cake
+        return
+    assert file.stat().st_size + pattern.path.stat().st_size < 5e6
+    pair = OnnxModel(file, InferenceSettings())  # compares the golden vectors
+    assert Rings.of_card(pair.card.reference).material == pattern.card.reference["material"]
+    golden = np.load(file.with_name("golden.npz"))
+    readings = [
+        read_defects({k: golden[k][i] for k in pair.run(golden["x"][:1])}, pair.card)
+        for i in range(len(golden["x"]) - 1)
+    ]
+    assert all(set(r.estimates) == {"texture", "spottiness", "spots"} for r in readings)
+    assert sum(r.in_domain for r in readings) > 0.8 * len(readings)

@@ -1,0 +1,1 @@
+"""Rings over azimuth (q-chi cakes): texture strength and grain statistics, drawn, trained and read."""
