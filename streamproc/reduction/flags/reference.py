@@ -93,7 +93,10 @@ class RunReference:
             told["i0_drift"] = {"by": "pattern", "scale": scale}
         numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, found)
         noise = _FOLLOWING + (1 - _FOLLOWING) * (1 - _RATE) ** (2 * self._n - 2)
-        followed = compare(curve.axis, slope, recent, curve.y, curve.variance, (0.0, 0.0), noise, width)
+        jump = (0.0, 0.0)  # of all lines since the reading before
+        if found.agreement >= AGREES:
+            jump = (found.zero - self._zero, found.strain - self._strain)
+        followed = compare(curve.axis, slope, recent, curve.y, curve.variance, jump, noise, width)
         recent = followed.moved
         numbers["ice_rings"], told["ice_rings"] = self._ice(reading, followed)
         known = int(np.searchsorted(curve.axis, self._line_at)) if self._line_at == self._line_at else -1

@@ -137,6 +137,8 @@ class FlagWatch:
         found, told = self._reference.compare(reading)
         alone, darker = numbers["shadow"], found.pop("shadow")
         ice, new = numbers["ice_rings"], found.pop("ice_rings")
+        if self._over("zero_drift", found["zero_drift"]):
+            ice = new = numbers["ice_rings"] = _NAN  # ice is told by its places, and these are wrong
         if new == new and not ice >= new:
             numbers["ice_rings"], evidence["ice_rings"] = new, told["ice_rings"]
         told.pop("ice_rings", None)
