@@ -9,11 +9,12 @@ from pathlib import Path
 import pytest
 
 COMMANDS = Path(__file__).resolve().parents[2] / "benchmarks" / "science"
-NAMES = ["defects_diffault", "defects_nimo"]
+NAMES = ["defects_diffault", "defects_nimo", "defects_pure"]
+FEW = {"defects_pure": ["--draws", "1"]}
 
 
 def run(name: str, data: Path, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(sys, "argv", [name, str(data)])
+    monkeypatch.setattr(sys, "argv", [name, str(data), *FEW.get(name, [])])
     return int(runpy.run_path(str(COMMANDS / f"{name}.py"))["main"]())
 
 
