@@ -24,7 +24,7 @@ ALUMINIUM = {"L1": 21.0, "T1": -1.1, "L2": 1.8, "T2": 0.15, "L3": -1.3, "T3": 0.
 """Force constants (N/m) of about aluminium."""
 
 _UID = "5d0a3f1e-6a51-4c2b-9f2f-8f1f0b7c2d44"
-_POINTS = 400
+_POINTS = 60
 
 
 def powder_case(name: str = "phonon-fcc") -> MapCase:

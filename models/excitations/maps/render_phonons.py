@@ -30,7 +30,7 @@ _GOLDEN = (np.sqrt(5.0) - 1) / 2
 _PER_POINT = 24
 """Directions of a powder for each point asked for."""
 
-_EXACT, _MOST_VECTORS = 4000, 80_000
+_EXACT, _MOST_VECTORS = 1600, 80_000
 """Directions where it must be exact, and most wave vectors of all columns then."""
 
 _DIVISIONS, _SMOOTH_STEP, _SMOOTH_FWHM = 10, 0.5, 1.5
