@@ -91,7 +91,7 @@ class DefectFlags:
     """
 
     name: ClassVar[str] = "defect-flags"
-    version: ClassVar[str] = "2"
+    version: ClassVar[str] = "3"
     Settings: ClassVar[type[BaseModel]] = DefectFlagsSettings
 
     def __init__(

@@ -66,7 +66,8 @@ _TABLE = (
     Kind("stale", "", 1.0, 1.0, True, False,
          "readings since the data last changed: 1 and more are copies"),
     Kind("missing_rows", "", 1.0, 1.0, True, True,
-         "rows of the detector without any variation where counts are promised"),
+         "rows of the detector without any variation where counts are promised, or without a usable value "
+         "(all at the limit) where another reading of the run has some"),
 )  # fmt: skip
 
 KINDS: Mapping[str, Kind] = MappingProxyType({kind.name: kind for kind in _TABLE})

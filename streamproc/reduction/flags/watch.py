@@ -88,6 +88,8 @@ class FlagWatch:
         self._up = dict.fromkeys(KINDS, False)
         self._copies, self._hot = Copies(), HotPixels()
         self._reference = RunReference()
+        self._fewest_lost: int | None = None
+        """Rows without a usable value in the reading that had the fewest: gaps of the detector."""
 
     def take(self, reading: Reading, monitor: float = float("nan")) -> Judgement:
         """Judge the next reading.
@@ -102,6 +104,7 @@ class FlagWatch:
         numbers: Numbers = dict.fromkeys(KINDS, _NAN) | dict(reading.numbers)
         evidence: dict[str, Evidence] = dict(reading.evidence)
         self._take_repeats(reading, numbers, evidence)
+        self._take_lost_rows(reading, numbers, evidence)
         spoilt = any(self._over(n, numbers[n]) for n in _SPOILS)
         # a dark with rings, or rows that were not read, take the level away as well
         otherwise = any(self._over(n, numbers[n]) for n in ("over_exposed_dark", "missing_rows"))
@@ -171,6 +174,17 @@ class FlagWatch:
             listed = [[int(i // reading.columns), int(i % reading.columns)] for i in hot[:8]]
             evidence["hot"] = {**evidence.get("hot", {}), "pixels": listed, "count": int(hot.size)}
 
+    def _take_lost_rows(self, reading: Reading, numbers: Numbers, evidence: dict[str, Evidence]) -> None:
+        """Rows in which this reading has no usable value, but another of the run had, are missing too."""
+        if not reading.columns:
+            return
+        gaps = reading.lost_rows if self._fewest_lost is None else self._fewest_lost
+        self._fewest_lost = min(gaps, reading.lost_rows)
+        if reading.lost_rows > gaps and numbers["missing_rows"] == numbers["missing_rows"]:
+            lost = reading.lost_rows - gaps
+            numbers["missing_rows"] += lost
+            evidence["missing_rows"] = {**evidence.get("missing_rows", {}), "without_a_usable_value": lost}
+
     def _beam_lost(
         self, reading: Reading, monitor: float, numbers: Numbers, evidence: dict[str, Evidence]
     ) -> bool:
@@ -184,6 +198,7 @@ class FlagWatch:
             "copies": self._copies.snapshot(),
             "hot": self._hot.snapshot(),
             "reference": self._reference.snapshot(),
+            "fewest_lost": self._fewest_lost,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -192,6 +207,7 @@ class FlagWatch:
         self._copies.restore(state["copies"])
         self._hot.restore(state["hot"])
         self._reference.restore(state["reference"])
+        self._fewest_lost = state["fewest_lost"]
 
 
 def warm_up(settings: FlagSettings) -> None:

@@ -58,6 +58,24 @@ def test_a_copy_is_counted_and_an_empty_frame_is_none(bench):
     assert watch.take(empty).numbers["stale"] == 0
 
 
+def test_rows_that_are_at_the_limit_in_one_reading_only_are_missing_and_gaps_are_not(bench):
+    def read(*stripes):
+        frame = bench.draw()
+        for rows in stripes:
+            frame[rows] = 65535  # beyond LIMIT
+        return bench.read(frame)
+
+    gap, watch = slice(190, 200), FlagWatch(FlagSettings())
+    assert not any(watch.take(read(gap)).bad for _ in range(3))  # as between modules
+    judged = watch.take(read(gap, slice(0, 128)))
+    assert judged.bad and "missing_rows" in up(judged) and judged.numbers["missing_rows"] == 128
+    assert judged.evidence["missing_rows"]["without_a_usable_value"] == 128
+    again = FlagWatch(FlagSettings())
+    again.restore(msgpack.unpackb(msgpack.packb(watch.snapshot())))
+    assert "missing_rows" in up(again.take(read(gap, slice(0, 1))))
+    assert not again.take(read(gap)).bad
+
+
 def test_a_pixel_high_three_times_running_is_hot_and_no_spike(bench):
     watch, judged = FlagWatch(FlagSettings()), []
     for _ in range(4):
