@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.phonons import PhononPhysics
 from streamproc.models.excitations.maps.physics import Physics
 from streamproc.models.excitations.maps.spin_waves import SpinPhysics
+from streamproc.models.excitations.model_file import read_toml
 from streamproc.models.excitations.spinmodel import case as spins
 
 from streamproc.errors import ConfigurationError
@@ -40,13 +40,7 @@ def read_case(path: Path) -> MapCase:
     ConfigurationError
         File missing, not TOML (with the line), or a key wrong (with the key).
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: not a TOML file: {error}") from error
-    return case_of(content, path)
+    return case_of(read_toml(path), path)
 
 
 def physics_of(case: MapCase) -> Physics:

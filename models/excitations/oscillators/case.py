@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
+from streamproc.models.excitations.model_file import read_toml
 from streamproc.models.excitations.oscillators.instruments import Priors
 from streamproc.models.excitations.oscillators.mixtures import Strengths
 
@@ -46,12 +46,7 @@ def read_case(path: Path) -> SpectrumCase:
     ConfigurationError
         It cannot be read, or something in it is unknown or cannot be; names file and key.
     """
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: not a TOML file: {error}") from error
+    table = read_toml(path)
     if unknown := set(table) - _KEYS:
         raise ConfigurationError(
             f"{path}: unknown {', '.join(sorted(unknown))}; there are {', '.join(sorted(_KEYS))}"

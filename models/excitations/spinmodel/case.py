@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from streamproc.models.excitations.mapmodel.case import MapCase, Words
 from streamproc.models.excitations.mapmodel.parameters import parameters_of
 from streamproc.models.excitations.mapmodel.tables import parsed
+from streamproc.models.excitations.model_file import read_toml
 from streamproc.models.excitations.spinmodel.order import in_magnetic_cell
 from streamproc.models.excitations.spinmodel.schema import BondEntry, ModelFile
 from streamproc.models.excitations.spinmodel.structure import (
@@ -109,13 +109,7 @@ def read_case(path: Path) -> SpinCase:
     ConfigurationError
         File missing, not TOML (with the line), or a key wrong (with the key).
     """
-    try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{path}: cannot be read: {error}") from error
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigurationError(f"{path}: not a TOML file: {error}") from error
-    return case_of(content, path)
+    return case_of(read_toml(path), path)
 
 
 def case_of(content: Mapping[str, Any], path: Path) -> SpinCase:
