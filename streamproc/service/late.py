@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from streamproc.analysis import Analysis, FrameFailure, FrameResult
+from streamproc.analysis import Analysis, FrameFailure, FrameResult, RunResult
 from streamproc.documents import Document
 from streamproc.errors import DocumentRefused, RunRefused, Where
 from streamproc.frames.assembler import Assembler
@@ -98,9 +98,9 @@ class Supplement(RunWork):
         """Compose the stop; nothing where every reading failed again."""
         return [self.result.stop(self.run, self.ledger, "late results")] if self._answered else []
 
-    def _said_of(self, answer: FrameResult | FrameFailure) -> list[NamedDocument]:
+    def _said_of(self, answer: FrameResult | FrameFailure) -> Sequence[RunResult]:
         """Say nothing: results about the whole run belong to the run that is supplemented."""
-        return []
+        return ()
 
 
 def own_numbers(document: Document) -> SeqNums:

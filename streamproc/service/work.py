@@ -6,7 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamproc.analysis import FrameFailure, FrameResult, RunAnalysis
+import structlog
+
+from streamproc.analysis import FrameFailure, FrameResult, RunAnalysis, RunResult
+from streamproc.errors import ContainedError
 from streamproc.frames.assembler import Assembler
 from streamproc.frames.requests import FrameRequest, Inline, Origin
 from streamproc.ledger import Ledger
@@ -14,6 +17,8 @@ from streamproc.results import NamedDocument, ResultRun
 from streamproc.runs import Run
 
 __all__ = ["Pending", "Published", "RunWork"]
+
+_log = structlog.get_logger()
 
 _MOST_LETTERS = 10_000
 """Failed messages of one run that are remembered as kept in the dead letters already."""
@@ -94,6 +99,7 @@ class RunWork:
         self.closed: str | None = None
         self._started = False
         self._abandoned: tuple[str, int] | None = None
+        self._unsaid = ""
         self._lettered: set[int] = set()
 
     def expect(self, request: FrameRequest, deadline_s: float) -> Pending:
@@ -159,9 +165,7 @@ class RunWork:
         for lost in self.assembler.missing(self.run.stop):
             self.ledger.failed_range(lost.first, lost.stop, lost.reason)
         documents = self.start_documents()
-        # What is said last of half a run would have the uids of what is said of the whole one.
-        for said in self.analysis.end() if self._abandoned is None else ():
-            documents.extend(self.result.run_event(said.stream, said.values))
+        documents.extend(self._composed(self._said_last()))
         documents.append(self.result.stop(self.run, self.ledger, self._reason()))
         return documents
 
@@ -187,22 +191,48 @@ class RunWork:
             return []
         if answer is None:
             raise RuntimeError(f"reading {request.seq_num} of run {self.run.uid} has no answer to settle")
+        said: Sequence[RunResult] = ()
+        try:
+            said = self._said_of(answer)
+        except Exception as error:  # one reading must not end the service; without its part, no result of it
+            if isinstance(answer, FrameResult):
+                answer = FrameFailure(request.seq_num, self._fault("update", error, request.seq_num))
+                pending.answer = answer
         documents: list[NamedDocument] = []
         if isinstance(answer, FrameResult):
             self.ledger.done(request.seq_num)
             documents.extend(self.result.event(answer, request.time_s, request.readings, request.timestamps))
         else:
             self.ledger.failed(request.seq_num, answer.reason)
-        return documents + self._said_of(answer)
+        return documents + self._composed(said)
 
-    def _said_of(self, answer: FrameResult | FrameFailure) -> list[NamedDocument]:
-        """Hand an answer to the per-run half and compose what it says."""
-        said = self.analysis.update([answer])
+    def _said_of(self, answer: FrameResult | FrameFailure) -> Sequence[RunResult]:
+        """Hand an answer to the per-run half; returns what it says."""
+        return self.analysis.update([answer])
+
+    def _said_last(self) -> Sequence[RunResult]:
+        if self._abandoned is not None:
+            return ()  # what is said last of half a run would have the uids of what is said of the whole one
+        try:
+            return self.analysis.end()
+        except Exception as error:  # the run still ends, with its ledger
+            self._unsaid = self._fault("end", error, None)
+            return ()
+
+    def _composed(self, said: Sequence[RunResult]) -> list[NamedDocument]:
         return [named for one in said for named in self.result.run_event(one.stream, one.values)]
+
+    def _fault(self, what: str, error: Exception, seq_num: int | None) -> str:
+        """Log a fault of the per-run half with its traceback; returns it as a reason."""
+        if isinstance(error, ContainedError):
+            return error.message
+        _log.exception(f"analysis failed in {what}", run_uid=self.run.uid, seq_num=seq_num)
+        return f"analysis failed in {what}: {type(error).__name__}: {error}"
 
     def _reason(self) -> str:
         notes = [f"raw run: {self.closed}"] if self.closed not in (None, "stop") else []
         notes.extend(self.run.missing)
+        notes.extend([self._unsaid] if self._unsaid else [])
         return "; ".join(notes)
 
     def to_log(self) -> dict[str, Any]:

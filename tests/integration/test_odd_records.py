@@ -33,7 +33,7 @@ def test_a_header_name_that_is_no_text_hides_no_message(beamline, compression):
     source = KafkaSource(settings.kafka, settings.topic("raw"), "odd")
     messages, deadline = [], time.monotonic() + 30
     while len(messages) < 4 and time.monotonic() < deadline:
-        for partition, _ in source.gained():
+        for partition in source.gained():
             source.begin(partition, 0)
         messages += source.poll(0.2)
     source.close()

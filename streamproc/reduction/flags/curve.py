@@ -18,6 +18,9 @@ _BLOCKS = 32
 _LEAST_BLOCK = 8
 _LEAST_NOISE_BLOCK = 24
 _MOST_LAG = 32
+_ROUNDING, _TINY = 1e-7, 1e-100
+"""A pattern without noise (calculated, or a ramp of a test) is still rounded: to this part of its highest."""
+
 _BELOW = 1.37
 """Sigmas that the floor lies below the mean of noise: E(x | x < E(x | x < 0)) of a normal variable."""
 
@@ -66,6 +69,7 @@ def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curv
         per_count, low = _per_count(y)
         variance = per_count * np.maximum(np.abs(y), low)
         _raise_to_local(y, max(_LEAST_NOISE_BLOCK, -(-y.size // _BLOCKS)), variance)
+        variance = np.maximum(variance, (_ROUNDING * max(float(np.abs(y).max()), _TINY)) ** 2)
     floor = np.empty_like(y)
     mean, width = _describe(y, variance, max(_LEAST_BLOCK, -(-y.size // _BLOCKS)), floor)
     return Curve(axis, y, variance, floor, mean if per_count is None else per_count, width)

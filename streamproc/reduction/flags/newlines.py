@@ -43,7 +43,7 @@ def new_line(
     Returns
     -------
     share : float
-        Its area over that of all peaks; 0 without one of 8 sigma; NaN where over 5 % of the peaks are gone.
+        Its area over that of all peaks; 0 without one of 8 sigma; NaN where over 5 % of the peaks are gone, or it fills the axis.
     first, last : int
         Its channels.
     """
@@ -60,6 +60,8 @@ def new_line(
         return 0.0, 0, 0
     rest = np.ones(y.size, bool)
     rest[max(first - reach, 0) : last + reach + 1] = False
+    if np.count_nonzero(rest) < _BLOCKS:  # nothing is left to compare with
+        return float("nan"), 0, 0
     calculated = reference * _same_scale(y[rest], reference[rest])
     peak = float(np.maximum(y - floor, 0.0).sum())
     gone = float(_gone(y, variance, calculated, rest, reach))

@@ -92,6 +92,23 @@ def test_one_frame_that_breaks_the_analysis_costs_no_other_frame(bench, toy):
     assert "cannot digest 3" in ledger["failed_reasons"][0]["reason"]
 
 
+def test_a_fault_of_the_per_run_half_fails_that_reading_and_no_other(bench, toy):
+    b = bench(documents(inline_run(FRAMES[:5])), toy=toy(run_fault=lambda answer: answer.seq_num in (2, 4))).run()
+    (ledger,) = b.ledgers()
+    assert (ledger["done"], ledger["failed"]) == (3, 2)
+    assert [r["first_seq_nums"] for r in ledger["failed_reasons"]] == [[2], [4]]
+    assert "cannot add up 2" in ledger["failed_reasons"][0]["reason"]
+    assert [d["seq_num"] for n, d in b.results() if n == "event"][:3] == [1, 3, 5]
+    assert len(b.dead()) == 2
+
+
+def test_a_fault_at_the_end_of_a_run_is_named_in_its_stop(bench, toy):
+    b = bench(documents(inline_run(FRAMES[:3])), toy=toy(end_fault=ZeroDivisionError("no weight"))).run()
+    (stop,) = [d for n, d in b.results() if n == "stop"]
+    assert "no weight" in stop["reason"]
+    assert stop["ledger"]["primary"]["done"] == 3
+
+
 def test_unusable_messages_become_dead_letters_and_good_data_goes_on(bench):
     good = documents(inline_run(FRAMES))
     bad = BadMessage(Position("memory", 0, 500), "not msgpack", raw=b"\xff\xff")

@@ -37,8 +37,8 @@ class Toy:
     version: ClassVar[str] = "1"
     Settings: ClassVar = ToySettings
 
-    def __init__(self, gate: threading.Event | None = None, fault=None):
-        self.gate, self.fault = gate, fault
+    def __init__(self, gate: threading.Event | None = None, fault=None, run_fault=None, end_fault=None):
+        self.gate, self.fault, self.run_fault, self.end_fault = gate, fault, run_fault, end_fault
 
     @classmethod
     def load(cls, settings, context):
@@ -94,11 +94,15 @@ class ToyRun:
 
     def update(self, results):
         for r in results:
+            if self.toy.run_fault is not None and self.toy.run_fault(r):
+                raise ValueError(f"cannot add up {r.seq_num}")
             if not isinstance(r, FrameFailure):
                 self.total += r.values["mean"].value
         return []
 
     def end(self):
+        if self.toy.end_fault is not None:
+            raise self.toy.end_fault
         return [RunResult("total", {"sum": self.total})]
 
     def snapshot(self):

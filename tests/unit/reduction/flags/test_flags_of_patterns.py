@@ -6,7 +6,7 @@ import pytest
 from streamproc.reduction.flags.curve import describe_curve
 from streamproc.reduction.flags.patterns import read_pattern
 from streamproc.reduction.flags.settings import FlagSettings
-from streamproc.reduction.flags.watch import judged_alone
+from streamproc.reduction.flags.watch import FlagWatch, judged_alone
 
 
 def drawn(y, seed=0):
@@ -111,3 +111,23 @@ def test_zeros_of_a_pattern_whose_background_was_subtracted_are_not_dead(pattern
         assert up(axis, y)[0] == set()
         y[1500:1540] = 0
         assert up(axis, y)[0] == {"dead"}
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.arange(200.0),
+        np.full(200, 3.0),
+        np.r_[np.zeros(100), np.full(100, 1e9)],
+        1e-30 * np.arange(200.0) ** 2,
+        1e30 + np.arange(200.0),
+        np.eye(1, 200, 100)[0],
+    ],
+    ids=["ramp", "flat", "step", "faint", "huge", "one channel"],
+)
+def test_a_pattern_without_noise_is_judged_like_any_other(y):
+    watch, axis = FlagWatch(FlagSettings()), np.linspace(20.0, 100.0, y.size)
+    for shift in (0, 0, 1, 3):
+        reading = read_pattern(axis, np.roll(y, shift), "two_theta_deg", 1.5406, FlagSettings())
+        numbers = watch.take(reading).numbers
+        assert not any(np.isinf(v) for v in numbers.values())
