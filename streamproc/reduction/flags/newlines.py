@@ -43,7 +43,8 @@ def new_line(
     Returns
     -------
     share : float
-        Its area over that of all peaks; 0 without one of 8 sigma; NaN where over 5 % of the peaks are gone, or it fills the axis.
+        Its area over that of all peaks; 0 without one of 8 sigma; NaN where over 5 % of the peaks are gone,
+        or it fills the axis.
     first, last : int
         Its channels.
     """
