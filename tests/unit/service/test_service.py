@@ -93,7 +93,9 @@ def test_one_frame_that_breaks_the_analysis_costs_no_other_frame(bench, toy):
 
 
 def test_a_fault_of_the_per_run_half_fails_that_reading_and_no_other(bench, toy):
-    b = bench(documents(inline_run(FRAMES[:5])), toy=toy(run_fault=lambda answer: answer.seq_num in (2, 4))).run()
+    b = bench(
+        documents(inline_run(FRAMES[:5])), toy=toy(run_fault=lambda answer: answer.seq_num in (2, 4))
+    ).run()
     (ledger,) = b.ledgers()
     assert (ledger["done"], ledger["failed"]) == (3, 2)
     assert [r["first_seq_nums"] for r in ledger["failed_reasons"]] == [[2], [4]]
