@@ -173,7 +173,9 @@ class InferenceSettings(_Section):
         (), description="Folders with models NAME/VERSION/model.onnx, before the shipped ones."
     )
     load_timeout_s: Positive = Field(
-        60.0, description="Deadline for loading and checking a model (s), at the start and at a reload."
+        300.0,
+        description="Deadline for loading and checking a model (s), at the start and at a reload. The first "
+        "start after an installation also compiles for this machine: up to two minutes on a slow one.",
     )
     watch_interval_s: Annotated[float, Field(ge=0)] = Field(
         5.0, description="How often the model folders are looked at for a newer model (s); 0: only at SIGHUP."

@@ -18,6 +18,9 @@ __all__ = ["Reloader", "load_within"]
 
 _log = structlog.get_logger()
 
+_PATIENCE_S = 15.0
+"""Loading takes a few seconds where nothing has to be compiled."""
+
 
 def load_within(load: Callable[[], Analysis], timeout_s: float) -> Analysis:
     """Load an analysis, or give up after ``timeout_s`` (s).
@@ -37,7 +40,10 @@ def load_within(load: Callable[[], Analysis], timeout_s: float) -> Analysis:
 
     thread = threading.Thread(target=attempt, name="load", daemon=True)
     thread.start()
-    thread.join(timeout_s)
+    thread.join(min(_PATIENCE_S, timeout_s))
+    if thread.is_alive() and timeout_s > _PATIENCE_S:
+        _log.info("still loading; the first start after an installation compiles for this machine, once")
+        thread.join(timeout_s - _PATIENCE_S)
     if not answer:
         raise ConfigurationError(
             f"the analysis and its model were not loaded within {timeout_s:g} s (inference.load_timeout_s): "

@@ -31,7 +31,8 @@ from streamproc.transports.kafka.groups import active_groups
 __all__ = ["Stage"]
 
 _GROUP_PREFIX = "streamproc-demo-"
-_READY_TIMEOUT_S = 120.0
+_READY_TIMEOUT_S = 330.0
+_HINT_AFTER_S = 15.0
 _SILENCE_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 6.0
 _POLL_S = 0.05
@@ -158,7 +159,7 @@ class Stage:
 
     def _wait_ready(self, url: str) -> None:
         """Wait for the service's readiness, the beamline's, and our own place in the results topic."""
-        deadline = time.monotonic() + _READY_TIMEOUT_S
+        deadline, hint_s = time.monotonic() + _READY_TIMEOUT_S, time.monotonic() + _HINT_AFTER_S
         beamline_ready = False
         while not (beamline_ready and self._source.lag() == 0 and _answers(url)):
             if time.monotonic() > deadline:
@@ -166,6 +167,9 @@ class Stage:
                 raise FatalError(
                     f"the service was not ready after {_READY_TIMEOUT_S:.0f} s; it said last:\n{words}"
                 )
+            if time.monotonic() > hint_s:
+                hint_s = deadline + 1.0
+                self._console.print("the first start compiles for this machine, once: up to two minutes")
             self._check()
             self._own_documents()
             beamline_ready = beamline_ready or self._news() == "ready"

@@ -41,7 +41,7 @@ from streamproc.transports.kafka.replicas import lagging_partitions
 __all__ = ["run_torture"]
 
 _TURN_S = 0.02
-_READY_TIMEOUT_S = 120.0
+_READY_TIMEOUT_S = 330.0
 _DRAIN_TIMEOUT_S = 120.0
 _COUNT_INTERVAL_S = 2.0
 _END_TIMEOUT_S = 10.0
