@@ -124,18 +124,20 @@ def _numbers(readings: Mapping[str, Any], key: str, setting: str) -> Array:
     if key not in readings:
         have = ", ".join(sorted(map(str, readings))[:8]) or "none"
         raise FrameFailed(f"the event has no {key!r} ({setting}); its readings: {have}")
+    return _real(readings[key], f"reading {key!r} is")
+
+
+def _real(values: Any, what: str) -> Array:
     try:
-        found = np.asarray(readings[key], dtype=np.float64)
+        if np.iscomplexobj(values):
+            raise TypeError("complex numbers")
+        return np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise FrameFailed(f"reading {key!r} is not numeric: {error}") from error
-    return found
+        raise FrameFailed(f"{what} not numeric: {error}") from error
 
 
 def _shaped(values: npt.NDArray[Any], n: int, m: int) -> Array:
-    try:
-        found = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise FrameFailed(f"the intensities are not numeric: {error}") from error
+    found = _real(values, "the intensities are")
     if found.size != n * m:
         raise FrameFailed(
             f"intensities of shape {found.shape} for {n} wave vectors and {m} energies; expected {n} x {m}"

@@ -14,6 +14,7 @@ from streamproc.errors import ConfigurationError, FrameFailed, RunRefused
 from streamproc.inference.card import ModelCard
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.calibration import Calibration
+from streamproc.reduction.correction import LARGEST_VALUE
 from streamproc.reduction.geometry import geometry_from_calibration_md
 from streamproc.reduction.profile import Profile
 from streamproc.reduction.settings import ReductionSettings
@@ -162,6 +163,8 @@ class PatternSource:
             raise FrameFailed(
                 f"the event has no {key!r} (analysis.{self._table}.axis_key), the pattern's axis"
             )
+        if np.iscomplexobj(axis) or np.iscomplexobj(frame.array):
+            raise FrameFailed("pattern or axis holds complex numbers, expected real ones")
         try:
             axis = np.asarray(axis, dtype=np.float64).ravel()
             intensity = np.asarray(frame.array, dtype=np.float64)
@@ -209,6 +212,9 @@ def _rising(axis: Array, y: Array) -> tuple[Array, Array]:
     if not (np.isfinite(axis).all() and np.isfinite(y).all()):
         bad = int((~np.isfinite(axis) | ~np.isfinite(y)).sum())
         raise FrameFailed(f"{bad} of {y.size} points of the pattern are not finite; mask or drop them first")
+    most = float(np.abs(y).max())
+    if most > LARGEST_VALUE or 0 < most < 1 / LARGEST_VALUE:
+        raise FrameFailed(f"intensities of up to {most:.3g} are none, in whatever unit: a garbled pattern")
     if axis[0] > axis[-1]:
         axis, y = axis[::-1], y[::-1]
     if not (np.diff(axis) > 0).all():

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
+from streamproc.consumers._data_flags import STREAM, run_flag_outputs
+from streamproc.consumers._judging import reader_of
 from streamproc.consumers._patterns import PatternSource
 from streamproc.consumers._phase_outputs import CHANGE_POINTS
 from streamproc.consumers._unsupervised_run import UnsupervisedRun
@@ -17,6 +19,8 @@ from streamproc.models.unmixing.example import example_run
 from streamproc.analysis import Example, FrameResult, LoadContext, Output, Provenance
 from streamproc.errors import ConfigurationError, RunRefused
 from streamproc.reduction.calibration import Calibration, load_calibration
+from streamproc.reduction.flags.reader import FrameReader
+from streamproc.reduction.flags.watch import warm_up
 from streamproc.results import copied_readings
 from streamproc.runs import Run
 
@@ -45,13 +49,18 @@ class UnsupervisedPhaseMap:
     """
 
     name: ClassVar[str] = "phase-map-unsupervised"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     Settings: ClassVar[type[BaseModel]]
 
     def __init__(self, settings: PhaseMapSettings, calibration: Calibration) -> None:
         self.settings = settings
         self._calibration = calibration
         self.source = PatternSource(settings, calibration)
+        self.reader: FrameReader | None = None
+        if calibration.geometry is not None and settings.axis_key is None:
+            self.reader = reader_of(calibration.plan(), settings.data_flags)
+        if settings.axis_key is not None:
+            warm_up(settings.data_flags)
 
     @classmethod
     def load(cls, settings: PhaseMapSettings, context: LoadContext) -> UnsupervisedPhaseMap:
@@ -86,7 +95,7 @@ class UnsupervisedPhaseMap:
         return (
             Output("intensity", "number", "", "mean intensity of the pattern, in the unit of the frame"),
             Output("peak_share", "number", "1", "share of the intensity above the floor", (), False, True),
-            Output("signal_to_noise", "number", "1", "highest peak above the floor, over the noise"),
+            Output("signal_to_noise", "number", "1", "highest peak, a mean of 5 channels, over its noise"),
         )  # fmt: skip
 
     def outputs(self) -> Sequence[Output]:
@@ -103,6 +112,7 @@ class UnsupervisedPhaseMap:
             "map": _map_outputs(k, m),
             "change_points": CHANGE_POINTS,
             "summary": _SUMMARY,
+            STREAM: run_flag_outputs(),
         }
 
     def stream(self) -> str:
@@ -115,18 +125,19 @@ class UnsupervisedPhaseMap:
 
     def provenance(self) -> Provenance:
         """Return what is known before any run."""
-        known = self._calibration.geometry is not None and self.settings.axis_key is None
-        return self._provenance(self._calibration.plan().fingerprint if known else "", (), None)
+        return self._provenance(self.reader.plan.fingerprint if self.reader is not None else "", (), None)
 
     def begin(self, run: Run) -> UnsupervisedRun:
         """Start on a run: geometry, axes of the map, and what the series runs over."""
-        plan = self.source.plan(run)
-        if plan is not None:
-            plan.warm_up()
+        reader = self.reader
+        if reader is None and (plan := self.source.plan(run)) is not None:
+            reader = reader_of(plan, self.settings.data_flags)
         axes = self._axes(run)
         series_key = self.settings.series_key or (axes[0] if len(axes) == 1 else None)
-        fingerprint = plan.fingerprint if plan is not None else ""
-        return UnsupervisedRun(self, plan, axes, series_key, self._provenance(fingerprint, axes, series_key))
+        fingerprint = reader.plan.fingerprint if reader is not None else ""
+        return UnsupervisedRun(
+            self, reader, axes, series_key, self._provenance(fingerprint, axes, series_key)
+        )
 
     def report(self, result: FrameResult) -> Mapping[str, Any]:
         """Return an answer as `streamproc predict` prints it; a single pattern has no components."""

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.consumers._data_flags import flags_said
+from streamproc.consumers._judging import READING, FrameJudge, RunJudge
 from streamproc.consumers._patterns import AxisKind, MeasuredPattern, log_q
 from streamproc.models.mapping.so_far import PhaseMapSoFar
 from streamproc.models.series.patterns import PatternWatch
@@ -19,7 +21,8 @@ from streamproc.models.unmixing.unmixer import Unmixer, settings_on
 
 from streamproc.analysis import Estimate, Frame, FrameFailure, FrameResult, Provenance, RunResult
 from streamproc.errors import FrameFailed
-from streamproc.reduction.azimuthal import AzimuthalPlan
+from streamproc.reduction.flags.reader import FrameReader
+from streamproc.reduction.flags.watch import Judgement, judged_alone
 
 if TYPE_CHECKING:
     from streamproc.consumers._unsupervised import UnsupervisedPhaseMap
@@ -35,6 +38,9 @@ _LEAST_SIGNAL = 5.0
 _LEAST_COVERAGE = 0.9
 _MOST_RESIDUAL = 0.3
 _COUNTS = 1000.0
+_WIDE = 5
+"""Channels over which the highest peak is a mean: lines are wider than one of them, noise is not."""
+
 _MODEL = "unmixing:1"
 
 
@@ -45,8 +51,8 @@ class UnsupervisedRun:
     ----------
     analysis : UnsupervisedPhaseMap
         Settings and calibration.
-    plan : AzimuthalPlan or None
-        How images become patterns; None where frames are patterns.
+    reader : FrameReader or None
+        How images become patterns and are judged; None where frames are patterns.
     axes : sequence of str
         Motors that the map is keyed by; none: the map is keyed by the number of the reading.
     series_key : str or None
@@ -56,11 +62,14 @@ class UnsupervisedRun:
     """
 
     def __init__(
-        self, analysis: UnsupervisedPhaseMap, plan: AzimuthalPlan | None, axes: Sequence[str],
+        self, analysis: UnsupervisedPhaseMap, reader: FrameReader | None, axes: Sequence[str],
         series_key: str | None, provenance: Provenance,
     ) -> None:  # fmt: skip
         self.provenance = provenance
-        self._source, self._plan = analysis.source, plan
+        self._flags = analysis.settings.data_flags
+        run_dark = analysis.settings.reduction.from_run.dark
+        self._frames = FrameJudge(analysis.source, self._flags, reader, run_dark)
+        self._judge = RunJudge(self._flags)
         self._settings = analysis.settings.unmixing
         self._axes, self._series_key = tuple(axes), series_key
         self._grid: Grid | None = None
@@ -74,26 +83,29 @@ class UnsupervisedRun:
     # -- per frame ----------------------------------------------------------------------------------------
 
     def process(self, frames: Sequence[Frame]) -> Sequence[FrameResult | FrameFailure]:
-        """Reduce each frame to its pattern and judge whether there are peaks."""
+        """Reduce each frame to its pattern, judge it, and see whether there are peaks."""
         return [self._answer(frame) for frame in frames]
 
     def _answer(self, frame: Frame) -> FrameResult | FrameFailure:
         try:
-            pattern = self._source.pattern(frame, self._plan)
+            reading, pattern_of = self._frames.read(frame)
+            pattern = pattern_of()
         except FrameFailed as error:
             return FrameFailure(frame.seq_num, error.message)
-        values, reasons = self._judged(pattern)
-        handed = {_AXIS: pattern.axis, _PATTERN: pattern.intensity, _KIND: pattern.kind}
+        values, smooth = self._described(pattern)
+        reasons = (*judged_alone(reading, self._flags).bad_reasons, *smooth)
+        handed = {_AXIS: pattern.axis, _PATTERN: pattern.intensity, _KIND: pattern.kind, READING: reading}
         readings = {**frame.readings, **handed}
         return FrameResult(frame.seq_num, values, not reasons, reasons, _MODEL, readings)
 
-    def _judged(self, pattern: MeasuredPattern) -> tuple[dict[str, float], tuple[str, ...]]:
+    def _described(self, pattern: MeasuredPattern) -> tuple[dict[str, float], tuple[str, ...]]:
         y = np.maximum(pattern.intensity, 0.0)
         top = float(y.max())
         width = max(int(self._settings.floor_width * y.size), 1)
         peaks = subtract_floor(y * (_COUNTS / top), width) * (top / _COUNTS)
         noise = max(noise_of(y / top) * top, 1e-9 * top)
-        signal = float(peaks.max()) / noise
+        wide = np.convolve(peaks / top, np.full(_WIDE, 1 / _WIDE), "valid")
+        signal = float(wide.max() - np.median(wide)) * top / (noise / _WIDE**0.5)
         values = {
             "intensity": float((y / top).mean()) * top,
             "peak_share": float((peaks / top).sum() / (y / top).sum()),
@@ -111,9 +123,18 @@ class UnsupervisedRun:
         for result in results:
             if isinstance(result, FrameResult):
                 self._answered += 1
-                if result.in_domain:
+                judgement = self._judge.take(result)
+                said += [flags_said(result.seq_num, judgement)] if judgement.reasons else []
+                if judgement.bad:
+                    said += self._left_out(result, judgement)
+                elif result.in_domain:
                     said += self._take(result)
         return said
+
+    def _left_out(self, result: FrameResult, judgement: Judgement) -> list[RunResult]:
+        """Say that a bad reading is no point of the map."""
+        area = float(np.maximum(np.asarray(result.readings[_PATTERN], float), 0.0).sum())
+        return [self._point(result.seq_num, self._place(result), None, area, judgement.bad_reasons)]
 
     def _take(self, result: FrameResult) -> list[RunResult]:
         grid, axis = self._gridded(result.readings)
@@ -279,7 +300,7 @@ class UnsupervisedRun:
             "grid": grid, "kind": self._kind, "answered": self._answered, "used": self._used,
             "unmixer": None if self._unmixer is None else self._unmixer.snapshot(),
             "watch": None if self._watch is None else self._watch.snapshot(),
-            "map": self._map.snapshot(), "mapped": self._mapped.snapshot(),
+            "map": self._map.snapshot(), "mapped": self._mapped.snapshot(), "judge": self._judge.snapshot(),
         }  # fmt: skip
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -292,6 +313,7 @@ class UnsupervisedRun:
             unmixer.restore(state["unmixer"])
             if watch is not None and state["watch"] is not None:
                 watch.restore(state["watch"])
+        self._judge.restore(state["judge"])
         self._map.restore(state["map"])
         self._mapped.restore(state["mapped"])
 

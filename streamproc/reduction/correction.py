@@ -15,7 +15,10 @@ import numpy.typing as npt
 
 from streamproc.errors import ConfigurationError, FrameFailed
 
-__all__ = ["Correction", "DarkImage"]
+__all__ = ["LARGEST_VALUE", "Correction", "DarkImage"]
+
+LARGEST_VALUE = 1e30
+"""Real numbers beyond it, in whatever unit, are markers or garbage; sums of smaller ones fit everywhere."""
 
 Shape = tuple[int, int]
 
@@ -130,12 +133,12 @@ class Correction:
         """Return (low, high): a raw value v of a frame of ``dtype`` counts when low <= v < high.
 
         The largest value of unsigned types of 16 bits and more marks a dead pixel (DECTRIS Eiger: 2^16-1,
-        2^32-1). Non-finite values never count.
+        2^32-1). Real values beyond 1e30 (markers such as 3.4e38, or garbage) and non-finite ones never count.
         """
         if dtype.kind == "f":
-            low, high = -float(np.finfo(np.float64).max), float("inf")
+            low, high = -LARGEST_VALUE, LARGEST_VALUE
         else:
-            info = np.iinfo(dtype)
+            info = np.iinfo(np.uint8 if dtype.kind == "b" else dtype)
             low = 0.0 if dtype.kind == "u" or self.mask_negative else float(info.min)
             dead_marker = dtype.kind == "u" and dtype.itemsize > 1
             high = float(info.max) if dead_marker else float(info.max) + 1

@@ -157,6 +157,24 @@ def bad_frames_are_contained(case: Case) -> None:
     )
 
 
+def odd_frames_spoil_no_run(case: Case) -> None:
+    """A run follows whatever its frames hold, and its state can be kept at any time; good frames go on."""
+    good, running = case.example.frames[0], case.analysis.begin(case.example.run)
+    for place, (label, array) in enumerate([*_bad_arrays(good.array), *_odd_arrays(good.array)]):
+        for turn, one in enumerate((array, good.array)):
+            frame = replace(good, array=one, seq_num=2 * place + turn + 1)
+            try:
+                (answer,) = running.process([frame])
+                running.update([answer])
+                running = _restored(case, running.snapshot())
+            except ContainedError as error:
+                running.update([FrameFailure(frame.seq_num, error.message)])
+            except Exception as error:
+                which = "a good frame after one" if turn else "a frame"
+                raise _Broken(f"{which} of {label} values: {type(error).__name__}: {error}") from error
+    running.end()
+
+
 def interrupted_runs_go_on(case: Case) -> None:
     """A run interrupted anywhere and restored from its snapshot says the same about the run."""
     answers = _process(case, case.example.frames)
@@ -191,6 +209,7 @@ CHECKS: tuple[Callable[[Case], None], ...] = (
     splitting_changes_nothing,
     frames_are_left_alone,
     bad_frames_are_contained,
+    odd_frames_spoil_no_run,
     interrupted_runs_go_on,
     run_streams_are_declared,
     documents_are_valid,
@@ -252,6 +271,30 @@ def _bad_arrays(good: np.ndarray[Any, Any]) -> Iterator[tuple[str, np.ndarray[An
     limit = np.iinfo(good.dtype).max if good.dtype.kind in "iu" else np.finfo(good.dtype).max
     yield "saturated", np.full_like(good, limit)
     yield "text", np.full(good.shape, "x")
+
+
+def _odd_arrays(good: np.ndarray[Any, Any]) -> Iterator[tuple[str, np.ndarray[Any, Any]]]:
+    """What is finite and of the right shape, but nothing that a detector gives."""
+    number = np.arange(good.size, dtype=float).reshape(good.shape)
+    middle = number == good.size // 2
+    yield "rising", number
+    yield "falling", number[::-1]
+    yield "stepped", np.where(number < good.size / 2, 0.0, 1e6)
+    yield "all but one zero", np.where(middle, 1e4, 0.0)
+    yield "all but one equal", np.where(middle, 1e4, 10.0)
+    yield "alternating", number % 2
+    yield "decaying", 1e8 * np.exp(-50 * number / good.size)
+    yield "one NaN", np.where(middle, np.nan, good)
+    yield "one infinite", np.where(middle, -np.inf, good)
+    yield "tiny", good * 1e-30
+    yield "denormal", np.where(number % 3 == 0, 5e-324, 0.0)
+    yield "huge", good * 1e30
+    yield "vast", good * 1e200
+    yield "marked by 3.4e38", np.where(number % 7 == 0, np.finfo(np.float32).max, 0.0)
+    yield "smallest", np.full(good.shape, np.iinfo(np.int64).min)
+    yield "true and false", good > np.median(good)
+    yield "half-precision", np.clip(good, 0, 6e4).astype(np.float16)
+    yield "complex", good.astype(complex)
 
 
 def _fault(output: Output, value: Any) -> str:

@@ -103,6 +103,31 @@ def test_a_foreign_pattern_is_pointed_out():
     assert "unknown-material" in point["reasons"]
 
 
+def test_a_bad_reading_is_no_point_of_the_map_and_gives_no_component():
+    run, frames = example_run(24)
+    copies = [replace(frames[11], seq_num=25 + n) for n in range(3)]  # a detector that repeats itself
+    dark = [replace(frames[0], seq_num=30 + n, array=np.full(640, 1.0) + n % 2) for n in range(3)]
+    running = loaded().begin(run)
+    said = []
+    for frame in [*frames[:12], *copies, *dark, *frames[12:]]:
+        said += running.update(running.process([frame]))
+    (summary,) = of(running.end(), "summary")
+    assert (summary["points"], summary["points_used"], summary["components"]) == (30, 24, 2)
+    points = {p["seq_num"]: p for p in of(said, "points")}
+    assert all(points[25 + n]["reasons"].startswith("bad-frame: stale") for n in range(3))
+    assert not any(points[25 + n]["in_domain"] for n in range(3))
+    assert {f["seq_num"] for f in of(said, "data_flags")} >= {25, 26, 27}
+
+
+def test_patterns_of_noise_alone_are_not_crystalline():
+    run, frames = example_run(2)
+    analysis, rng = loaded(), np.random.default_rng(3)
+    for y in (rng.poisson(3.0, 640), rng.normal(1000.0, 1.0, 640)):
+        (answer,) = analysis.begin(run).process([replace(frames[0], array=y.astype(float))])
+        assert not answer.in_domain
+        assert answer.reasons[-1].startswith("no-crystalline")
+
+
 def test_frames_without_peaks_and_failed_ones_do_not_count():
     run, frames = example_run(10)
     running = loaded().begin(run)

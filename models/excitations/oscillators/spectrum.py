@@ -104,6 +104,8 @@ def _arrays(
     energy: npt.ArrayLike, intensity: npt.ArrayLike, error: npt.ArrayLike | None
 ) -> tuple[Array, Array, Array | None]:
     try:
+        if any(map(np.iscomplexobj, (energy, intensity, error))):
+            raise TypeError("complex numbers")
         e, y = np.asarray(energy, float).ravel(), np.asarray(intensity, float)
         s = None if error is None else np.asarray(error, float).ravel()
     except (TypeError, ValueError) as fault:

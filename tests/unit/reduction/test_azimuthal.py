@@ -108,6 +108,8 @@ def test_frames_that_are_views_with_strides_are_read_right(geometry, frame):
         ("i4", -1, {}),
         ("i2", -2, {}),
         ("f4", np.nan, {}),
+        ("f4", 3.4e38, {}),
+        ("f8", -1e200, {}),
         ("f8", np.inf, {}),
         ("f8", -np.inf, {}),
         ("u2", 60000, {"saturation": 60000}),
