@@ -128,7 +128,9 @@ def build_service(
     metrics = ServiceMetrics(analysis.name)
     watchdog = Watchdog()
     group = settings.group(analysis.name)
-    source = KafkaSource(settings.kafka, settings.topic("raw"), group, runs=settings.runs, watchdog=watchdog)
+    source = KafkaSource(
+        settings.kafka, settings.topic("raw"), group, runs=settings.runs, watchdog=watchdog, restores=True
+    )
     validator = DocumentValidator()
     sink = _sink(settings, group, source, watchdog)
     state = KafkaState(

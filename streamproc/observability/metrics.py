@@ -62,9 +62,9 @@ class ServiceMetrics:
         """Count a document read."""
         self._documents.labels(self._analysis, name).inc()
 
-    def skipped(self, reason: str) -> None:
-        """Count a document left aside."""
-        self._skipped.labels(self._analysis, reason).inc()
+    def skipped(self, reason: str, count: int = 1) -> None:
+        """Count documents left aside."""
+        self._skipped.labels(self._analysis, reason).inc(count)
 
     def dead_letter(self, reason: str) -> None:
         """Count a dead letter by its class of reason."""

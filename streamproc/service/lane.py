@@ -16,12 +16,14 @@ from streamproc.runs import NeedsRewind, Outcome, Skipped
 from streamproc.service.desk import Desk
 from streamproc.service.late import FailedRuns, Supplement
 from streamproc.service.outbox import Unsent
+from streamproc.service.places import place
 from streamproc.service.records import Record, fill, restore_run, run_records
 from streamproc.service.reinjected import Reinjected
 from streamproc.service.store import LANE, Changes, LaneStore, by_owner
 from streamproc.service.work import Pending, RunWork
 from streamproc.settings import Settings
 from streamproc.transports.deadletters import ORIGIN, REINJECTED
+from streamproc.transports.ports import Held
 from streamproc.validation import DOCUMENT_NAMES
 
 if TYPE_CHECKING:
@@ -70,6 +72,7 @@ class Lane:
         self._touched: dict[str, None] = {}
         self._unread: list[Pending] = []
         self._stored_offset = 0
+        self._topic_id = ""
         self._reinjected = Reinjected(self, parts, settings)
         self._again: set[int] = set()
 
@@ -304,6 +307,7 @@ class Lane:
                 if "" in parts:
                     restore_run(self._store.restore(uid, parts), self.tracker, self.desk, deadline_s)
             self._through = self._resume = position["through"]
+            self._topic_id = position.get("topic", "")
             self._stored_offset = position["offset"]
             self._again = set(position["again"])
             self._reinjected.failed = FailedRuns(own["failed"])
@@ -318,6 +322,30 @@ class Lane:
             self._give_up_unread()
         return self._stored_offset
 
+    def placed(self, held: Held | None, offset: int | None) -> int | None:
+        """Return where to read from, given what the topic holds now; what is gone from it is said.
+
+        Parameters
+        ----------
+        held : Held or None
+            What the partition holds.
+        offset : int or None
+            What :meth:`restore` returned.
+        """
+        found = place(held, self._topic_id, self._through, offset)
+        self._topic_id = "" if held is None else held.topic_id
+        if found.why:
+            _log.error(found.why, partition=self.partition[1], position=offset, goes_on_at=found.offset)
+            self._parts.metrics.skipped("deleted-before-read", found.lost)
+            for run in self.tracker.open_runs.values():
+                run.missing.append(found.why)
+                self._touched[run.uid] = None
+        if found.void and found.offset is not None:
+            self._through = self._resume = self._stored_offset = found.offset
+            self._again, self._moved = set(), True
+            self._give_up_unread()
+        return found.offset
+
     def _drop_stored(self, owners: Mapping[str, Any], stored: int, committed: int) -> int:
         _log.warning(
             "the group's position was moved; open-run state is dropped and runs are read again",
@@ -331,6 +359,7 @@ class Lane:
     def _lane_records(self) -> Iterator[Record]:
         position = {
             "through": self._through, "offset": self.offset, "before": self._stored_offset,
+            "topic": self._topic_id,
             "again": [s.document.position.offset for s in self._reinjected.supplements],
         }  # fmt: skip
         yield Record("position", None, lambda: position)

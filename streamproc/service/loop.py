@@ -177,7 +177,7 @@ class Service:
         for partition in self._source.gained():
             lane = Lane(partition, self._parts, self._analysis, self._settings, self._known_elsewhere)
             stored = self._parts.state.load(partition[1])
-            offset = lane.restore(stored.records, stored.committed)
+            offset = lane.placed(stored.held, lane.restore(stored.records, stored.committed))
             self._lanes[partition] = lane
             self._source.begin(partition, offset)
             _log.info(

@@ -147,5 +147,5 @@ class ShadowState:
         """Return what is stored."""
         stored = self._state.load(partition)
         if stored.committed is None and not stored.records:
-            return Stored(stored.records, self._begin.get(partition))
+            return replace(stored, committed=self._begin.get(partition))
         return stored

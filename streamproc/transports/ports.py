@@ -85,6 +85,23 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Held:
+    """What an input partition holds.
+
+    Attributes
+    ----------
+    first, end : int
+        Position of the oldest message that is still there, and the one after the newest.
+    topic_id : str
+        Identity of the topic, another one when it was deleted and made anew; empty where a broker has none.
+    """
+
+    first: int
+    end: int
+    topic_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Stored:
     """What is known of an input partition that was taken over.
 
@@ -94,10 +111,13 @@ class Stored:
         Newest value per key of its state partition, decided transactions only.
     committed : int or None
         The group's position in the input partition, read after the records; None: none yet.
+    held : Held or None
+        What the input partition holds; None where nothing can leave it.
     """
 
     records: Mapping[str, bytes]
     committed: int | None
+    held: Held | None = None
 
 
 class StateReader(Protocol):

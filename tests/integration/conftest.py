@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import uuid
 from collections.abc import Callable, Iterator
 
@@ -10,6 +11,7 @@ import pytest
 from streamproc.settings import Settings
 from streamproc.transports.broker import ADMIN, Broker, service_rights
 from streamproc.transports.kafka import ensure_topics
+from tests.integration.stage import Instance, Topics
 
 
 @pytest.fixture(scope="session")
@@ -76,3 +78,24 @@ def secure_beamline(secure_kafka: Broker) -> Callable[..., Settings]:
         return settings
 
     return make
+
+
+@pytest.fixture
+def stage(beamline, tmp_path):
+    """Makes topics and service processes; ends the processes."""
+    started, opened = [], []
+
+    def topics(partitions):
+        opened.append(Topics(beamline(partitions=partitions), partitions))
+        return opened[-1]
+
+    def instance(settings, name, **service):
+        started.append(Instance(settings, tmp_path, name, **service).start())
+        return started[-1]
+
+    yield topics, instance
+    for one in started:
+        if one.process.poll() is None:
+            one.end(signal.SIGKILL)
+    for one in opened:
+        one.close()

@@ -2,143 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-import json
-import os
 import random
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
-from pathlib import Path
 
-import numpy as np
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 
 from streamproc.results import deduplicate
 from streamproc.testing.makers import inline_run, stream_run
-from streamproc.transports.codec import decode, encode
+from tests.integration.stage import frames, until
 
 pytestmark = pytest.mark.broker
-TOY = Path(__file__).with_name("toy_consumer.py")
-SESSION_S = 6.0
-
-
-class Topics:
-    """What a test writes to and reads from."""
-
-    def __init__(self, settings, partitions):
-        self.settings, self.partitions = settings, partitions
-        self._producer = KafkaProducer(
-            bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=False, acks="all"
-        )
-
-    def publish(self, pairs, partition):
-        for pair in pairs:
-            self._producer.send(self.settings.topic("raw"), encode(*pair), key=b"k", partition=partition)
-        self._producer.flush(30)
-
-    def read(self, topic, isolation="read_committed"):
-        consumer = KafkaConsumer(
-            bootstrap_servers=self.settings.kafka.bootstrap,
-            auto_offset_reset="earliest",
-            isolation_level=isolation,
-        )
-        parts = [TopicPartition(topic, n) for n in range(self.partitions)]
-        consumer.assign(parts)
-        ends, records = consumer.end_offsets(parts), []
-        while any(consumer.position(p) < ends[p] for p in parts):
-            for batch in consumer.poll(timeout_ms=200).values():
-                records += batch
-        consumer.close()
-        return records
-
-    def results(self, **options):
-        return [decode(r.value) for r in self.read(self.settings.topic("results"), **options)]
-
-    def stops(self):
-        return sum(name == "stop" for name, _ in self.results())
-
-    def close(self):
-        self._producer.close(timeout=2)
-
-
-class Instance:
-    """A service process that is started again under the same name."""
-
-    def __init__(self, settings, folder, name, **service):
-        self.name, self.log = name, folder / f"{name}.log"
-        pause_s = service.pop("pause_s", 0.0)
-        sections = {
-            "kafka": {
-                "bootstrap": settings.kafka.bootstrap,
-                "session_timeout_s": SESSION_S,
-                "group_instance_id": name,
-            },
-            "frames": {"roots": [str(folder)], "wait_s": 20.0},
-            "service": service,
-            "analysis.toy": {"pause_s": pause_s},
-        }
-        lines = [f'beamline = "{settings.beamline}"']
-        for section, table in sections.items():
-            lines += [f"[{section}]", *(f"{k} = {json.dumps(v)}" for k, v in table.items())]
-        self.config = folder / f"{name}.toml"
-        self.config.write_text("\n".join(lines))
-        self.process = None
-
-    def start(self):
-        argv = [sys.executable, "-m", "streamproc", "run", str(TOY), "--config", str(self.config)]
-        self._from = self.log.stat().st_size if self.log.exists() else 0
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(argv, stdout=log, stderr=log)
-        return self
-
-    def end(self, number=signal.SIGTERM):
-        if number == signal.SIGTERM:  # before it is ready the default handler ends it, not cleanly
-            until(lambda: '"ready"' in self.log.read_text()[self._from :])
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(self.process.pid, signal.SIGCONT)
-            self.process.send_signal(number)
-        return self.process.wait(30)
-
-    def said(self, text):
-        return text in self.log.read_text()
-
-
-@pytest.fixture
-def stage(beamline, tmp_path):
-    """Makes topics and service processes; ends the processes."""
-    started, opened = [], []
-
-    def topics(partitions):
-        opened.append(Topics(beamline(partitions=partitions), partitions))
-        return opened[-1]
-
-    def instance(settings, name, **service):
-        started.append(Instance(settings, tmp_path, name, **service).start())
-        return started[-1]
-
-    yield topics, instance
-    for one in started:
-        if one.process.poll() is None:
-            one.end(signal.SIGKILL)
-    for one in opened:
-        one.close()
-
-
-def until(condition, deadline_s=90.0):
-    end_s = time.monotonic() + deadline_s
-    while not condition():
-        assert time.monotonic() < end_s, "not within the deadline"
-        time.sleep(0.1)
-
-
-def frames(count, size=32):
-    return [np.full((size, size), n + 1, np.uint16) for n in range(count)]
 
 
 def assert_each_once(results, runs, count):

@@ -13,7 +13,7 @@ from kafka.errors import KafkaConnectionError
 
 from streamproc.transports.kafka.connect import milliseconds
 
-__all__ = ["forget_positions", "join", "joining", "keep_requests", "tell_of_losses"]
+__all__ = ["forget_positions", "join", "joining", "keep_requests", "tell_of_losses", "topic_id"]
 
 
 def joining(consumer: KafkaConsumer) -> bool:
@@ -79,3 +79,9 @@ def forget_positions(producer: KafkaProducer) -> None:
     They may be those of partitions that are another member's by then, whose work would be done again.
     """
     producer._transaction_manager._pending_txn_offset_commits.clear()
+
+
+def topic_id(consumer: KafkaConsumer, topic: str) -> str:
+    """Return the identity of a topic whose metadata was fetched; empty where the broker tells none."""
+    found = consumer._cluster.topic_id(topic)
+    return "" if found is None or not found.int else str(found)

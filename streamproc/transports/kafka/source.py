@@ -17,6 +17,9 @@ from kafka.errors import (
     GroupAuthorizationFailedError,
     IllegalGenerationError,
     KafkaError,
+    LogTruncationError,
+    NoOffsetForPartitionError,
+    OffsetOutOfRangeError,
     RebalanceInProgressError,
     UnknownMemberIdError,
 )
@@ -72,6 +75,9 @@ class KafkaSource:
         Bounds of a message; by default those of :class:`DecodeLimits` with ``kafka.max_message_bytes``.
     watchdog : Watchdog or None
         Ends the process when a look for messages hangs; by default one of its own.
+    restores : bool
+        Each gained partition is begun by :meth:`begin`; and a position that the topic does not hold any more
+        ends the process, instead of being passed over: the restart says what is gone.
 
     Raises
     ------
@@ -87,7 +93,9 @@ class KafkaSource:
         runs: RunsSettings | None = None,
         limits: DecodeLimits | None = None,
         watchdog: Watchdog | None = None,
+        restores: bool = False,
     ) -> None:
+        self._restores, self._where_to_begin = restores, "earliest" if kafka.from_beginning else "latest"
         self._kafka, self._topic, self._group = kafka, topic, group
         self._watchdog = watchdog or Watchdog()
         self._limits = limits or DecodeLimits(message_bytes=kafka.max_message_bytes)
@@ -113,7 +121,7 @@ class KafkaSource:
             group_id=self._group,
             group_instance_id=kafka.group_instance_id,
             enable_auto_commit=False,
-            auto_offset_reset="earliest" if kafka.from_beginning else "latest",
+            auto_offset_reset="none" if self._restores else self._where_to_begin,
             isolation_level="read_committed",
             allow_auto_create_topics=False,
             partition_assignment_strategy=[CooperativeStickyAssignor],
@@ -158,6 +166,8 @@ class KafkaSource:
         try:
             with self._watchdog.limit("looking for messages", self._kafka.poll_timeout_s):
                 records = self._rebalance.polling(lambda: self._look(timeout_s))
+        except NoOffsetForPartitionError:
+            return ()  # a partition that begin() has not been called for yet
         except KafkaError as error:
             self._judge(error)
             return ()
@@ -188,6 +198,12 @@ class KafkaSource:
                 f"the group gave the place of kafka.group_instance_id {self._kafka.group_instance_id!r} "
                 "away: another process has the same id (each needs its own), or, after an outage, it went "
                 "to a second join of our own; a restart goes on at the committed position"
+            ) from error
+        if isinstance(error, (OffsetOutOfRangeError, LogTruncationError)):
+            raise FatalError(
+                f"topic {self._topic} does not hold the position any more that is to be read next ({error}): "
+                "it was made anew, cut short, or its oldest messages were deleted; a restart goes on with "
+                "what there is and says what is gone"
             ) from error
         if not (error.retriable or isinstance(error, _MOVED)):
             raise FatalError(f"reading topic {self._topic} failed: {error}") from error
@@ -318,6 +334,10 @@ class KafkaSource:
             return
         if offset is not None:
             self._consumer.seek(where, offset)
+        elif self._restores and self._where_to_begin == "earliest":
+            self._consumer.seek_to_beginning(where)
+        elif self._restores:
+            self._consumer.seek_to_end(where)
         self._rebalance.begun(where)
 
     def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:

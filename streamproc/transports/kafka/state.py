@@ -13,7 +13,8 @@ from kafka.errors import KafkaError
 from streamproc.errors import FatalError
 from streamproc.settings import DeliverySettings, KafkaSettings
 from streamproc.transports.kafka.connect import connect, milliseconds, patiently
-from streamproc.transports.ports import Stored
+from streamproc.transports.kafka.mends import topic_id
+from streamproc.transports.ports import Held, Stored
 
 __all__ = ["KafkaState"]
 
@@ -91,7 +92,13 @@ class KafkaState:
                     for record in batch:
                         _take(newest, record)
             raw = KafkaPartition(self._raw_topic, where.partition)
-            return Stored(newest, consumer.committed(raw, timeout_ms=timeout_ms))
+            committed = consumer.committed(raw, timeout_ms=timeout_ms)
+            first, last = (
+                consumer.beginning_offsets([raw], timeout_ms),
+                consumer.end_offsets([raw], timeout_ms),
+            )
+            held = Held(int(first[raw]), int(last[raw]), topic_id(consumer, self._raw_topic))
+            return Stored(newest, committed, held)
         finally:
             consumer.close(autocommit=False, timeout_ms=1000)
 
