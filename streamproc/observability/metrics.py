@@ -33,7 +33,7 @@ class ServiceMetrics:
 
         self._analysis = analysis
         self._documents = counter("documents", "documents read, by name", "name")
-        self._skipped = counter("documents_skipped", "documents that are no concern of ours", "reason")
+        self._skipped = counter("documents_skipped", "documents left aside, by reason", "reason")
         self._dead = counter("dead_letters", "messages sent to the dead-letter topic", "reason")
         self._frames = counter("frames", "readings settled, by outcome", "outcome")
         self._runs = counter("runs", "runs, by what became of them", "outcome")
