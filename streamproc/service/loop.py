@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
-from streamproc.analysis import Analysis, FrameFailure
+from streamproc.analysis import Analysis
 from streamproc.documents import BadMessage, Document, TopicPartition
-from streamproc.errors import AnalysisHangs
 from streamproc.frames.readers import FrameReader
 from streamproc.observability.metrics import ServiceMetrics
 from streamproc.runs import RunTracker
+from streamproc.service.jobs import Jobs
 from streamproc.service.lane import Lane
 from streamproc.service.outbox import Outbox
-from streamproc.service.work import Pending, RunWork
-from streamproc.service.workers import Answer, StillWaiting, Workers
-from streamproc.settings import FramesSettings, Settings
+from streamproc.service.pressure import Pressure
+from streamproc.service.work import RunWork
+from streamproc.service.workers import Workers
+from streamproc.settings import Settings
 from streamproc.transports.ports import Sink, Source, StateReader
 
 __all__ = ["Service", "ServiceParts"]
 
 _log = structlog.get_logger()
-
-_BALANCE_INTERVAL_S = 0.02
-"""How often back-pressure is looked at while nothing new comes; what waits can only become less then."""
-
-_AHEAD = 1
-"""Batches that wait for a worker, so that none is idle until the loop comes round."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +47,6 @@ class ServiceParts:
     """Called from a worker's thread when a batch is done: a source that waits may wake up."""
     keeps_state: bool = True
     """Whether the sink stores open-run state; nothing is made of it where it does not."""
-
-
-@dataclass(slots=True)
-class _Job:
-    lane: Lane
-    future: Future[list[Answer]]
-    batch: list[Pending]
-    deadline_s: float | None = None
-    """From when a worker was seen to have begun with it."""
 
 
 class Service:
@@ -86,11 +71,11 @@ class Service:
         self._workers = Workers(parts.reader, settings.service.workers, parts.batch_done)
         self._outbox = Outbox(parts, settings)
         self._lanes: dict[TopicPartition, Lane] = {}
-        self._jobs: list[_Job] = []
-        self._paused = False
+        self._jobs = Jobs(self._workers, settings, parts.clock)
+        self._pressure = Pressure(parts.source, settings.frames, parts.metrics, parts.clock())
         self._stop_requested = False
         self._last_turn_s = parts.clock()
-        self._last_expiry_s = self._last_balance_s = parts.clock()
+        self._last_expiry_s = parts.clock()
         self._source.on_leaving(self._finish_before_leaving)
 
     def stop(self) -> None:
@@ -135,13 +120,12 @@ class Service:
                 lane.take(message)
         self._drop_revoked()
         self._expire(now_s)
-        collected = self._collect()
+        collected = self._jobs.collect()
         unfolded = [lane.unfold() for lane in self._lanes.values()]
-        submitted = self._submit()
+        submitted = self._jobs.submit(self._works())
         delivered = self._publish()
-        if polled or any(unfolded) or now_s - self._last_balance_s >= _BALANCE_INTERVAL_S:
-            self._last_balance_s = now_s
-            self._balance()
+        if polled or any(unfolded) or self._pressure.due(now_s):
+            self._pressure.balance([work for _, work in self._works()], now_s)
         return bool(polled or collected or any(unfolded) or submitted or delivered)
 
     def close(self) -> None:
@@ -191,7 +175,7 @@ class Service:
 
     def _finish_before_leaving(self, partitions: Sequence[TopicPartition]) -> None:
         """Deliver what is finished in partitions that another instance is about to get; drop the rest."""
-        self._collect()
+        self._jobs.collect()
         leaving = [self._lanes[p] for p in partitions if p in self._lanes]
         for lane in leaving:
             self._publish_lane(lane)
@@ -232,68 +216,6 @@ class Service:
             for lane in self._lanes.values():
                 lane.expire(now_s)
 
-    # -- work -----------------------------------------------------------------------------------------
-
-    def _submit(self) -> bool:
-        """Hand waiting readings to the workers: what is there is taken, nothing is waited for."""
-        now_s, submitted = self._parts.clock(), False
-        free = self._workers.threads + _AHEAD - len(self._jobs)
-        for lane, work in self._works():
-            ready = list(work.waiting(now_s)) if free > 0 else []
-            if not ready:
-                continue
-            share = -(-len(ready) // min(free, self._workers.threads))
-            size = max(1, min(self._settings.inference.max_batch, share))
-            for at in range(0, len(ready), size):
-                if free <= 0:
-                    break
-                self._start(lane, work, ready[at : at + size])
-                free, submitted = free - 1, True
-        return submitted
-
-    def _start(self, lane: Lane, work: RunWork, batch: list[Pending]) -> None:
-        for pending in batch:
-            pending.in_work = True
-        future = self._workers.submit(work.analysis, [p.request for p in batch])
-        self._jobs.append(_Job(lane, future, batch))
-
-    def _collect(self) -> bool:
-        now_s, unfinished, collected = self._parts.clock(), [], False
-        for job in self._jobs:
-            if job.lane.dropped:
-                continue
-            if job.future.done():
-                for pending, answer in zip(job.batch, job.future.result(), strict=True):
-                    self._accept(pending, answer, now_s)
-                collected = True
-            elif job.deadline_s is None:
-                if job.future.running():
-                    job.deadline_s = now_s + self._settings.service.frame_timeout_s
-                unfinished.append(job)
-            elif now_s > job.deadline_s:
-                request = job.batch[0].request
-                raise AnalysisHangs(
-                    f"analysis of {len(job.batch)} frame(s) from seq_num {request.seq_num} of run "
-                    f"{request.run_uid} did not end within service.frame_timeout_s "
-                    f"({self._settings.service.frame_timeout_s:g} s); "
-                    "a restart goes on at the committed offset"
-                )
-            else:
-                unfinished.append(job)
-        self._jobs = unfinished
-        return collected
-
-    def _accept(self, pending: Pending, answer: Answer, now_s: float) -> None:
-        pending.in_work = False
-        if not isinstance(answer, StillWaiting):
-            pending.answer = answer
-        elif now_s >= pending.deadline_s:
-            waited = self._settings.frames.wait_s
-            reason = f"not there after {waited:g} s: {answer.reason}"
-            pending.answer = FrameFailure(pending.request.seq_num, reason)
-        else:
-            pending.next_try_s = now_s + self._settings.frames.retry_interval_s
-
     # -- publishing -----------------------------------------------------------------------------------
 
     def _publish(self) -> bool:
@@ -315,31 +237,6 @@ class Service:
             _log.info("note", run_uid=work.run.uid, note=note)
         lane.finished(work)
         self._parts.reader.release(work.run.uid)
-
-    def _balance(self) -> None:
-        """Pause the topic rather than grow; go on when half of it is worked off."""
-        frames: FramesSettings = self._settings.frames
-        pending = [p for _, w in self._works() for p in w.pending.values()]
-        count, size = len(pending), sum(p.inline_bytes for p in pending)
-        # What was taken over and must be read again is no reason to stop reading.
-        full = count > frames.max_waiting_frames or size > frames.max_waiting_bytes
-        if not self._paused and full and not any(p.unread for p in pending):
-            self._source.pause()
-            self._paused = True
-            _log.warning("back-pressure: topic paused", frames=count, bytes=size, lag=self._source.lag())
-        elif (
-            self._paused and count <= frames.max_waiting_frames // 2 and size <= frames.max_waiting_bytes // 2
-        ):
-            self._source.resume()
-            self._paused = False
-            _log.info("back-pressure: topic resumed", frames=count, bytes=size)
-        self._parts.metrics.state(
-            lag=self._source.lag(),
-            waiting=count,
-            waiting_bytes=size,
-            open_runs=sum(1 for _ in self._works()),
-            paused=self._paused,
-        )
 
     # -- ending ---------------------------------------------------------------------------------------
 
@@ -365,7 +262,7 @@ class Service:
         """
         for _, work in self._works():
             work.abandon(reason, announced)
-        self._jobs = []
+        self._jobs.forget()
         self.close_runs(reason)
         for lane in self._lanes.values():
             self._publish_lane(lane)
@@ -388,7 +285,7 @@ class Service:
             self._last_turn_s = self._parts.clock()
             self._source.poll(0.01)
             self._drop_revoked()
-            self._collect()
+            self._jobs.collect()
             self._publish()
         for lane in self._lanes.values():
             self._publish_lane(lane)
