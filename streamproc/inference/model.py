@@ -79,6 +79,8 @@ class OnnxModel:
             self._session.run(self._outputs, {self.card.input_name: x[i : i + self.max_batch]})
             for i in range(0, len(x), self.max_batch)
         ]
+        if len(parts) == 1:
+            return dict(zip(self._outputs, parts[0], strict=True))
         return {name: np.concatenate([p[k] for p in parts]) for k, name in enumerate(self._outputs)}
 
     def _check_golden(self, golden: Path) -> float:

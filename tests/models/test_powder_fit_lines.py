@@ -9,6 +9,7 @@ from streamproc.models.powder.fit.draw import draw, quadrature
 from streamproc.models.powder.fit.kinds import OWN, SHARED, own_index, shared_index
 from streamproc.models.powder.fit.lines import Beam, Optics
 from streamproc.models.powder.fit.problem import join
+from streamproc.models.powder.fit.profile import NARROW, add_core, add_narrow_core
 from streamproc.models.powder.fit.radiation import cu_k_alpha
 from streamproc.models.powder.fit.reference import PhaseLines
 
@@ -235,3 +236,23 @@ def test_a_second_line_that_is_not_there_has_a_slope() -> None:
     up[place] = step
     numeric = 1.7 * (draw(up, *args)[0] - draw(theta, *args)[0])[0] / step
     assert np.abs(jacobian[place] - numeric).max() < 1e-3 * np.abs(numeric).max()
+
+
+@pytest.mark.parametrize("slopes", [True, False])
+@pytest.mark.parametrize(("f", "eta", "shift"), [(0.11, 0.0, 0.0), (0.12, 0.7, 0.013), (0.4, 0.3, -0.9)])
+def test_narrow_bins_done_several_at_once_give_what_they_give_one_by_one(slopes, f, eta, shift) -> None:
+    edges = np.linspace(29.0, 31.0, 101)
+    keep = np.abs(edges[:-1] - 29.7) > 0.05  # with a gap
+    lo, hi = edges[:-1][keep], edges[1:][keep]
+    assert (hi - lo).max() <= NARROW * f
+    args = 30.0 + shift, f, eta, 0.8, 0.3, -0.2, slopes
+    one_by_one, at_once = np.zeros((7, lo.size)), np.zeros((7, lo.size))
+    add_core(lo, hi, 2, lo.size - 3, *args, one_by_one)
+    add_narrow_core(lo, hi, 2, lo.size - 3, *args, at_once)
+    assert one_by_one[0, 2:-3].min() > 0
+    assert not at_once[:, :2].any()
+    assert not at_once[:, -3:].any()
+    scale = np.abs(one_by_one).max(axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        at_once / np.maximum(scale, 1e-300), one_by_one / np.maximum(scale, 1e-300), atol=1e-9
+    )

@@ -118,6 +118,7 @@ def _coarse(
         weight=1 / np.sqrt(variance + error**2),
         background=np.array([np.interp(at, x, row) for row in problem.background]),
         plan=None,
+        steady=None,
     )
 
 

@@ -42,8 +42,10 @@ from streamproc.models.powder.fit.lines import (
 )
 from streamproc.models.powder.fit.profile import (
     CORE,
+    NARROW,
     VALUE,
     add_core,
+    add_narrow_core,
     add_pedestal,
     add_slopes,
     set_tail,
@@ -104,7 +106,7 @@ def _plan_line(plan, f, eta, relative, shared, optics, theta):  # pragma: no cov
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _profile(lo, hi, centre, f, eta, plan, axial, divergence, optics, theta, nodes, slopes, work):
+def _profile(lo, hi, widest, centre, f, eta, plan, axial, divergence, optics, theta, nodes, slopes, work):
     """Write one line's profile of unit area and its slopes to ``work``; returns the bins it covers."""
     # pragma: no cover - compiled
     cos2 = math.cos(2.0 * theta)
@@ -132,25 +134,16 @@ def _profile(lo, hi, centre, f, eta, plan, axial, divergence, optics, theta, nod
             share = nodes.flat[n2 - 1, k]
             weight = axial_weight * nodes.flat_weight[n2 - 1, k]
             moved = shift + flat * share
-            add_core(
-                lo,
-                hi,
-                inner,
-                outer,
-                centre - moved,
-                f,
-                eta,
-                weight,
-                slope,
-                by_divergence * share,
-                slopes,
-                work,
-            )
+            args = centre - moved, f, eta, weight, slope, by_divergence * share, slopes
+            if widest <= NARROW * f:
+                add_narrow_core(lo, hi, inner, outer, *args, work)
+            else:
+                add_core(lo, hi, inner, outer, *args, work)
             mean += weight * moved
             mean_axial += weight * slope
             mean_flat += weight * by_divergence * share
-    set_tail(lo, hi, start, inner, centre - mean, f, eta, mean_axial, mean_flat, slopes, work)
-    set_tail(lo, hi, outer, stop, centre - mean, f, eta, mean_axial, mean_flat, slopes, work)
+    for first, last in ((start, inner), (outer, stop)):
+        set_tail(lo, hi, first, last, centre - mean, f, eta, mean_axial, mean_flat, slopes, work)
     return start, stop
 
 
@@ -159,7 +152,7 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
     """Loop over reflections and emission lines; see :func:`draw`."""  # pragma: no cover - compiled
     shared = theta[:_SHARED]
     slopes, dq2, metric, cell = np.zeros((_SHARED + _OWN, 7)), np.zeros(6), np.zeros(12), np.zeros(6)
-    work = np.zeros((7, len(lo)))
+    work, widest = np.zeros((7, len(lo))), np.max(hi - lo)
     # at a ratio of zero the second line is not drawn, but it must still have a slope
     ratio, at = shared[KA2] if columns[KA2] < 0 else max(shared[KA2], _LEAST_RATIO), -1
     for r in range(len(reflections.strength)):
@@ -198,15 +191,15 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
                 if tails:
                     plan[r, b, _TAIL] = max(plan[r, b, _TAIL], optics.tails_deg)
             start, stop = _profile(
-                lo, hi, centre, f, eta, plan[r, b], shared[AXIAL], shared[EQUATORIAL], optics, angle, nodes,
-                sloping, work,
+                lo, hi, widest, centre, f, eta, plan[r, b], shared[AXIAL], shared[EQUATORIAL], optics, angle,
+                nodes, sloping, work,
             )  # fmt: skip
             if tails:
                 add_pedestal(lo, hi, start, stop, centre, optics.tails_deg, shared[TAILS], work)
             strength = reflections.strength[r] * texture * area * beam.share[b]
-            out = design[p]
-            for i in range(start, stop):
-                out[i] += strength * group * work[VALUE, i]
+            out, value, height = design[p][start:stop], work[VALUE][start:stop], strength * group
+            for i in range(len(out)):
+                out[i] += height * value[i]
             if not sloping:
                 continue
             slopes[_SHARED + MARCH, AREA] = by_texture / texture
@@ -214,7 +207,7 @@ def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, 
             slopes[TAILS, BY_TAILS] = 1.0
             per = 1.0 / (1.0 + ratio)
             slopes[KA2, AREA] = (1.0 / max(ratio, _LEAST_RATIO) if beam.second[b] > 0.0 else 0.0) - per
-            add_slopes(jacobian, columns, p, slopes, shape, strength * group * scales[p], start, stop, work)
+            add_slopes(jacobian, columns, p, slopes, shape, height * scales[p], start, stop, work)
 
 
 def draw(

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import nnls
 
-__all__ = ["background_rows", "covariance_of", "solve_linear"]
+__all__ = ["background_rows", "covariance_of", "solve_linear", "solve_normal"]
 
 Array = npt.NDArray[np.float64]
 
@@ -50,13 +50,27 @@ def solve_linear(design: Array, weight: Array, y: Array, free: int = 0) -> Array
         Coefficients at the end that may be negative.
     """
     weighted = design * weight
-    norm = np.sqrt(np.einsum("ij,ij->i", weighted, weighted))
+    return solve_normal(weighted @ weighted.T, weighted @ (weight * y), free)
+
+
+def solve_normal(gram: Array, right: Array, free: int = 0) -> Array:
+    """As :func:`solve_linear`, from the normal equations.
+
+    Parameters
+    ----------
+    gram : ndarray, shape (m, m)
+        Products of the weighted components with each other.
+    right : ndarray, shape (m,)
+        Their products with the weighted data.
+    free : int
+        Coefficients at the end that may be negative.
+    """
+    norm = np.sqrt(np.diag(gram))
     norm = np.where(norm > 0, norm, 1.0)
-    weighted /= norm[:, None]
-    gram = weighted @ weighted.T
+    gram = gram / np.outer(norm, norm)
     gram[np.diag_indices_from(gram)] += _RIDGE
-    right = weighted @ (weight * y)
-    m = len(design) - free
+    right = right / norm
+    m = len(gram) - free
     if free:
         inner = np.linalg.solve(gram[m:, m:], np.column_stack([gram[m:, :m], right[m:]]))
         bounded = _non_negative(

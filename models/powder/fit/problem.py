@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.fit.draw import Nodes, Reflections, draw
 from streamproc.models.powder.fit.kinds import CELL, OWN, SHARED, own_index
-from streamproc.models.powder.fit.linear import solve_linear
+from streamproc.models.powder.fit.linear import solve_normal
 from streamproc.models.powder.fit.lines import Beam, Optics
 from streamproc.models.powder.fit.reference import PhaseLines
 from streamproc.models.powder.fit.settings import Prior, Settings
 
-__all__ = ["Linear", "Parameters", "Problem", "join", "parameters_of"]
+__all__ = ["Linear", "Parameters", "Problem", "Steady", "join", "parameters_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -137,7 +137,8 @@ class Linear:
     """Patterns of the phases and what the linear solution makes of them.
 
     ``design`` (phases, n), ``scales`` (phases,), ``background`` (m,), ``model`` (n,), ``cost``: weighted
-    sum of squares with the priors' pull.
+    sum of squares with the priors' pull; ``weighted`` (phases, n): the design times the square roots of the
+    weights; ``gram`` (phases + m, phases + m): products of weighted design and background with each other.
     """
 
     design: Array = field(repr=False)
@@ -145,6 +146,22 @@ class Linear:
     background: Array = field(repr=False)
     model: Array = field(repr=False)
     cost: float
+    weighted: Array = field(repr=False)
+    gram: Array = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """What of the linear part stays while a descent lasts.
+
+    ``y`` (n,) and ``background`` (m, n) times the square roots of the weights, ``gram`` (m, m) and ``right``
+    (m,): the background's products with itself and with the data.
+    """
+
+    y: Array = field(repr=False)
+    background: Array = field(repr=False)
+    gram: Array = field(repr=False)
+    right: Array = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +182,8 @@ class Problem:
         Whether they may be negative.
     plan : ndarray, optional
         How far and how finely each line is drawn; without one it is worked out at each drawing.
+    steady : Steady, optional
+        Of these data, weights and background; without one it is worked out at each solution.
     """
 
     parameters: Parameters
@@ -179,11 +198,20 @@ class Problem:
     background: Array = field(repr=False)
     background_free: bool
     plan: Array | None = field(default=None, repr=False)
+    steady: Steady | None = field(default=None, repr=False)
 
     def planned(self) -> Problem:
-        """Return the problem with a plan of its own, made at the first parameters that are drawn."""
+        """Return the problem with a plan of its own, made at the first parameters that are drawn, and with
+        what stays of its linear part."""
         plan = np.zeros((len(self.reflections.strength), len(self.beam.wavelength), 6))
-        return replace(self, plan=plan)
+        return replace(self, plan=plan, steady=self.settled())
+
+    def settled(self) -> Steady:
+        """Return what of the linear part does not hang on the parameters."""
+        if self.steady is not None:
+            return self.steady
+        y, background = self.y * self.weight, self.background * self.weight
+        return Steady(y, background, background @ background.T, background @ y)
 
     def pull(self, theta: Array) -> Array:
         """Return (theta - prior) / sigma of the refined parameters; 0 where there is no prior."""
@@ -194,13 +222,17 @@ class Problem:
         """Draw the phases and solve for scales and background."""
         args = (self.reflections, self.beam, self.optics, self.nodes, self.low_deg, self.high_deg)
         design, _ = draw(theta, *args, plan=self.plan)
-        rows = np.concatenate([design, self.background])
+        steady = self.settled()
+        weighted = design * self.weight
+        beside = weighted @ steady.background.T
+        gram = np.block([[weighted @ weighted.T, beside], [beside.T, steady.gram]])
+        right = np.concatenate([weighted @ steady.y, steady.right])
         free = len(self.background) if self.background_free else 0
-        solution = solve_linear(rows, self.weight, self.y, free)
-        model = solution @ rows
-        cost = float(np.sum(((self.y - model) * self.weight) ** 2) + np.sum(self.pull(theta) ** 2))
+        solution = solve_normal(gram, right, free)
         n = len(design)
-        return Linear(design, solution[:n], solution[n:], model, cost)
+        model = solution[:n] @ design + solution[n:] @ self.background
+        cost = float(np.sum(((self.y - model) * self.weight) ** 2) + np.sum(self.pull(theta) ** 2))
+        return Linear(design, solution[:n], solution[n:], model, cost, weighted, gram)
 
     def jacobian(self, theta: Array, scales: Array) -> Array:
         """Return the weighted derivatives of the model by the refined parameters, shape (k, n)."""

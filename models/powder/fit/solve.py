@@ -94,15 +94,18 @@ def _normal_equations(problem: Problem, theta: Array, now: Linear) -> tuple[Arra
     jacobian = problem.jacobian(theta, now.scales)
     residual = (problem.y - now.model) * problem.weight
     free = np.ones(len(now.background), bool) if problem.background_free else now.background > 0
-    active = np.concatenate([now.design[now.scales > 0], problem.background[free]]) * problem.weight
-    active /= np.maximum(np.linalg.norm(active, axis=1, keepdims=True), 1e-300)
-    gram = active @ active.T
+    active = np.concatenate([now.scales > 0, free])
+    gram = now.gram[np.ix_(active, active)]
+    norm = np.maximum(np.sqrt(np.diag(gram)), 1e-300)
+    gram = gram / np.outer(norm, norm)
     gram[np.diag_indices_from(gram)] += 1e-9
-    cross = active @ jacobian.T
+    rows = now.weighted, problem.settled().background
+    cross = np.concatenate([r @ jacobian.T for r in rows])[active] / norm[:, None]
     normal = jacobian @ jacobian.T - cross.T @ np.linalg.solve(gram, cross)
     gradient = jacobian @ residual
-    if len(active):
-        gradient = gradient - cross.T @ np.linalg.solve(gram, active @ residual)
+    if active.any():
+        right = np.concatenate([r @ residual for r in rows])[active] / norm
+        gradient = gradient - cross.T @ np.linalg.solve(gram, right)
     return normal, gradient
 
 
