@@ -20,6 +20,7 @@ from streamproc.consumers._defect_settings import DefectSettings
 from streamproc.consumers._patterns import MeasuredPattern
 from streamproc.models.powder.optics import CU_KA1_A
 
+from streamproc.errors import ConfigurationError
 from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
@@ -55,7 +56,11 @@ def main() -> int:
     if not path.is_file():
         print(f"not measured: there is no {path}")
         return 2
-    look = look_at(path, arguments.model)
+    try:
+        look = look_at(path, arguments.model)
+    except ConfigurationError as error:
+        print(f"not measured: {error}")
+        return 2
     for reason in look.reasons:
         print(reason)
     if look.reading is not None:
