@@ -29,6 +29,9 @@ __all__ = ["DefectReader", "Look"]
 
 Array = npt.NDArray[np.float64]
 
+_MOST_OFF = 0.04
+"""Most a solid solution's cell differs from the metal's (relative)."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Look:
@@ -113,6 +116,18 @@ class DefectReader:
         axis = model.card.axis
         self.axis = np.linspace(axis.start, axis.stop, axis.n)
         self._registration = Registration(self.reference, self.axis)
+        own = 10 * self.reference.material.a_nm
+        self._ratio = 1.0 if settings.cell_A is None else settings.cell_A / own
+        if abs(self._ratio - 1) > _MOST_OFF:
+            raise ConfigurationError(
+                f"[analysis.defect-flags.defects]: cell_A = {settings.cell_A:g} is "
+                f"{100 * (self._ratio - 1):+.1f} % off the cell of {model.card.name} ({own:.4f}); within "
+                f"{100 * _MOST_OFF:g} % it may be a solid solution of that metal, beyond it is another one: "
+                "train a model for it"
+            )
+        # of crystals that are alike lengths go with the cell, and lines per area with its inverse square
+        like = {"ln_size": np.log(self._ratio), "ln_density": -2 * np.log(self._ratio)}
+        self._like = np.array([like.get(name, 0.0) for name in model.card.labels], np.float32)
 
     def warm_up(self) -> None:
         """Read one pattern, so that no live one waits for what is done once."""
@@ -129,7 +144,9 @@ class DefectReader:
             except FrameFailed as error:
                 answers[place] = Look(None, (f"defects: {error.message}",))
         if prepared:
-            outputs = self.model.run(np.stack([p.x for p in prepared.values()]))
+            outputs = dict(self.model.run(np.stack([p.x for p in prepared.values()])))
+            if self._ratio != 1.0:
+                outputs["values"] = outputs["values"] + self._like
             for row, (place, p) in enumerate(prepared.items()):
                 reading = read_defects({name: values[row] for name, values in outputs.items()}, card)
                 answers[place] = self._judged(reading, p)
@@ -140,12 +157,24 @@ class DefectReader:
         if pattern is None:
             raise FrameFailed("there is no pattern")
         own = self.model.card.axis
-        axis = to_model_axis(pattern.axis, own, pattern.kind, pattern.wavelength_A)
+        axis = self._in_model_cell(pattern)
         x, coverage = prepare(axis, pattern.intensity, own)
         lines = self._registration.find(x.astype(np.float64) ** 2)
         if lines.lines:
             x, _ = prepare(self._registration.moved(lines, axis), pattern.intensity, own)
         return _Prepared(pattern, x, coverage, lines)
+
+    def _in_model_cell(self, pattern: MeasuredPattern) -> Array:
+        """The model's axis (degrees) at which the lines would be if the crystal had the model's cell.
+
+        Two crystals that are alike but for their size have patterns that are alike in s times the cell: as if
+        the wavelength were another.
+        """
+        own, source, wavelength = self.model.card.axis, pattern.axis, pattern.wavelength_A
+        if self._ratio != 1.0:
+            source = source * self._ratio if pattern.kind == "q_invA" else source
+            wavelength = (wavelength or own.wavelength_A or 0.0) / self._ratio
+        return to_model_axis(source, own, pattern.kind, wavelength)
 
     def _judged(self, reading: DefectReading, p: _Prepared) -> Look:
         least = self.model.card.axis.min_coverage

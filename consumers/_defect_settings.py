@@ -23,6 +23,12 @@ class DefectSettings(BaseModel):
     model: str | None = Field(
         None, description="NAME, NAME:VERSION or an .onnx file of a defect model; unset: no defects are read."
     )
+    cell_A: float | None = Field(
+        None,
+        gt=0,
+        description="Cubic cell of the specimen (angstrom), where it is a solid solution of the model's "
+        "metal and its cell differs by more than half a percent; unset: that of the model.",
+    )
     limits: Mapping[str, float] = Field(
         default_factory=dict,
         description="Limit by estimate; defect_flag_NAME is true when the estimate is beyond it with "

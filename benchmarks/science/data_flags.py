@@ -1,10 +1,10 @@
 """Data flags on sound series and on series with a fault from the seventh reading on: F1 of each kind.
 
-Run ``python benchmarks/science/data_flags.py [--repeats 3] [--data FOLDER] [--groups frames ...]``. Simulated
-frames (several detectors, textures, line widths, a lattice that expands) and patterns; measured frames and
-patterns by binomial thinning of their counts, and measured series as they are. A kind is judged reading by
-reading against all others; readings in which a fault is only growing (i0_drift below twice its limit, hot
-pixels before the third time) are not asked about that kind.
+Run ``python benchmarks/science/data_flags.py [--repeats 3] [--first SEED] [--data FOLDER] [--groups frames
+...]``. Simulated frames (several detectors, textures, line widths, a lattice that expands) and patterns;
+measured frames and patterns by binomial thinning of their counts, and measured series as they are. A kind is
+judged reading by reading against all others; readings in which a fault is only growing (i0_drift below
+twice its limit, hot pixels before the third time) are not asked about that kind.
 """
 
 from __future__ import annotations
@@ -149,6 +149,7 @@ def main() -> None:
     )
     parser.add_argument("--data", type=Path, default=DATA, help="folder of measured data")
     parser.add_argument("--repeats", type=int, default=2)
+    parser.add_argument("--first", type=int, default=0, metavar="SEED", help="first seed (0 and on judge)")
     parser.add_argument("--groups", nargs="*", choices=[*GROUPS, "series"], default=[*GROUPS, "series"])
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
     arguments = parser.parse_args()
@@ -164,7 +165,7 @@ def main() -> None:
                 print(f"  {kind}: {what}: {dict(names)}")
             continue
         title, made = GROUPS[group]
-        for seed in range(arguments.repeats):
+        for seed in range(arguments.first, arguments.first + arguments.repeats):
             for scene, reader in made(seed, arguments.data):
                 run(scene, reader, arguments.kinds, score, seed)
         print(f"\n== {title} ==", flush=True)

@@ -45,7 +45,8 @@ def system_of(card: ModelCard) -> DefectSystem:
     optics = json.loads(str(card.valid_domain["instrument"]))
     optics["missing_deg"] = tuple(map(tuple, optics["missing_deg"]))
     instrument = Instrument(**optics)
-    ranges = DefectRanges(**{k: card.valid_domain[k] for k in DefectRanges.__dataclass_fields__})
+    fields, domain = DefectRanges.__dataclass_fields__, card.valid_domain
+    ranges = DefectRanges(**{k: domain[k] for k in fields if k in domain})
     d_min = d_min_of(instrument.wavelength_A, min(card.axis.stop + 15.0, 175.0))
     material = material_of(structure(card.reference["material"]), instrument.wavelength_A, d_min)
     return DefectSystem(material, instrument, card.axis.start, card.axis.stop, card.axis.n, ranges)

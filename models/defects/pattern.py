@@ -88,6 +88,7 @@ def render_defects(
     state: DefectState,
     grid: Grid | None = None,
     grains: Array | None = None,
+    offsets: Array | None = None,
 ) -> Array:
     """Render the expected pattern of a defective crystal, without background and counting.
 
@@ -101,6 +102,8 @@ def render_defects(
         Where it is known already.
     grains : ndarray, shape (k,), optional
         Factors on the strengths of the material's families: too few grains.
+    offsets : ndarray, shape (k,), optional
+        Relative shifts of the material's families in s.
 
     Returns
     -------
@@ -109,7 +112,7 @@ def render_defects(
     """
     grid = grid or grid_for(two_theta_deg, instrument)
     step = float(np.median(np.diff(two_theta_deg)))
-    families, spectra = line_spectra(grid, material, instrument, state, step)
+    families, spectra = line_spectra(grid, material, instrument, state, step, offsets)
     strength = family_strengths(material, state) * (1.0 if grains is None else grains)
     full = np.zeros(grid.points // 2 + 1, complex)
     for row, spectrum in zip(families, spectra, strict=True):

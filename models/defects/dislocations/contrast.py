@@ -20,7 +20,15 @@ import numpy.typing as npt
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["ELASTIC_GPA", "FLUORITE_GPA", "Character", "Contrast", "contrast_factor", "cubic_contrast"]
+__all__ = [
+    "ELASTIC_GPA",
+    "FLUORITE_GPA",
+    "Character",
+    "Contrast",
+    "contrast_factor",
+    "cubic_contrast",
+    "invariant",
+]
 
 Array = npt.NDArray[np.float64]
 Character = Literal["edge", "screw"]

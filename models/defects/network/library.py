@@ -11,7 +11,13 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.defects.lines import grid_for
 from streamproc.models.defects.material import Material
-from streamproc.models.defects.network.ranges import DefectRanges, draw_optics, draw_state, targets_of
+from streamproc.models.defects.network.ranges import (
+    DefectRanges,
+    draw_optics,
+    draw_state,
+    stress_offsets,
+    targets_of,
+)
 from streamproc.models.defects.pattern import render_defects
 from streamproc.models.powder.optics import Instrument
 
@@ -115,7 +121,10 @@ def build_library(
         state = draw_state(rng, material, system.ranges)
         optics = draw_optics(rng, system.instrument, system.ranges)
         grains = np.clip(1 + system.ranges.grains * rng.standard_normal(len(material.norm)), 0.5, None)
-        pattern = np.maximum(render_defects(axis, material, optics, state, grid, grains), 0.0)
+        offsets = None
+        if system.ranges.stress_strain > 0:
+            offsets = stress_offsets(material, system.ranges.stress_strain * float(rng.uniform(-1, 1)))
+        pattern = np.maximum(render_defects(axis, material, optics, state, grid, grains, offsets), 0.0)
         patterns[row] = np.sqrt(pattern / pattern.max())
         targets.append(targets_of(material, state))
         progress(row + 1)

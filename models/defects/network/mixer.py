@@ -8,6 +8,7 @@ from streamproc.models.defects.network.library import DefectLibrary, DefectSyste
 
 __all__ = ["Mixer"]
 
+_FOREIGN, _FOREIGN_FWHM_DEG = 3, (0.2, 1.2)
 _HUMPS = ((1.02, 0.13, 1.0), (1.75, 0.14, 0.3))
 """Place and width over the first line's s, and weight, of the humps of amorphous metals."""
 
@@ -35,6 +36,7 @@ class Mixer:
         first = float(system.material.norm[0]) / system.material.a_nm
         self._s = torch.from_numpy((s / first).astype(np.float32))
         self._t = torch.linspace(-1, 1, axis.size)
+        self._half_deg = (system.stop_deg - system.start_deg) / 2
 
     def batch(self, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return inputs (b, points), square roots of counts over their maximum, and targets (b, k)."""
@@ -47,6 +49,8 @@ class Mixer:
         expected = clean + hump * scale[:, None]
         top = expected.max(1, keepdim=True).values
         expected = expected / top + self._background(b)
+        if self._ranges.foreign > 0:
+            expected = expected + self._foreign(b)
         counts = self._log_uniform(b, *self._ranges.counts)[:, None]
         # rounded normal deviates for Poisson ones: a tenth of the time, and alike from a few counts on
         mean = expected * counts
@@ -69,6 +73,16 @@ class Mixer:
             wide = width * self._uniform(b, 0.7, 1.4)[:, None] / 2.355
             total += weight * torch.exp(-0.5 * ((self._s - at) / wide) ** 2)
         return total / self._s
+
+    def _foreign(self, b: int) -> torch.Tensor:
+        """Small peaks of something else, of the substrate say; each is there in half of the patterns."""
+        total = torch.zeros(b, len(self._t))
+        for _ in range(_FOREIGN):
+            height = self._uniform(b, -self._ranges.foreign, self._ranges.foreign).clamp(min=0)[:, None]
+            at = self._uniform(b, -1, 1)[:, None]
+            wide = self._log_uniform(b, *_FOREIGN_FWHM_DEG)[:, None] / 2.355 / self._half_deg
+            total += height * torch.exp(-0.5 * ((self._t - at) / wide) ** 2)
+        return total
 
     def _background(self, b: int) -> torch.Tensor:
         """Level, slope and curvature, and a rise towards small angles."""

@@ -6,12 +6,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.defects.dislocations.contrast import invariant
 from streamproc.models.defects.faults import Faults
 from streamproc.models.defects.material import Material
 from streamproc.models.defects.state import DefectState, microstrain
 from streamproc.models.powder.optics import Instrument
 
-__all__ = ["DefectRanges", "draw_optics", "draw_state", "target_names", "targets_of"]
+__all__ = ["DefectRanges", "draw_optics", "draw_state", "stress_offsets", "target_names", "targets_of"]
 
 Array = npt.NDArray[np.float64]
 Range = tuple[float, float]
@@ -44,6 +45,10 @@ class DefectRanges:
         Counts in the highest point; background over it; logarithmic.
     grains : float
         Standard deviation of the strength of each family.
+    stress_strain : float
+        Half range of the strain between hhh and h00 that residual stress makes (:func:`stress_offsets`).
+    foreign : float
+        Up to three foreign peaks, each up to this height over the highest point.
     """
 
     density_per_m2: Range = (1e13, 2e16)
@@ -64,6 +69,8 @@ class DefectRanges:
     counts: Range = (2e3, 1e5)
     background: Range = (0.002, 0.1)
     grains: float = 0.03
+    stress_strain: float = 0.0
+    foreign: float = 0.0
 
 
 def target_names(material: Material) -> tuple[str, ...]:
@@ -113,6 +120,24 @@ def draw_state(rng: np.random.Generator, material: Material, ranges: DefectRange
         static_b_A2=perhaps(ranges.static_b_A2),
         cell_scale=1 + ranges.cell_span * float(rng.uniform(-1, 1)),
     )
+
+
+def stress_offsets(material: Material, strain: float) -> Array:
+    """Return by how much residual stress moves each family, relative in s, shape (n,).
+
+    Under a stress in the plane of the specimen all grains strain along its normal in proportion to
+    S12 + S0 H2 with S0 = S11 - S12 - S44 / 2 (Reuss; Noyan & Cohen 1987, Residual Stress, chapter 5): h00 and
+    hhh differ most. The part that all lines have in common is that of the cell.
+
+    Parameters
+    ----------
+    material : Material
+        Whose families.
+    strain : float
+        Lattice strain of hhh less that of h00.
+    """
+    h2 = np.array([invariant(row) for row in material.hkl])
+    return -strain * (3 * h2 - 0.5)
 
 
 def draw_optics(rng: np.random.Generator, instrument: Instrument, ranges: DefectRanges) -> Instrument:

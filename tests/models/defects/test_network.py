@@ -16,7 +16,13 @@ from streamproc.models.defects.network.command import main
 from streamproc.models.defects.network.estimate import flags, read_defects
 from streamproc.models.defects.network.library import DefectSystem, build_library
 from streamproc.models.defects.network.mixer import Mixer
-from streamproc.models.defects.network.ranges import DefectRanges, draw_state, target_names, targets_of
+from streamproc.models.defects.network.ranges import (
+    DefectRanges,
+    draw_state,
+    stress_offsets,
+    target_names,
+    targets_of,
+)
 from streamproc.models.defects.network.scores import auroc
 from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.powder.optics import CU_KA1_A, Instrument
@@ -234,3 +240,31 @@ def test_wrong_commands_are_refused_in_words(tmp_path) -> None:
     ):
         with pytest.raises(ConfigurationError, match=words):
             main([*extra, *out])
+
+
+def test_residual_stress_moves_h00_against_hhh_and_leaves_the_others_between() -> None:
+    off = dict(zip(map(tuple, COPPER.hkl.tolist()), stress_offsets(COPPER, 2e-3), strict=True))
+    assert off[2, 0, 0] == off[4, 0, 0] == pytest.approx(1e-3)  # d of h00 is smaller: s larger
+    assert off[1, 1, 1] == off[2, 2, 2] == pytest.approx(-1e-3)
+    assert off[1, 1, 1] < off[2, 2, 0] < off[3, 1, 1] < off[2, 0, 0]
+
+
+def test_a_library_of_stressed_films_has_the_same_defects_with_lines_elsewhere() -> None:
+    plain, stressed = (
+        build_library(DefectSystem(COPPER, Instrument(), 40, 100, 600, DefectRanges(stress_strain=s)), 3, 5)
+        for s in (0.0, 0.01)
+    )
+    np.testing.assert_array_equal(plain.targets, stressed.targets)
+    assert np.abs(plain.patterns.astype(float) - stressed.patterns).max(axis=1).min() > 0.02
+
+
+def test_small_foreign_peaks_are_mixed_in_where_the_ranges_say_so() -> None:
+    quiet = {"counts": (1e9, 1e9), "background": (1e-6, 1e-6), "amorphous": (0.0, 0.0)}
+    tops = []
+    for foreign in (0.0, 0.02):
+        system = DefectSystem(COPPER, Instrument(), 54, 70, 400, DefectRanges(foreign=foreign, **quiet))
+        library = build_library(system, 2, 5)  # between 200 and 220 there is no line
+        x, _ = Mixer(library, system, 1).batch(torch.zeros(200, dtype=torch.int64))
+        middle = (x.numpy() ** 2)[:, 100:300]
+        tops.append((middle.max(1) - middle.min(1)).std())
+    assert tops[1] > 5 * max(tops[0], 1e-9)
