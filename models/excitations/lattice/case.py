@@ -92,6 +92,11 @@ class LatticeCase(MapCase):
         return True
 
     @property
+    def normal_where_told(self) -> bool:
+        """Energies go smoothly with all force constants: valleys are straight where much was counted."""
+        return True
+
+    @property
     def fitted_widths(self) -> tuple[str, ...]:
         """Widths in energy; that in Q is the distance of the columns of a powder."""
         return ("energy_fwhm", "end_fwhm") if self.powder else ("energy_fwhm", "end_fwhm", "q_fwhm")
