@@ -55,7 +55,7 @@ def main() -> int:
 
 def truths(case: LatticeCase, first: int, number: int) -> Iterator[dict[str, float]]:
     """Force constants of lattices in the inner part of the ranges that are stable to long waves, by seed."""
-    probe = Phonons(case, zone_of(case.file.crystal.a, 30)[0], SOFTEST_MEV)
+    probe = Phonons(case, zone_of(case.file.crystal.a, 39)[0], SOFTEST_MEV)
     for seed in range(first, first + number):
         rng = np.random.default_rng(seed)
         while True:

@@ -98,6 +98,16 @@ class MapCase(ABC):
         return False
 
     @property
+    def edges_tell(self) -> bool:
+        """Whether a fit whose scale of energies ends at the edge of the search is of something else."""
+        return False
+
+    @property
+    def missed(self) -> float:
+        """Reduced chi-square above which no map is this model's, whatever limit a training found."""
+        return float("inf")
+
+    @property
     def normal_where_told(self) -> bool:
         """Whether a fit that meets its map and tells every parameter needs no rivals, and no draws.
 

@@ -128,11 +128,13 @@ def _exact(fitter: MapFitter, found: list[Found], widths: Widths) -> tuple[MapFi
         exact = fitter.exact_at(best.x, widths)
         if exact is fitter:
             break
-        fitter, again = exact, []
+        again = []
         for f in found:
             if f.chi2 < best.chi2 + _RIVAL * max(1.0, best.chi2 / len(best.linear.y)):
-                again += fitter.descents(*_begun(fitter, f, widths))
-        found = again or found
+                again += exact.descents(*_begun(fitter, f, widths))
+        if not again:  # what had a model nearly has none any more: stay with what could be fitted
+            break
+        fitter, found = exact, again
     return fitter, found
 
 
