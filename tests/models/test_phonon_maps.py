@@ -78,22 +78,11 @@ def test_a_drawn_map_is_that_of_the_other_powder_model(kelvin: float) -> None:
         cubic("fcc", 4.0325, 26.9815), 3, edges, fine, lambda e: WIDE.sigma(e) * 2.3548200450309493, kelvin,
         points=3000,
     ).intensity(list(ALUMINIUM.values()))  # fmt: skip
-    # either is off by the scatter of its some 3000 directions for each |Q|
-    ours = physics_of(case).renderer(COLUMNS, fine, 120).map(ALUMINIUM, replace(WIDE, kT=kT))
+    # the other is off by the scatter of its some 3000 directions for each |Q|
+    ours = physics_of(case).renderer(COLUMNS, fine, 60).map(ALUMINIUM, replace(WIDE, kT=kT))
     assert np.sqrt(((ours - other) ** 2).mean()) < 0.04 * np.sqrt((other**2).mean())
     # as a function of Q: the Debye-Waller factor, and what several phonons fill in
     assert np.abs(ours.sum(1) / other.sum(1) - 1).max() < 0.015
-
-
-def test_few_directions_are_exact_at_the_anchor_and_nearly_so_near_by() -> None:
-    physics = physics_of(powder_case())
-    many, few = (physics.renderer(COLUMNS, ENERGY, n) for n in (200, 4))
-    exact = few.exact_at(ALUMINIUM, WIDE)
-    near = ALUMINIUM | {"L1": 21.1, "T1": -1.2}
-    for values, limit in ((ALUMINIUM, 0.25), (near, 0.4)):
-        known = many.map(values, WIDE)
-        before, after = (np.abs(r.map(values, WIDE) - known).mean() for r in (few, exact))
-        assert after < limit * before, (after, before)
 
 
 def test_zone_boundary_energies_of_nearest_neighbours_are_the_closed_forms() -> None:

@@ -30,7 +30,7 @@ def went(analysis: Any, file: Path) -> tuple[Any, list[Any]]:
     return answer, [*running.update([answer]), *running.end()]
 
 
-@pytest.mark.parametrize("model", ["defects_copper", "defects_iron"])
+@pytest.mark.parametrize("model", ["defects_copper", "defects_iron", "defects_nickel"])
 def test_pure_powders_of_other_materials_raise_no_defect_flag_and_are_good_data(shared_data, model) -> None:
     """Limits so low that any crystal exceeds them: the model abstains, and says why."""
     table = {

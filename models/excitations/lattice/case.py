@@ -83,12 +83,30 @@ class LatticeCase(MapCase):
 
     @property
     def background(self) -> int:
-        """A straight line: smooth functions of energy alone would take what a powder's density says."""
-        return 2
+        """A parabola: more smooth functions of energy alone would take what a powder's density says.
+
+        A straight line leaves the bend of what falls off above the elastic line to the force constants.
+        """
+        return 3
 
     @property
     def background_q(self) -> bool:
         """Scattering by several phonons, and by the sample holder's, grows with Q^2."""
+        return True
+
+    @property
+    def edges_tell(self) -> bool:
+        """The top of the phonons fixes the stiffness along the nearest bond."""
+        return True
+
+    @property
+    def missed(self) -> float:
+        """Coarse fits of strong simulated maps may end elsewhere, which sets no limit for what a map is."""
+        return 5.0
+
+    @property
+    def normal_where_told(self) -> bool:
+        """Energies go smoothly with all force constants: valleys are straight where much was counted."""
         return True
 
     @property

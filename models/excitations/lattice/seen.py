@@ -1,13 +1,13 @@
-"""Energies of phonons and how strongly a neutron sees them, compiled for crystals of one atom in the cell."""
+"""Energies of phonons and how strongly a neutron sees them, in closed form for one atom in the cell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.born_karman import MEV_PER_ROOT_NM_U, Dynamics
+from streamproc.models.excitations.lattice.eigen import modes_of_three
 
 __all__ = ["seen_modes"]
 
@@ -33,78 +33,11 @@ def seen_modes(dynamics: Dynamics, forces_N_m: Sequence[float] | Array) -> tuple
     """
     matrix = dynamics.matrix(forces_N_m)
     if matrix.shape[1] == 3 and matrix.dtype == np.float64:
-        squares, along = _three(matrix, dynamics.q_invA)
+        squares, vectors = modes_of_three(matrix)
         energy = MEV_PER_ROOT_NM_U * np.sign(squares) * np.sqrt(np.abs(squares))
-        return energy, along / float(dynamics.crystal.masses_u[0])
+        along = (vectors @ dynamics.q_invA[:, :, None])[..., 0]
+        return energy, along**2 / float(dynamics.crystal.masses_u[0])
     modes = dynamics.modes(forces_N_m)
     root = np.sqrt(dynamics.crystal.masses_u)[None, :, None, None]
     along = (dynamics.q_invA[:, None, :, None] * modes.vectors / root).sum((1, 2))
     return modes.energy_meV, np.abs(along) ** 2
-
-
-@numba.njit(cache=True, nogil=True)
-def _three(matrix: Array, q: Array) -> tuple[Array, Array]:
-    """Eigenvalues of symmetric 3 x 3 matrices, and (q.e)^2 of each; in no order.
-
-    The eigenvalue that lies apart from the other two in closed form with its vector, the others from the
-    plane at right angles to it, so that nothing is lost where two are alike (Eberly 2014, "A robust
-    eigensolver for 3 x 3 symmetric matrices").
-    """
-    n = len(matrix)
-    values, along = np.empty((n, 3)), np.empty((n, 3))
-    for k in range(n):
-        a, b, c = matrix[k, 0, 0], matrix[k, 1, 1], matrix[k, 2, 2]
-        d, e, f = matrix[k, 0, 1], matrix[k, 0, 2], matrix[k, 1, 2]
-        x, y, z = q[k, 0], q[k, 1], q[k, 2]
-        middle = (a + b + c) / 3.0
-        da, db, dc = a - middle, b - middle, c - middle
-        size = np.sqrt((da * da + db * db + dc * dc + 2.0 * (d * d + e * e + f * f)) / 6.0)
-        if size <= 1e-14 * abs(middle):
-            values[k, :] = middle
-            along[k, 0], along[k, 1], along[k, 2] = x * x, y * y, z * z
-            continue
-        det = da * (db * dc - f * f) - d * (d * dc - f * e) + e * (d * f - db * e)
-        half = min(max(0.5 * det / size**3, -1.0), 1.0)
-        turn = np.arccos(half) / 3.0
-        apart = 2.0 * size * (np.cos(turn) if half >= 0.0 else np.cos(turn + 2.0 * np.pi / 3.0))
-        wx, wy, wz = _vector(da - apart, db - apart, dc - apart, d, e, f)
-        # two vectors across it
-        if abs(wx) > abs(wy):
-            length = np.sqrt(wx * wx + wz * wz)
-            ux, uy, uz = -wz / length, 0.0, wx / length
-        else:
-            length = np.sqrt(wy * wy + wz * wz)
-            ux, uy, uz = 0.0, wz / length, -wy / length
-        vx, vy, vz = wy * uz - wz * uy, wz * ux - wx * uz, wx * uy - wy * ux
-        au, bu, cu = da * ux + d * uy + e * uz, d * ux + db * uy + f * uz, e * ux + f * uy + dc * uz
-        av, bv, cv = da * vx + d * vy + e * vz, d * vx + db * vy + f * vz, e * vx + f * vy + dc * vz
-        uu, uv = ux * au + uy * bu + uz * cu, ux * av + uy * bv + uz * cv
-        vv = vx * av + vy * bv + vz * cv
-        gap = 0.5 * (uu - vv)
-        spread = np.sqrt(gap * gap + uv * uv)
-        mean = 0.5 * (uu + vv)
-        cosine = np.sqrt(0.5 * (1.0 + gap / spread)) if spread > 0.0 else 1.0
-        sine = np.sqrt(max(0.0, 1.0 - cosine * cosine))
-        sine = -sine if uv < 0.0 else sine
-        seen_u, seen_v = x * ux + y * uy + z * uz, x * vx + y * vy + z * vz
-        values[k, 0], along[k, 0] = middle + apart, (x * wx + y * wy + z * wz) ** 2
-        values[k, 1], along[k, 1] = middle + mean + spread, (cosine * seen_u + sine * seen_v) ** 2
-        values[k, 2], along[k, 2] = middle + mean - spread, (cosine * seen_v - sine * seen_u) ** 2
-    return values, along
-
-
-@numba.njit(cache=True, nogil=True)
-def _vector(a: float, b: float, c: float, d: float, e: float, f: float) -> tuple[float, float, float]:
-    """The unit vector that a singular symmetric matrix takes to zero: across two of its rows."""
-    x0, y0, z0 = d * f - e * b, e * d - a * f, a * b - d * d
-    x1, y1, z1 = d * c - e * f, e * e - a * c, a * f - d * e
-    x2, y2, z2 = b * c - f * f, f * e - d * c, d * f - b * e
-    s0, s1, s2 = x0 * x0 + y0 * y0 + z0 * z0, x1 * x1 + y1 * y1 + z1 * z1, x2 * x2 + y2 * y2 + z2 * z2
-    if s0 >= s1 and s0 >= s2:
-        r = np.sqrt(s0)
-        return x0 / r, y0 / r, z0 / r
-    if s1 >= s2:
-        r = np.sqrt(s1)
-        return x1 / r, y1 / r, z1 / r
-    r = np.sqrt(s2)
-    return x2 / r, y2 / r, z2 / r

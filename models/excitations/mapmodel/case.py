@@ -98,6 +98,24 @@ class MapCase(ABC):
         return False
 
     @property
+    def edges_tell(self) -> bool:
+        """Whether a fit whose scale of energies ends at the edge of the search is of something else."""
+        return False
+
+    @property
+    def missed(self) -> float:
+        """Reduced chi-square above which no map is this model's, whatever limit a training found."""
+        return float("inf")
+
+    @property
+    def normal_where_told(self) -> bool:
+        """Whether a fit that meets its map and tells every parameter needs no rivals, and no draws.
+
+        That is so where one answer fits, and chi-square is seen to be a parabola around it.
+        """
+        return False
+
+    @property
     def fitted_widths(self) -> tuple[str, ...]:
         """Widths that are fitted beside the parameters."""
         return ("energy_fwhm", "end_fwhm", "q_fwhm")

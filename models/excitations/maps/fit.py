@@ -19,6 +19,7 @@ from streamproc.models.excitations.maps.descent import (
     inverse,
     jacobian,
 )
+from streamproc.models.excitations.maps.discretisation import shift_of
 from streamproc.models.excitations.maps.fitted import FitSettings, MapFit
 from streamproc.models.excitations.maps.kinds import physics_of
 from streamproc.models.excitations.maps.linear import Linear, Projection, background_basis
@@ -225,6 +226,24 @@ class MapFitter:
         found._renderer = renderer
         return found
 
+    def other(self) -> MapFitter | None:
+        """Return a fitter whose model averages over other wave vectors; None where that would not be seen."""
+        renderer = self._renderer.other()
+        if renderer is None:
+            return None
+        found = copy(self)
+        found._renderer = renderer
+        return found
+
+    def _shift(
+        self, x: Array, widths: Widths, linear: Linear, solved: Projection, slope: Array, known: Array
+    ) -> Array:
+        other = self.other()
+        again = None if other is None else other.problem(widths)(x, linear)
+        if again is None:
+            return np.zeros(len(x))
+        return shift_of(linear.residual(solved), linear.residual(again), slope, known)
+
     def problem(self, widths: Widths) -> Problem:
         """Return what solves scales and background at places and widths; None where there is no order."""
 
@@ -265,7 +284,9 @@ class MapFitter:
         slope = jacobian(problem, x, linear, solved, bounds)
         freedom = len(linear.y) - len(solved.coefficients) - int(bounds.moving.sum())
         reduced = linear.chi2(solved) / max(1, freedom)
-        known = inverse(slope @ slope.T, bounds) * max(1.0, reduced)
+        known = inverse(slope @ slope.T, bounds)
+        shift = self._shift(x, widths, linear, solved, slope, known)
+        known = known * max(1.0, reduced) + np.outer(shift, shift)
         values, broad = self._parts(x, widths)
         explained, significance = self._share(solved, linear, reduced)
         model, signal = np.zeros(self._cells.shape), np.zeros(self._cells.shape)
@@ -277,6 +298,7 @@ class MapFitter:
         return MapFit(
             values, self.case.parameters.free + self.settings.widths, best, change @ known @ change.T, broad,
             reduced, explained, significance, model, signal, found.steps, found.converged, linear, x, known,
+            shift,
         )  # fmt: skip
 
     def _share(self, solved: Projection, linear: Linear, reduced: float) -> tuple[float, float]:

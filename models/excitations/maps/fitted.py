@@ -65,7 +65,7 @@ class MapFit:
     best : ndarray, shape (f,)
         Their values.
     covariance : ndarray, shape (f, f)
-        (J^T W J)^-1 times max(1, reduced chi-square).
+        (J^T W J)^-1 times max(1, reduced chi-square), and the average's own error.
     widths : Widths
         With the fitted ones.
     chi2_reduced : float
@@ -87,6 +87,9 @@ class MapFit:
         Data and weights of the fit.
     places, place_covariance : ndarray, shapes (f,) and (f, f)
         The free couplings as places in the prior, then the widths; and their covariance.
+    shift : ndarray, shape (f,)
+        By how much places and widths would move if the model averaged over other wave vectors; both
+        covariances hold it.
     """
 
     values: dict[str, float]
@@ -104,6 +107,7 @@ class MapFit:
     linear: Linear | None = field(default=None, repr=False)
     places: Array = field(default_factory=lambda: np.zeros(0), repr=False)
     place_covariance: Array = field(default_factory=lambda: np.zeros((0, 0)), repr=False)
+    shift: Array = field(default_factory=lambda: np.zeros(0), repr=False)
 
     @property
     def sigma(self) -> dict[str, float]:

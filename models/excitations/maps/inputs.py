@@ -104,6 +104,7 @@ class Preparer:
     def __init__(self, case: MapCase) -> None:
         self.case, self.bank = case, physics_of(case).trials()
         self.layout = Layout(self.bank.size, case.file.energy.channels, len(case.parameters.free))
+        self._looked: tuple[bytes, npt.NDArray[np.uint8], Array, Array] | None = None
         self._smooth = [smoothing_matrix(self.layout.channels, s) for s in SMOOTHING]
 
     def prepare(self, measured: SqeMap) -> Prepared:
@@ -128,7 +129,7 @@ class Preparer:
 
     def input_of(self, coarse: SqeMap) -> npt.NDArray[np.float32]:
         """Return the flat input of a map on the model's channels."""
-        bins, weights = self.bank.look(coarse.q_rlu)
+        bins, w, w2 = self._look(coarse.q_rlu)
         n = len(coarse.q_rlu)
         mask = coarse.measured.astype(float)
         level, noise = common_level(coarse.intensity, coarse.sigma, coarse.measured)
@@ -139,15 +140,14 @@ class Preparer:
         ratio = np.clip(usual / coarse.sigma, 0.05, 20.0) * mask
         rows = np.repeat(np.arange(n), bins.shape[1] // n)
         flat = (rows * (BINS + 1) + bins).astype(np.int64)
-        w = weights.astype(float)
         parts, guesses = [], []
         for smooth in self._smooth:
             near = ((found * ratio) @ smooth).ravel()[flat]
             amount = (ratio**2 @ smooth**2).ravel()[flat]
             if self.bank.shared:
-                total, square = w @ near[0], w**2 @ amount[0]
+                total, square = w @ near[0], w2 @ amount[0]
             else:
-                total, square = (w * near).sum(1), (w**2 * amount).sum(1)
+                total, square = (w * near).sum(1), (w2 * amount).sum(1)
             significance = total / np.sqrt(square + 1e-3)
             beside = self._relative(significance) if self.bank.shared else np.log1p(square)
             parts += [np.arcsinh(significance), beside]
@@ -156,6 +156,18 @@ class Preparer:
         if self.bank.shared:
             background = _shape(level, any_seen)
         return np.concatenate([*parts, [np.log1p(n)], background, any_seen, *guesses]).astype(np.float32)
+
+    def _look(self, q_rlu: Array) -> tuple[npt.NDArray[np.uint8], Array, Array]:
+        """Where the bank looks, its weights and their squares; those of the last columns are kept.
+
+        The map of a run grows on the same columns.
+        """
+        key, known = q_rlu.tobytes(), self._looked
+        if known is None or known[0] != key:
+            bins, weights = self.bank.look(q_rlu)
+            w = weights.astype(float)
+            known = self._looked = (key, bins, w, w**2)
+        return known[1:]
 
     def best_trials(self, prepared: Prepared, most: int = 4) -> list[Array]:
         """Return the places of the trials that explain most, each apart from those before it."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.descent import Bounds, Found, descend, inverse, jacobian
+from streamproc.models.excitations.maps.discretisation import shift_of
 from streamproc.models.excitations.maps.fit import MapFitter
 from streamproc.models.excitations.maps.linear import Linear, Projection
 from streamproc.models.excitations.maps.prior import folded, slope_of
@@ -52,6 +54,7 @@ class JointFit:
     linear: Parts
     model: Array
     chi2: float
+    shift: Array
 
 
 class AllMaps:
@@ -119,6 +122,26 @@ class AllMaps:
         slope = jacobian(self.solve, x, linear, solved, bounds)
         return inverse(slope @ slope.T, bounds)
 
+    def _known_at(self, x: Array, linear: Parts) -> tuple[Array, Array]:
+        """Covariance and shift (:class:`~...fitted.MapFit`)."""
+        known, solved, others = self.covariance_at(x, None, linear), self.solve(x, linear), self._others()
+        again = None if others is None else others.solve(x, linear)
+        if solved is None or again is None:
+            return known, np.zeros(len(x))
+        slope = jacobian(self.solve, x, linear, solved, self.bounds())
+        shift = shift_of(linear.residual(solved), linear.residual(again), slope, known)
+        return known + np.outer(shift, shift), shift
+
+    def _others(self) -> AllMaps | None:
+        """The same with models that average over other wave vectors."""
+        others = [f.other() for f in self.fitters]
+        if all(o is None for o in others):
+            return None
+        found = copy(self)
+        found.fitters = [f if o is None else o for f, o in zip(self.fitters, others, strict=True)]
+        found._known = [None] * len(others)
+        return found
+
     def descend(self, x: Array) -> Found | None:
         """Go down from a place; None where the order is unstable."""
         linear = Parts(self._linears, self.noise)
@@ -129,14 +152,14 @@ class AllMaps:
         """Return what is to be said of the place where a descent ended."""
         p, x = self.couplings, found.x.copy()
         x[:p] = folded(self.case.parameters, x[None, :p])[0]
-        known = self.covariance_at(x, None, found.linear)
+        known, shift = self._known_at(x, found.linear)
         change, best = slope_of(self.case.parameters, x), x.copy()
         best[:p] = self.case.parameters.values_at(x[None, :p])[0]
         widths = tuple(w for f in self.fitters for w in f.settings.widths)
         cells = sum(int(f.measured.measured.sum()) for f in self.fitters)
         return JointFit(
             self.case.parameters.free + widths, best, change @ known @ change.T, x, known, 1.0,
-            found.linear, np.zeros(cells), self.chi2_at(x, None, found.linear),
+            found.linear, np.zeros(cells), self.chi2_at(x, None, found.linear), shift,
         )  # fmt: skip
 
 

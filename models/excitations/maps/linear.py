@@ -39,7 +39,7 @@ def background_basis(energy_meV: Array, q_length: Array, functions: int, with_q:
     if not with_q or len(q_length) < 8 or np.ptp(q_length) < 0.1 * q_length.max():
         return flat
     rise = (q_length / q_length.max()) ** 2
-    few = spline_basis(energy_meV, max(3 if functions > 2 else 1, functions // 2))
+    few = spline_basis(energy_meV, max(3 if functions > 3 else 1, functions // 2))
     return np.concatenate([flat, few[:, None, :] * (rise - rise.mean())[None, :, None]])
 
 

@@ -16,6 +16,7 @@ from streamproc.models.excitations.lattice.density import smeared, zone_of
 from streamproc.models.excitations.mapmodel.errors import NotStable
 from streamproc.models.excitations.maps.phonon_trials import PhononTrials
 from streamproc.models.excitations.maps.render_phonons import PhononRenderer, reciprocal_invA
+from streamproc.models.excitations.maps.render_powder import PowderRenderer
 
 __all__ = ["PhononPhysics", "Phonons"]
 
@@ -64,8 +65,10 @@ class PhononPhysics:
     drawn_points: ClassVar[int] = 14
     checked_points: ClassVar[int] = 8
 
-    def renderer(self, q_rlu: Array, energy: Array, points: int) -> PhononRenderer:
+    def renderer(self, q_rlu: Array, energy: Array, points: int) -> PhononRenderer | PowderRenderer:
         """Return what draws maps."""
+        if self.case.powder and len(self.case.crystal.masses_u) == 1:
+            return PowderRenderer(self.case, q_rlu, energy, points)
         return PhononRenderer(self.case, q_rlu, energy, points)
 
     def trials(self) -> PhononTrials:

@@ -30,6 +30,12 @@ class MapRenderer(Protocol):
         Itself, where it has no error that would be seen. NotStable where there is no model.
         """
 
+    def other(self) -> MapRenderer | None:
+        """Return one that averages over other wave vectors: as far as they differ either may be off.
+
+        None where the average has no error to speak of.
+        """
+
 
 class Trials(Protocol):
     """Trial parameters spread over the prior, and where each expects intensity.

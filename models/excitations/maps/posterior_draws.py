@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.fit import MapFitter
 from streamproc.models.excitations.maps.fitted import MapFit
+from streamproc.models.excitations.maps.prior import slope_of
 from streamproc.models.excitations.maps.sampling import Guess, Sampled, interval_of, sample
 from streamproc.models.excitations.maps.widths import Widths
 
-__all__ = ["LARGE", "Posterior", "posterior_of"]
+__all__ = ["LARGE", "TOLD", "Posterior", "posterior_of"]
 
 Array = npt.NDArray[np.float64]
 
@@ -24,6 +25,13 @@ _CALIBRATED = 1.08
 
 _FEWEST_EFFECTIVE = 8.0
 """With fewer draws of weight, the curvature at the best minimum is what is said."""
+
+TOLD = 0.12
+"""Standard deviation of a parameter that a map tells, in parts of the prior's range."""
+
+_FAR, _ALIKE = 1.6, 0.3
+"""A posterior is normal where so many standard deviations along each axis lower the likelihood by what they
+should, to this share."""
 
 _PRIOR_PRECISION = 12.0
 """Inverse variance of a uniform distribution of length 1: a direction that the map does not tell."""
@@ -90,6 +98,9 @@ def posterior_of(
     def curvature(place: Array) -> Array:
         return guess_of(place, fitter.covariance_at(place, widths, linear) * noise, box).covariance
 
+    if case.normal_where_told and len(minima) == 1 and _is_normal(log_likelihood, fit, p, box):
+        drawn = Sampled(fit.places[None], np.ones(1), log_likelihood(fit.places[None]))
+        return _normal_posterior(fit, p, 1, drawn)
     bent = curvature if fit.model.size < LARGE else None
     drawn = sample(log_likelihood, given, box, draws, bent)
     if drawn.effective < _FEWEST_EFFECTIVE:
@@ -98,12 +109,38 @@ def posterior_of(
     mean = drawn.weights @ values
     away = values - mean
     covariance = _CALIBRATED**2 * (drawn.weights[:, None] * away).T @ away + 1e-18 * np.eye(p)
+    # draws know the likelihood of one average over wave vectors; another would move all of them
+    shift = (slope_of(case.parameters, fit.places) @ fit.shift)[:p]
+    wider = _CALIBRATED * np.sqrt(1 + shift**2 / np.diag(covariance))
+    covariance += np.outer(shift, shift)
     ends = np.array([interval_of(v, drawn.weights) for v in values.T])
-    ends = mean[:, None] + _CALIBRATED * (ends - mean[:, None])
+    ends = mean[:, None] + wider[:, None] * (ends - mean[:, None])
     for k, name in enumerate(case.parameters.free):
         if 0 in (case.parameters.tables[name].range or ()):  # the order needs a sign
             ends[k] = np.clip(ends[k], *((0.0, np.inf) if mean[k] > 0 else (-np.inf, 0.0)))
     return Posterior(mean, covariance, ends, len(minima), drawn)
+
+
+def _is_normal(
+    log_likelihood: Callable[[Array], Array], fit: MapFit, p: int, box: tuple[Array, Array]
+) -> bool:
+    """Whether all parameters are told, and chi-square rises along the axes of their covariance as it says.
+
+    Widths go along as the covariance has it; how they are distributed themselves is not published.
+    """
+    spread = fit.place_covariance - np.outer(fit.shift, fit.shift)
+    if np.sqrt(np.diag(spread)[:p]).max() > TOLD:
+        return False
+    variance, axes = np.linalg.eigh(spread[:p, :p])
+    along = _FAR * np.sqrt(np.maximum(variance, 1e-18))[:, None] * axes.T
+    steps = along @ np.linalg.solve(spread[:p, :p], spread[:p])
+    steps = np.concatenate([steps, -steps])
+    places = np.clip(fit.places + steps, *box)
+    if np.abs(places - fit.places - steps)[:, :p].max() > 1e-9:
+        return False
+    fall = (log_likelihood(fit.places[None]) - log_likelihood(places)) / (0.5 * _FAR**2)
+    mean, odd = 0.5 * (fall[:p] + fall[p:]), 0.5 * (fall[:p] - fall[p:])
+    return bool((np.abs(mean - 1) < _ALIKE).all() and (np.abs(odd) < _ALIKE).all())
 
 
 def _normal_posterior(fit: MapFit, p: int, minima: int, drawn: Sampled) -> Posterior:

@@ -17,6 +17,7 @@ from streamproc.models.excitations.maps.check import (
     signals_of,
 )
 from streamproc.models.excitations.maps.container import SqeMap
+from streamproc.models.excitations.maps.fit import BEYOND
 from streamproc.models.excitations.maps.fitted import MapFit
 from streamproc.models.excitations.maps.inputs import Prepared, Preparer
 from streamproc.models.excitations.maps.kinds import TASKS, case_of
@@ -128,7 +129,7 @@ class MapReader:
                 f"{self.preparer.layout.width}; it was trained with other code: train it again"
             )
         self.derived = Derived(self.case)
-        self.judge = Judge(card.calibration.limits, self.case.words.signal)
+        self.judge = Judge(card.calibration.limits, self.case.words.signal, self.case.missed)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -212,12 +213,24 @@ class MapReader:
     def reasons(self, found: Refinement, read: Read) -> tuple[str, ...]:
         """Return why a map is not this model's, and where what is unknown lies; none: in domain."""
         reasons = self.judge.reasons(signals_of(read.answer, found.fit, self.names))
+        reasons += self._at_the_edge(found)
         where = most_unexplained(found.fitter.measured, found.fit.model)
         if where is None:
             return reasons
         (h, k, q3), energy, unit = *where, found.unit_meV
         said = f"; most of it near ({h:.3g}, {k:.3g}, {q3:.3g}) at {energy * unit:.3g} meV"
         return tuple(r + said if r.startswith("unknown-structure") else r for r in reasons)
+
+    def _at_the_edge(self, found: Refinement) -> tuple[str, ...]:
+        """Say which scale of the energies ends where the search does: its minimum lies elsewhere."""
+        if not self.case.edges_tell:
+            return ()
+        tables = self.case.parameters.tables
+        return tuple(
+            f"outside-range: the fit ends at the edge of what is searched for {n}"
+            for n, place in zip(self.names, found.fit.places, strict=False)
+            if tables[n].relative_to is None and abs(place - 0.5) > 0.5 + 0.99 * BEYOND
+        )
 
     def _refined(self, found: Refinement, read: Read, unit: float) -> Refined:
         p, posterior = len(self.names), found.posterior

@@ -13,7 +13,7 @@ from streamproc.models.excitations.maps.descent import Found
 from streamproc.models.excitations.maps.fit import WIDTHS, MapFitter
 from streamproc.models.excitations.maps.fitted import FitSettings, MapFit
 from streamproc.models.excitations.maps.noise import variance_per_intensity
-from streamproc.models.excitations.maps.posterior_draws import LARGE, Posterior, posterior_of
+from streamproc.models.excitations.maps.posterior_draws import LARGE, TOLD, Posterior, posterior_of
 from streamproc.models.excitations.maps.prior import folded, off_zero
 from streamproc.models.excitations.maps.sampling import Guess, Sampled
 from streamproc.models.excitations.maps.widths import Widths
@@ -92,7 +92,7 @@ def refine_map(
     fitter = MapFitter(case, fine, FitSettings.of(case, tolerance=_TOLERANCE), points, per)
     found = fitter.descents(start[None], widths)
     cells = int(fine.measured.sum())
-    if not found or cells < LARGE or found[0].chi2 > _MET * cells:
+    if not found or not _enough(fitter, found[0], cells, widths):
         for other in others():
             if not found or not _near(case, other, found):
                 found += fitter.descents(other[None], widths)
@@ -110,6 +110,17 @@ def refine_map(
     return Refinement(fit, posterior, fitter, widths)
 
 
+def _enough(fitter: MapFitter, found: Found, cells: int, widths: Widths) -> bool:
+    """Whether a descent from the network's answer needs no rivals: a map that tells much, and is met."""
+    if found.chi2 > _MET * cells:
+        return False
+    if cells >= LARGE or not fitter.case.normal_where_told:
+        return cells >= LARGE
+    p = len(fitter.case.parameters.free)
+    variance = np.diag(fitter.covariance_at(found.x, widths, found.linear))[:p]
+    return bool(np.sqrt(variance.max()) < TOLD)
+
+
 def _exact(fitter: MapFitter, found: list[Found], widths: Widths) -> tuple[MapFitter, list[Found]]:
     """Go on with a model that is exact where the best descent ended, twice, as that moves it a little."""
     for _ in range(_EXACT_ROUNDS):
@@ -117,11 +128,13 @@ def _exact(fitter: MapFitter, found: list[Found], widths: Widths) -> tuple[MapFi
         exact = fitter.exact_at(best.x, widths)
         if exact is fitter:
             break
-        fitter, again = exact, []
+        again = []
         for f in found:
             if f.chi2 < best.chi2 + _RIVAL * max(1.0, best.chi2 / len(best.linear.y)):
-                again += fitter.descents(*_begun(fitter, f, widths))
-        found = again or found
+                again += exact.descents(*_begun(fitter, f, widths))
+        if not again:  # what had a model nearly has none any more: stay with what could be fitted
+            break
+        fitter, found = exact, again
     return fitter, found
 
 

@@ -75,6 +75,9 @@ class Renderer:
         """Return itself: the points of neighbouring columns complete each other."""
         return self
 
+    def other(self) -> None:
+        """Return None; see :meth:`exact_at`."""
+
     def _lines(self, values: Mapping[str, float], widths: Widths) -> tuple[Array, Array, int]:
         """Energies and intensities; a change of the widths in energy alone needs no new ones."""
         waves, points = self._columns(widths.q_fwhm, widths.q_across)

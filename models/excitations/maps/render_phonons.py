@@ -20,9 +20,10 @@ from streamproc.models.excitations.lattice.scattering import directions, several
 from streamproc.models.excitations.lattice.seen import seen_modes
 from streamproc.models.excitations.mapmodel.errors import NotStable
 from streamproc.models.excitations.maps.render import deposit, line_grid
+from streamproc.models.excitations.maps.render_powder import column_width
 from streamproc.models.excitations.maps.widths import Widths, directions_of, kernel, sub_points
 
-__all__ = ["PhononRenderer", "column_width", "powder_vectors", "reciprocal_invA"]
+__all__ = ["PhononRenderer", "powder_vectors", "reciprocal_invA"]
 
 Array = npt.NDArray[np.float64]
 
@@ -48,13 +49,6 @@ _Lines = tuple[Array, Array]
 def reciprocal_invA(case: LatticeCase) -> Array:
     """Return the reciprocal vectors of the cubic cell (1/angstrom) as rows: what r.l.u. are units of."""
     return np.asarray(2 * np.pi / case.file.crystal.a * _AXES)
-
-
-def column_width(q_invA: Array, usual: float) -> float:
-    """Return the width of a powder's columns: the distance of neighbours, or a usual one for one alone."""
-    steps = np.diff(np.sort(q_invA))
-    steps = steps[steps > 1e-6]
-    return float(np.median(steps)) if len(steps) else usual
 
 
 def powder_vectors(q_invA: Array, width: float, number: int) -> Array:
@@ -136,6 +130,9 @@ class PhononRenderer:
         found._anchor = tuple((e.reshape(n, -1), w.reshape(n, -1)) for e, w, _ in parts)  # type: ignore[assignment]
         found._off = None
         return found
+
+    def other(self) -> None:
+        """Return None: :meth:`exact_at` has taken off what would be seen."""
 
     def _error(self, lines: Array) -> Array | float:
         """What many directions see more than the usual ones at the anchor, laid on a grid."""

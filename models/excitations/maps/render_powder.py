@@ -1,0 +1,168 @@
+"""Draw S(|Q|,E) of the powder of a cubic element: one phonon coherently on a mesh, several incoherently."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.lattice.case import LatticeCase
+from streamproc.models.excitations.lattice.density import KELVIN_MEV, mean_square_A2, smeared
+from streamproc.models.excitations.lattice.powder_mesh import MeshModes, PowderMesh
+from streamproc.models.excitations.lattice.scattering import several_phonons
+from streamproc.models.excitations.mapmodel.errors import NotStable
+from streamproc.models.excitations.maps.render import deposit, line_grid
+from streamproc.models.excitations.maps.widths import Widths, kernel
+
+__all__ = ["PowderRenderer", "column_width"]
+
+Array = npt.NDArray[np.float64]
+
+_SMOOTH_STEP, _SMOOTH_FWHM = 0.5, 1.5
+"""Step and smearing (meV) of the density that several phonons are made of."""
+
+_SOFTEST_MEV, _SOFTEST_DIVISIONS = 0.3, 10
+"""Modes of a mesh of so many divisions below this mean that the lattice is unstable, or as good as."""
+
+_PER_ROOT_POINT = 5.0
+"""Divisions of the mesh along 2 pi / a for the root of the points asked for."""
+
+_SHARPEST, _MOST = 32.0, 40
+"""Divisions times the least resolution (meV) with which the mesh is not seen; most divisions."""
+
+_LEAST_WIDTH = 0.02
+"""Width of a column alone (1/angstrom) below which none is taken."""
+
+_OTHER = 3
+"""So many divisions less make another mesh, whose error is larger and has nothing to do with the first's."""
+
+
+def column_width(q_invA: Array, usual: float) -> float:
+    """Return the width of a powder's columns: the distance of neighbours, or a usual one for one alone."""
+    steps = np.diff(np.sort(q_invA))
+    steps = steps[steps > 1e-6]
+    return float(np.median(steps)) if len(steps) else usual
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _State:
+    """Phonons for some force constants at a temperature, and their mean square displacement."""
+
+    key: tuple[float, ...]
+    modes: MeshModes = field(repr=False)
+    u2_A2: float
+
+
+class PowderRenderer:
+    """Draws maps at fixed columns and channels; force constants and widths may vary.
+
+    Parameters
+    ----------
+    case : LatticeCase
+        Model of a powder, with one atom in the primitive cell.
+    q_rlu : ndarray, shape (n, 3)
+        Columns; |Q| (1/angstrom) is their first component.
+    energy_meV : ndarray, shape (m,)
+        Channels.
+    points : int
+        How fine the mesh is: its divisions along 2 pi / a are five times the root of this.
+    """
+
+    def __init__(self, case: LatticeCase, q_rlu: Array, energy_meV: Array, points: int = 16) -> None:
+        self.case = case
+        self.q_rlu = np.atleast_2d(np.asarray(q_rlu, dtype=float))
+        self.energy_meV = np.asarray(energy_meV, dtype=float)
+        self.divisions = max(8, round(_PER_ROOT_POINT * np.sqrt(points)))
+        self._width = column_width(self.q_rlu[:, 0], 0.0)
+        self._mesh: tuple[float, PowderMesh] | None = None
+        self._state: _State | None = None
+        self._laid: tuple[tuple[float, ...], Array] | None = None
+        self._several: tuple[tuple[float, ...], Array] | None = None
+        self._spread: tuple[Widths, Array, Array] | None = None
+
+    def map(self, values: Mapping[str, float], widths: Widths) -> Array:
+        """Return the intensity of the phonons per meV and atom, shape (n, m), without the elastic line.
+
+        Raises
+        ------
+        NotStable
+            A mode has no real energy for these force constants.
+        """
+        state = self._at(values, widths)
+        lines, spread = self._kernel(widths)
+        key = (*state.key, float(lines[1]), float(len(lines)))
+        if self._laid is None or self._laid[0] != key:
+            mesh = self._mesh_of(widths)
+            self._laid = (key, mesh.laid(state.modes, state.u2_A2, float(lines[1]), len(lines)))
+        return np.asarray(self._laid[1] @ spread + self._more(state, widths.kT))
+
+    def beside(self, values: Mapping[str, float], widths: Widths) -> Array:
+        """Return what is scattered more than once: the density of states over E, alike at every Q."""
+        energy, (lines, spread) = self._at(values, widths).modes.energy_meV, self._kernel(widths)
+        share = self._shares(widths) / energy
+        twice = deposit(energy.reshape(1, -1), share.reshape(1, -1), lines) @ spread
+        return np.broadcast_to(twice, (1, len(self.q_rlu), len(self.energy_meV)))
+
+    def exact_at(self, values: Mapping[str, float], widths: Widths) -> PowderRenderer:
+        """Return one whose mesh is fine enough for the resolution; itself where this one is."""
+        ends = np.array([self.energy_meV[0], self.energy_meV[-1]])
+        narrow = float(widths.sigma(ends).min()) * np.sqrt(8 * np.log(2)) + widths.damping_fwhm
+        wanted = min(_MOST, int(np.ceil(_SHARPEST / max(narrow, 1e-3))))
+        return self if wanted <= self.divisions else self._with(wanted)
+
+    def other(self) -> PowderRenderer:
+        """Return one with another mesh: how far its maps differ is how far these may be off."""
+        return self._with(self.divisions - _OTHER)
+
+    # -- inside -------------------------------------------------------------------------------------------
+
+    def _with(self, divisions: int) -> PowderRenderer:
+        found = PowderRenderer(self.case, self.q_rlu, self.energy_meV)
+        found.divisions = divisions
+        return found
+
+    def _mesh_of(self, widths: Widths) -> PowderMesh:
+        width = self._width or max(widths.q_fwhm, _LEAST_WIDTH)
+        if self._mesh is None or self._mesh[0] != width:
+            c, edge = self.case, self.case.file.crystal.a
+            self._mesh = (
+                width,
+                PowderMesh(c.crystal, c.number, edge, self.q_rlu[:, 0], width, self.divisions),
+            )
+        return self._mesh[1]
+
+    def _at(self, values: Mapping[str, float], widths: Widths) -> _State:
+        key = (*values.values(), widths.kT)
+        if self._state is None or self._state.key != key:
+            mesh = self._mesh_of(widths)
+            modes = mesh.modes([values[n] for n in mesh.names])
+            # a finer mesh comes nearer to the zone's centre, where acoustic modes end at zero
+            if not modes.energy_meV.min() > _SOFTEST_MEV * min(1.0, _SOFTEST_DIVISIONS / self.divisions):
+                said = ", ".join(f"{n} = {v:.4g}" for n, v in values.items())
+                raise NotStable(f"{self.case.name}: with {said} N/m a mode has no real energy")
+            mass = float(self.case.crystal.masses_u[0])
+            u2 = mean_square_A2(modes.energy_meV, mass, widths.kT / KELVIN_MEV, self._shares(widths))
+            self._state = _State(key, modes, u2)
+        return self._state
+
+    def _shares(self, widths: Widths) -> Array:
+        """Weights of the zone's modes, shape (z, 3); they sum to 1."""
+        return np.repeat(self._mesh_of(widths).weights[:, None] / 3, 3, 1)
+
+    def _more(self, state: _State, kT: float) -> Array:
+        """Two and more phonons."""
+        if self._several is None or self._several[0] != state.key:
+            energy = state.modes.energy_meV
+            axis = np.arange(0.0, 1.1 * float(energy.max()) + 3.0, _SMOOTH_STEP)
+            assert self._mesh is not None
+            density = smeared(energy, axis, _SMOOTH_FWHM, self._mesh[1].weights)
+            found = several_phonons(density, state.u2_A2, kT / KELVIN_MEV, self.energy_meV, self.q_rlu[:, 0])
+            self._several = (state.key, found)
+        return self._several[1]
+
+    def _kernel(self, widths: Widths) -> tuple[Array, Array]:
+        if self._spread is None or self._spread[0] != widths:
+            lines = line_grid(self.energy_meV, widths)
+            self._spread = (widths, lines, kernel(lines, self.energy_meV, widths, lines[1] ** 2 / 6))
+        return self._spread[1:]

@@ -1,0 +1,58 @@
+"""The lattice model in the repository: card, golden vectors, size, and its answer to a fresh simulated map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import streamproc.models as package
+from streamproc.models.excitations.maps.container import SqeMap
+from streamproc.models.excitations.maps.example_powder import ALUMINIUM, powder_counts
+from streamproc.models.excitations.maps.reader import MapReader
+
+from streamproc.inference.model import OnnxModel
+from streamproc.inference.registry import find_model
+from streamproc.settings import InferenceSettings
+
+FOLDER = Path(next(iter(package.__path__))) / "phonon-fcc"
+
+
+@pytest.fixture(scope="module")
+def reader() -> MapReader:
+    settings = InferenceSettings()
+    return MapReader(OnnxModel(find_model("phonon-fcc", settings), settings))
+
+
+def test_the_file_is_small_and_its_card_says_what_a_reader_needs(reader: MapReader) -> None:
+    card = reader.card
+    assert (FOLDER / card.version / "model.onnx").stat().st_size <= 5_000_000
+    assert card.reference["model_toml"] == (FOLDER / "model.toml").read_text()
+    assert "axially symmetric Born-von Karman" in card.reference["convention"]
+    assert {"data_sha256", "seed", "steps", "duration_s", "command"} <= set(card.training)
+    assert card.licence == "BSD-3-Clause"
+
+
+def test_golden_vectors_are_reproduced(reader: MapReader) -> None:
+    with np.load(FOLDER / reader.card.version / "golden.npz") as stored:
+        found = reader.network.run(stored["x"])
+        for name in ("mean", "covariance", "spread", "distance"):
+            assert np.allclose(found[name], stored[name], rtol=1e-3, atol=1e-5), name
+
+
+def test_intervals_cover_what_they_claim_on_held_out_maps(reader: MapReader) -> None:
+    covered = reader.card.scores["simulated"]["coverage90"]
+    assert all(0.86 <= c <= 0.94 for c in covered.values()), covered
+
+
+def test_a_fresh_map_is_read_and_fitted_from_there(reader: MapReader) -> None:
+    q, energy = np.arange(2.0, 8.1, 0.4), np.arange(8.5, 48.0, 1.0)
+    y = powder_counts(reader.case, q, energy, ALUMINIUM, 200.0, 5)
+    whole = SqeMap.of(np.stack([q, 0 * q, 0 * q], 1), energy, y, np.sqrt(np.maximum(y, 1)))
+    read = reader.read(whole)
+    low, high = read.answer.numbers["L1"].interval90
+    assert not read.reasons and low - 1 < ALUMINIUM["L1"] < high + 1
+    refined = reader.refine(whole, read, 4.64)
+    assert refined is not None and not refined.reasons
+    for name, truth in ALUMINIUM.items():
+        assert abs(refined.numbers[name].value - truth) < 4 * refined.numbers[name].sigma, name
