@@ -37,7 +37,7 @@ demo: $(VENV)/.demo ## Watch a simulated experiment being understood (DEMO_ARGS=
 test: lint test-unit ## All checks and all tests
 	@# fetched once, before two test processes want the broker at the same time
 	@$(BIN)/python -c "from streamproc.transports.broker.jars import ensure_jars; ensure_jars(print)"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/unit
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --durations=40 --ignore=tests/unit
 
 test-unit: $(VENV)/.dev ## Unit tests only (under a minute)
 	@$(BIN)/python -m pytest -n 2 --dist worksteal tests/unit
