@@ -25,9 +25,9 @@ from streamproc.frames.parts import (
 )
 from streamproc.frames.requests import FrameRequest, Inline, Locator, StreamSlice
 from streamproc.frames.scalars import flat_configuration, small_readings
+from streamproc.frames.unresolved import Unresolved
 from streamproc.runs import Run
 from streamproc.runs.seen import SeqNums, TooManyGaps
-from streamproc.runs.state import pack, pack_position, unpack, unpack_position
 
 __all__ = ["Assembler", "AssemblerLimits", "Missing"]
 
@@ -98,8 +98,7 @@ class Assembler:
         self._account = Account(self.limits.failures)
         self._halves = Halves()
         self._pieces = Pieces()
-        self._unresolved: deque[Document] = deque()
-        self._unresolved_bytes = 0
+        self._unresolved = Unresolved(self.limits.unresolved, self.limits.unresolved_bytes)
         self._ready: deque[tuple[Half, Locator]] = deque()
         self._flowing: deque[Piece] = deque()
         self._darks = DarkFrames(run)
@@ -202,7 +201,8 @@ class Assembler:
             for datum_id in self._halves.datum_ids():
                 self._try_datum(datum_id, document)
         elif name == "stream_resource":
-            self._resolve(doc["uid"])
+            for waited in self._unresolved.take(doc["uid"]):
+                self._stream_datum(waited)
 
     def _event(self, document: Document) -> None:
         doc = document.doc
@@ -286,25 +286,11 @@ class Assembler:
             return
         resource = self.run.stream_resources.get(doc["stream_resource"])
         if resource is None:
-            self._unresolved.append(document)
-            self._unresolved_bytes += len(document.raw)
-            while len(self._unresolved) > self.limits.unresolved or (
-                self._unresolved_bytes > self.limits.unresolved_bytes and len(self._unresolved) > 1
-            ):
-                self._unresolved_bytes -= len(self._unresolved.popleft().raw)
+            self._unresolved.add(document)
         elif descriptor["name"] == self.dark_stream:
             self._darks.stream_datum(doc, descriptor, resource)
         elif resource["data_key"] == self.frame_key and self.frame_key in descriptor["data_keys"]:
             self._stretch(document, descriptor, resource)
-
-    def _resolve(self, stream_resource: str) -> None:
-        ready = [d for d in self._unresolved if d.doc["stream_resource"] == stream_resource]
-        if ready:
-            rest = (d for d in self._unresolved if d.doc["stream_resource"] != stream_resource)
-            self._unresolved = deque(rest)
-            self._unresolved_bytes = sum(len(d.raw) for d in self._unresolved)
-        for document in ready:
-            self._stream_datum(document)
 
     def _stretch(
         self, document: Document, descriptor: Mapping[str, Any], resource: Mapping[str, Any]
@@ -432,10 +418,7 @@ class Assembler:
             "pieces": [table.pack(p) for p in self._pieces],
             "flowing": [table.pack(p) for p in self._flowing],
             "ready": [[table.pack(half), *pack_locator(locator)] for half, locator in self._ready],
-            "unresolved": [
-                [d.name, pack(d.doc), pack_position(d.position), d.key, d.raw, d.published_s]
-                for d in self._unresolved
-            ],
+            "unresolved": self._unresolved.to_state(),
             "newest_darks": self._darks.to_state(table),
             "numbers": self._numbers.to_state(),
         }
@@ -456,11 +439,7 @@ class Assembler:
         self._pieces = Pieces([table.unpack(Piece, p) for p in state["pieces"]])
         self._flowing.extend(table.unpack(Piece, p) for p in state["flowing"])
         self._ready.extend((table.unpack(Half, h), unpack_locator(k, v)) for h, k, v in state["ready"])
-        self._unresolved.extend(
-            Document(name, unpack(doc), unpack_position(position), key, raw, published_s)
-            for name, doc, position, key, raw, published_s in state["unresolved"]
-        )
-        self._unresolved_bytes = sum(len(d.raw) for d in self._unresolved)
+        self._unresolved.restore(state["unresolved"])
         self._darks.restore(state["newest_darks"], table)
         return self
 
