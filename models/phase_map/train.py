@@ -62,7 +62,7 @@ class TrainSettings:
     library: int = 8000
     steps: int = 5000
     members: int = 4
-    hidden: int = 256
+    hidden: int = 128
     features: int = 64
     hold_out: int = 4000
     fits: int = 800
@@ -75,7 +75,7 @@ class TrainSettings:
             return cls()
         library = int(np.clip(30000 // phases, 1200, 4000))
         if phases <= 16:
-            return cls(library=library, steps=5000, fits=300)
+            return cls(library=library, steps=5000, hidden=256, fits=300)
         return cls(library=library, steps=4000, hidden=320, fits=200)
 
     def quick(self) -> TrainSettings:

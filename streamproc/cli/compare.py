@@ -62,8 +62,8 @@ def compare_command(
 
     \b
     Examples:
-      streamproc compare --run -1 --model phase_qpa:3 --model new.onnx --config beamline.toml --out report
-      streamproc compare --run 3f2a91 --model phase_qpa:3 --model phase_qpa:4 --published -c beamline.toml
+      streamproc compare --run -1 --model phase_qpa:4 --model new.onnx --config beamline.toml --out report
+      streamproc compare --run 3f2a91 --model phase_qpa:4 --model phase_qpa:5 --published -c beamline.toml
 
     Exit codes: 0 they agree, 1 more points than --share differ beyond --threshold, or nothing could be
     compared, 2 something you gave is missing or wrong.

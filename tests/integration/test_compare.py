@@ -14,7 +14,7 @@ from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
 from streamproc.transports.codec import encode
 from tests.integration.test_shadow import patterns
-from tests.second_model import put_second_model
+from tests.second_model import SHIPPED, put_second_model
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +24,8 @@ def place(tmp_path_factory):
     pairs = patterns("run-to-compare", 12, bad=(5,))
     (folder / "raw.msgpack").write_bytes(b"".join(encode(*pair) for pair in pairs))
     (folder / "c.toml").write_text('[analysis.phase-map]\naxis_key = "two_theta"\n')
-    put_second_model(folder / "near", "4", 1.001)
-    put_second_model(folder / "far", "5", 1.3)
+    put_second_model(folder / "near", "50", 1.001)
+    put_second_model(folder / "far", "51", 1.3)
     return folder
 
 
@@ -42,8 +42,8 @@ def model(place, name, version):
 
 
 def test_a_model_that_says_nearly_the_same_agrees(capsys, place):
-    near = model(place, "near", "4")
-    code, out, _ = compare(capsys, place, "--model", "phase_qpa:3", "--model", near, "--json")
+    near = model(place, "near", "50")
+    code, out, _ = compare(capsys, place, "--model", SHIPPED, "--model", near, "--json")
     found = json.loads(out)
     assert code == 0 and found["differing_points"] == 0
     assert found["common"] == 11 and found["in_domain"]["both"] >= 6
@@ -59,11 +59,11 @@ def test_a_model_that_says_nearly_the_same_agrees(capsys, place):
 
 def test_the_numbers_are_those_of_the_models_themselves(capsys, place):
     """The first answers are compared with what onnxruntime says of the very patterns."""
-    near = model(place, "near", "4")
-    code, out, _ = compare(capsys, place, "--model", "phase_qpa:3", "--model", near, "--json")
+    near = model(place, "near", "50")
+    code, out, _ = compare(capsys, place, "--model", SHIPPED, "--model", near, "--json")
     found = {q["name"]: q for q in json.loads(out)["quantities"]}
     settings = InferenceSettings()
-    first, second = (OnnxModel(p, settings) for p in (find_model("phase_qpa:3", settings), Path(near)))
+    first, second = (OnnxModel(p, settings) for p in (find_model(SHIPPED, settings), Path(near)))
     with np.load(first.path.with_name("golden.npz")) as golden:
         x = golden["x"][:6]
     a, b = (m.run(np.ascontiguousarray(x, np.float32)) for m in (first, second))
@@ -74,9 +74,9 @@ def test_the_numbers_are_those_of_the_models_themselves(capsys, place):
 
 
 def test_a_model_that_says_something_else_is_found_out_with_a_report(capsys, place, tmp_path):
-    far = model(place, "far", "5")
+    far = model(place, "far", "51")
     out_dir = tmp_path / "report"
-    options = ("--model", "phase_qpa:3", "--model", far, "--threshold", "0.5", "--out", str(out_dir))
+    options = ("--model", SHIPPED, "--model", far, "--threshold", "0.5", "--out", str(out_dir))
     code, out, _ = compare(capsys, place, *options)
     assert code == 1 and "points differ by more than 0.5 sigma" in out and "frames/s" in out
     assert sorted(p.name for p in out_dir.iterdir()) == [
@@ -87,9 +87,9 @@ def test_a_model_that_says_something_else_is_found_out_with_a_report(capsys, pla
 
 
 def test_results_that_are_published_are_compared_without_any_frame(capsys, place, tmp_path):
-    far = model(place, "far", "5")
+    far = model(place, "far", "51")
     files = []
-    for name in ("phase_qpa:3", far):
+    for name in (SHIPPED, far):
         target = tmp_path / f"{len(files)}.jsonl"
         with pytest.raises(SystemExit):
             main(
@@ -100,11 +100,11 @@ def test_results_that_are_published_are_compared_without_any_frame(capsys, place
     both = tmp_path / "both.jsonl"
     both.write_text("".join(f.read_text() for f in files))
     capsys.readouterr()
-    options = ("--model", "phase_qpa:3", "--model", "phase_qpa:5", "--json", "--threshold", "0.5")
+    options = ("--model", SHIPPED, "--model", "phase_qpa:51", "--json", "--threshold", "0.5")
     with pytest.raises(SystemExit) as end:
         main(["compare", "--run", "run-to-compare", "--published", "--source", str(both), *options])
     published = json.loads(capsys.readouterr().out)
-    code, out, _ = compare(capsys, place, "--model", "phase_qpa:3", "--model", far, *options[4:])
+    code, out, _ = compare(capsys, place, "--model", SHIPPED, "--model", far, *options[4:])
     replayed = json.loads(out)
     assert end.value.code == code
     for key in ("quantities", "in_domain", "differing", "common"):
@@ -114,10 +114,10 @@ def test_results_that_are_published_are_compared_without_any_frame(capsys, place
 @pytest.mark.parametrize(
     ("models", "says"),
     [
-        (("phase_qpa:3",), "--model twice"),
-        (("phase_qpa:3", "phase_qpa:3"), "nothing to compare"),
-        (("phase_qpa:3", "phase_qpa"), "are the same model"),
-        (("phase_qpa:3", "phase_qpa:88"), "no model 'phase_qpa:88'"),
+        ((SHIPPED,), "--model twice"),
+        ((SHIPPED, SHIPPED), "nothing to compare"),
+        ((SHIPPED, "phase_qpa"), "are the same model"),
+        ((SHIPPED, "phase_qpa:88"), "no model 'phase_qpa:88'"),
     ],
 )
 def test_what_cannot_be_compared_is_said(capsys, place, models, says):
@@ -130,6 +130,6 @@ def test_a_run_that_is_not_there_is_said(capsys, place):
     with pytest.raises(SystemExit) as end:
         main(
             ["compare", "--run", "ffffffff", "--source", str(place / "raw.msgpack"), "--config", str(place / "c.toml"),
-             "--model", "phase_qpa:3", "--model", model(place, "near", "4")]
+             "--model", SHIPPED, "--model", model(place, "near", "50")]
         )  # fmt: skip
     assert end.value.code == 2 and "ffffffff" in capsys.readouterr().err

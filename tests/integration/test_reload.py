@@ -19,6 +19,7 @@ from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
 from streamproc.testing.makers import inline_run
 from streamproc.transports.codec import decode, encode
+from tests.second_model import SHIPPED
 
 pytestmark = pytest.mark.broker
 
@@ -102,12 +103,12 @@ axis_key = "two_theta"
     try:
         publish(pairs[:22])
         until(lambda: len(models()) == 20)
-        put_model(root, "4", damaged=True)
+        put_model(root, "50", damaged=True)
         until(lambda: "reload refused" in log.read_text())
         publish(pairs[22:32])
         until(lambda: len(models()) == 30)
-        shutil.rmtree(root / "phase_qpa" / "4")
-        put_model(root, "5")
+        shutil.rmtree(root / "phase_qpa" / "50")
+        put_model(root, "51")
         process.send_signal(signal.SIGHUP)
         until(lambda: "analysis swapped" in log.read_text())
         publish(pairs[32:])
@@ -118,6 +119,6 @@ axis_key = "two_theta"
         process.kill()
         producer.close(timeout=2)
     versions = [m.split("@")[0] for m in models()]
-    assert versions == ["phase_qpa:3"] * 30 + ["phase_qpa:5"] * 30
+    assert versions == [SHIPPED] * 30 + ["phase_qpa:51"] * 30
     ledger = results()[-1][1]["ledger"]["primary"]
     assert (ledger["expected"], ledger["done"]) == (60, 60)

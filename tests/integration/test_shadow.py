@@ -24,7 +24,7 @@ from streamproc.transports.codec import decode, encode
 from streamproc.transports.kafka import KafkaSink
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.ports import Outgoing
-from tests.second_model import put_second_model
+from tests.second_model import SHIPPED, put_second_model
 
 pytestmark = pytest.mark.broker
 
@@ -98,7 +98,7 @@ def test_the_answers_at_work_are_the_same_bytes_with_and_without_a_shadow(beamli
     assert len({d["uid"] for _, d in documents}) == len(documents)
     assert [n for n, _ in documents].count("stop") == 2
     starts = [d for n, d in documents if n == "start"]
-    assert {s["streamproc"]["model"].split("@")[0] for s in starts} == {"phase_qpa:4"}
+    assert {s["streamproc"]["model"].split("@")[0] for s in starts} == {"phase_qpa:50"}
     assert {s["original_run_uid"] for s in starts} == {"run-shadow-1", "run-shadow-2"}
     assert len(both.messages("deadletters")) == len(alone.messages("deadletters")) == 1
     check_readers(both)
@@ -108,7 +108,7 @@ def check_readers(line):
     """Whoever reads results leaves the shadow aside unless asked."""
     settings = load_settings(line.config)
     own = streamproc.open_results(settings, "run-shadow-1")
-    shadow = streamproc.open_results(settings, "run-shadow-1", model="phase_qpa:4")
+    shadow = streamproc.open_results(settings, "run-shadow-1", model="phase_qpa:50")
     assert own.seq_num.values.tolist() == shadow.seq_num.values.tolist() == [1, 2, 4, 5, 6, 7, 8]
     assert own.attrs["result_uid"] != shadow.attrs["result_uid"] and shadow.attrs["shadow"] == "true"
     assert (abs(own.corundum - shadow.corundum) > 1e-4).any()
@@ -182,7 +182,7 @@ def test_the_shadow_ends_with_a_service_that_is_killed(beamline, tmp_path, model
 
 def test_a_shadow_that_is_the_model_at_work_or_no_model_is_refused_at_once(beamline, tmp_path):
     line = Beamline(beamline(), tmp_path / "line")
-    for model, says in (("phase_qpa:3", "the very model"), ("phase_qpa:77", "no model 'phase_qpa:77'")):
+    for model, says in ((SHIPPED, "the very model"), ("phase_qpa:77", "no model 'phase_qpa:77'")):
         ended = line.run_once("--shadow", model)
         assert ended.returncode == 2 and says in ended.stderr, ended.stderr
 

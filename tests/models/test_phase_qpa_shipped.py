@@ -15,7 +15,7 @@ from streamproc.inference.model import OnnxModel
 from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
 
-FOLDER = Path(package.__file__).parent / "3"
+FOLDER = Path(package.__file__).parent / "4"
 GRID = np.linspace(20, 100, 2000)
 
 
