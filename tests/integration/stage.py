@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 import numpy as np
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
-from streamproc.transports.codec import decode, encode
+from streamproc.transports.codec import encode
+from tests.integration.reading import records, results
 
 TOY = Path(__file__).with_name("toy_consumer.py")
 SESSION_S = 6.0
@@ -43,22 +44,10 @@ class Topics:
         self._producer.flush(30)
 
     def read(self, topic, isolation="read_committed"):
-        consumer = KafkaConsumer(
-            bootstrap_servers=self.settings.kafka.bootstrap,
-            auto_offset_reset="earliest",
-            isolation_level=isolation,
-        )
-        parts = [TopicPartition(topic, n) for n in range(self.partitions)]
-        consumer.assign(parts)
-        ends, records = consumer.end_offsets(parts), []
-        while any(consumer.position(p) < ends[p] for p in parts):
-            for batch in consumer.poll(timeout_ms=200).values():
-                records += batch
-        consumer.close()
-        return records
+        return records(self.settings, topic, isolation)
 
     def results(self, **options):
-        return [decode(r.value) for r in self.read(self.settings.topic("results"), **options)]
+        return results(self.settings, **options)
 
     def stops(self):
         return sum(name == "stop" for name, _ in self.results())

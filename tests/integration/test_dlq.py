@@ -30,6 +30,7 @@ from streamproc.transports.kafka import ensure_topics
 from streamproc.transports.kafka.connect import client_options
 from streamproc.transports.kafka.letters import Poster
 from streamproc.transports.kafka.users import Right
+from tests.integration.reading import records
 
 pytestmark = pytest.mark.broker
 TOY = str(Path(__file__).with_name("toy_consumer.py"))
@@ -97,17 +98,7 @@ class Desk:
         return self.ends(KafkaConsumer.beginning_offsets)
 
     def read(self, topic):
-        consumer = KafkaConsumer(
-            bootstrap_servers=self.settings.kafka.bootstrap, auto_offset_reset="earliest"
-        )
-        partitions = [TopicPartition(topic, n) for n in sorted(consumer.partitions_for_topic(topic))]
-        consumer.assign(partitions)
-        ends, records = consumer.end_offsets(partitions), []
-        while any(consumer.position(p) < ends[p] for p in partitions):
-            for batch in consumer.poll(timeout_ms=500).values():
-                records += batch
-        consumer.close()
-        return records
+        return records(self.settings, topic, "read_uncommitted")
 
 
 @pytest.fixture

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from streamproc.settings import Settings
 from streamproc.testing.makers import inline_run
 from streamproc.transports.broker import Broker
-from streamproc.transports.codec import decode, encode
+from streamproc.transports.codec import encode
 from streamproc.transports.kafka import ensure_topics
+from tests.integration.reading import results
 
 pytestmark = pytest.mark.broker
 TOY = Path(__file__).with_name("toy_consumer.py")
@@ -28,21 +29,6 @@ def until(condition, deadline_s=60.0):
     while not condition():
         assert time.monotonic() < end_s, "not within the deadline"
         time.sleep(0.05)
-
-
-def results(settings):
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
-    where = TopicPartition(settings.topic("results"), 0)
-    consumer.assign([where])
-    end, found = consumer.end_offsets([where])[where], []
-    while consumer.position(where) < end:
-        found += [decode(r.value) for batch in consumer.poll(timeout_ms=200).values() for r in batch]
-    consumer.close()
-    return found
 
 
 @pytest.mark.parametrize("delivery", ["exactly-once", "at-least-once"])

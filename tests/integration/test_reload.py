@@ -10,7 +10,7 @@ import sys
 import time
 
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from streamproc.models.phase_qpa.example import example_run
 
 from streamproc.inference.card import CARD_KEY
@@ -18,7 +18,8 @@ from streamproc.inference.onnxfile import inspect_onnx, replace_metadata
 from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
 from streamproc.testing.makers import inline_run
-from streamproc.transports.codec import decode, encode
+from streamproc.transports.codec import encode
+from tests.integration.reading import results
 from tests.second_model import SHIPPED
 
 pytestmark = pytest.mark.broker
@@ -80,22 +81,8 @@ axis_key = "two_theta"
             producer.send(settings.topic("raw"), encode(*pair), key=b"r")
         producer.flush(20)
 
-    def results():
-        consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka.bootstrap,
-            auto_offset_reset="earliest",
-            isolation_level="read_committed",
-        )
-        where = TopicPartition(settings.topic("results"), 0)
-        consumer.assign([where])
-        end, found = consumer.end_offsets([where])[where], []
-        while consumer.position(where) < end:
-            found += [decode(r.value) for batch in consumer.poll(timeout_ms=200).values() for r in batch]
-        consumer.close()
-        return found
-
     def models():
-        return [d["data"]["model"] for n, d in results() if n == "event" and "model" in d["data"]]
+        return [d["data"]["model"] for n, d in results(settings) if n == "event" and "model" in d["data"]]
 
     argv = [sys.executable, "-m", "streamproc", "run", "phase-map", "--config", str(config)]
     with log.open("wb") as out:
@@ -112,7 +99,7 @@ axis_key = "two_theta"
         process.send_signal(signal.SIGHUP)
         until(lambda: "analysis swapped" in log.read_text())
         publish(pairs[32:])
-        until(lambda: any(n == "stop" for n, _ in results()))
+        until(lambda: any(n == "stop" for n, _ in results(settings)))
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0
     finally:
@@ -120,5 +107,5 @@ axis_key = "two_theta"
         producer.close(timeout=2)
     versions = [m.split("@")[0] for m in models()]
     assert versions == [SHIPPED] * 30 + ["phase_qpa:51"] * 30
-    ledger = results()[-1][1]["ledger"]["primary"]
+    ledger = results(settings)[-1][1]["ledger"]["primary"]
     assert (ledger["expected"], ledger["done"]) == (60, 60)

@@ -11,12 +11,13 @@ import time
 
 import numpy as np
 import pytest
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 
 from streamproc.results import deduplicate
 from streamproc.testing.hostile import hostile_messages
 from streamproc.testing.makers import inline_run
-from streamproc.transports.codec import decode, encode
+from streamproc.transports.codec import encode
+from tests.integration.reading import records, results
 
 CPD = ["cpd-1a", "cpd-1c", "cpd-1e", "cpd-1g"]
 PHASES = ["corundum", "zincite", "fluorite", "brucite"]
@@ -55,22 +56,6 @@ def publish(settings, raws, key=b"run"):
         producer.send(settings.topic("raw"), raw, key=key)
     producer.flush(60)
     producer.close()
-
-
-def read(settings, which):
-    consumer = KafkaConsumer(bootstrap_servers=settings.kafka.bootstrap, auto_offset_reset="earliest")
-    partition = TopicPartition(settings.topic(which), 0)
-    consumer.assign([partition])
-    end, records = consumer.end_offsets([partition])[partition], []
-    while consumer.position(partition) < end:
-        for batch in consumer.poll(timeout_ms=500).values():
-            records += batch
-    consumer.close()
-    return records
-
-
-def results(settings):
-    return [decode(r.value) for r in read(settings, "results")]
 
 
 def primary_events(documents):
@@ -165,7 +150,7 @@ def test_the_hostile_corpus_stops_nothing_and_loses_nothing(beamline, tmp_path):
         ledger = stops[starts[uid]]["ledger"]["primary"]
         assert (ledger["expected"], ledger["done"]) == (6, 6)
     assert not canary.exists()
-    dead = read(settings, "deadletters")
+    dead = records(settings, settings.topic("deadletters"))
     assert len(dead) > 100
     for record in dead:
         headers = dict(record.headers)
@@ -184,7 +169,7 @@ def test_killed_in_the_middle_and_started_again_every_result_is_there_and_the_sa
     config = write_config(tmp_path, settings, {"axis_key": "two_theta"})
     process = subprocess.Popen(command(config), stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 90
-    while len(read(settings, "results")) < 10 and time.monotonic() < deadline:
+    while len(records(settings, settings.topic("results"))) < 10 and time.monotonic() < deadline:
         assert process.poll() is None
     process.send_signal(signal.SIGKILL)
     process.wait(10)
@@ -205,7 +190,7 @@ def test_sigterm_ends_the_service_cleanly_and_what_was_open_goes_on(beamline, tm
     with log.open("w") as stream:
         process = subprocess.Popen(command(config), stderr=stream)
     deadline = time.monotonic() + 90
-    while not read(settings, "results") and time.monotonic() < deadline:
+    while not records(settings, settings.topic("results")) and time.monotonic() < deadline:
         assert process.poll() is None, log.read_text()[-2000:]
     process.send_signal(signal.SIGTERM)
     assert process.wait(60) == 0, log.read_text()[-2000:]
@@ -264,7 +249,7 @@ def test_real_documents_on_the_topic_as_they_are_raise_no_complaint_that_is_not_
     ended = run_once(config)
     # The one complaint is true: the shared XPD start was stored before the RunEngine gave it a uid.
     assert "uid" not in xpd
-    letters = read(settings, "deadletters")
+    letters = records(settings, settings.topic("deadletters"))
     (complaint,) = (r for r in letters if dict(r.headers)["kind"] != b"frame")
     assert b"uid" in dict(complaint.headers)["reason"]
     assert "Traceback" not in ended.stderr

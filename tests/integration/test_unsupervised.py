@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaProducer
 from streamproc.models.unmixing.example import example_run
 
 from streamproc.results import deduplicate
-from streamproc.transports.codec import decode, encode
+from streamproc.transports.codec import encode
+from tests.integration.reading import results
 
 POINTS = 20
 
@@ -47,20 +48,8 @@ def run_once(settings):
     assert ended.returncode == 0, ended.stderr[-3000:]
 
 
-def results(settings):
-    consumer = KafkaConsumer(
-        bootstrap_servers=settings.kafka.bootstrap,
-        auto_offset_reset="earliest",
-        isolation_level="read_committed",
-    )
-    partition = TopicPartition(settings.topic("results"), 0)
-    consumer.assign([partition])
-    end, records = consumer.end_offsets([partition])[partition], []
-    while consumer.position(partition) < end:
-        for batch in consumer.poll(timeout_ms=500).values():
-            records += batch
-    consumer.close()
-    return list(deduplicate(decode(r.value) for r in records))
+def answers(settings):
+    return list(deduplicate(results(settings)))
 
 
 def streams(documents):
@@ -79,7 +68,7 @@ def test_components_map_and_change_point_are_published_and_a_restart_changes_not
     for part in (pairs[:12], pairs[12:]):
         publish(halved, part)
         run_once(halved)
-    expected = results(whole)
+    expected = answers(whole)
     assert [n for n, _ in expected if n in ("start", "stop")] == ["start", "stop"]
     assert expected[-1][1]["ledger"]["primary"]["done"] == POINTS
     found = streams(expected)
@@ -90,4 +79,4 @@ def test_components_map_and_change_point_are_published_and_a_restart_changes_not
     assert abs(found["change_points"][-1]["position"] - 395) <= 5
     assert "in_domain" in found["points"][-1]
     assert found["map"][-1]["places"].shape == (64, 3)
-    assert [encode(*d) for d in results(halved)] == [encode(*d) for d in expected]
+    assert [encode(*d) for d in answers(halved)] == [encode(*d) for d in expected]
