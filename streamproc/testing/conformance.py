@@ -166,7 +166,7 @@ def odd_frames_spoil_no_run(case: Case) -> None:
             try:
                 (answer,) = running.process([frame])
                 running.update([answer])
-                running = _restored(case, running.snapshot())
+                running = running if turn else _restored(case, running.snapshot())
             except ContainedError as error:
                 running.update([FrameFailure(frame.seq_num, error.message)])
             except Exception as error:

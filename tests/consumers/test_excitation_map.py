@@ -31,7 +31,7 @@ class MapFit(ExcitationFit):
     @classmethod
     def example(cls, folder):
         run, frames = example_run()
-        return Example({"model": "magnon-square", "map": {"refine_every": 3}}, run, frames)
+        return Example({"model": "magnon-square", "map": {"refine_every": 5}}, run, frames)
 
 
 def test_the_analysis_passes_the_conformance_checks_with_a_spin_model_too() -> None:
