@@ -10,10 +10,12 @@ from streamproc.models.excitations.lattice.density import (
     HBAR2_2U_MEV_A2,
     KELVIN_MEV,
     density_of_states,
+    laid_out,
     mean_square_A2,
     mesh,
     peaks_of,
 )
+from streamproc.models.excitations.lattice.eigen import rising_roots_of_three
 from streamproc.models.excitations.lattice.scattering import (
     PowderModel,
     bose,
@@ -176,3 +178,25 @@ def test_peaks_lie_between_the_points_of_the_axis() -> None:
     axis = np.arange(0.0, 50.0, 0.3)
     curve = np.exp(-0.5 * ((axis - 20.07) / 2) ** 2) + np.exp(-0.5 * ((axis - 36.2) / 1) ** 2)
     assert peaks_of(axis, curve) == pytest.approx([20.07, 36.2], abs=0.02)
+
+
+def test_compiled_roots_rise_and_keep_the_sign_of_what_is_unstable() -> None:
+    made = np.random.default_rng(3).normal(size=(300, 3, 3))
+    matrix = made + made.transpose(0, 2, 1)
+    matrix[0], matrix[1] = 0.0, np.diag([2.0, 2.0, -1.0])
+    known = np.linalg.eigvalsh(matrix)
+    assert (known < 0).any()
+    found = rising_roots_of_three(matrix, 3.0)
+    assert np.allclose(found, 3.0 * np.sign(known) * np.sqrt(np.abs(known)), atol=1e-6)
+    assert (np.diff(found, axis=1) >= 0).all()
+
+
+def test_amounts_laid_on_an_axis_keep_sum_and_mean_and_leave_out_what_is_beyond() -> None:
+    energies = np.array([[1.23, 2.0, 3.77], [0.99, 4.0, 9.0]])
+    amounts = np.array([[1.0, 2.0, 3.0], [50.0, 60.0, 70.0]])
+    found = laid_out(energies, amounts, 1.0, 0.5, 7)
+    axis = 1.0 + 0.5 * np.arange(7)
+    # 0.99 lies before the axis, its last point (4.0) and 9.0 are beyond
+    assert found.sum() == pytest.approx(6.0)
+    assert found @ axis == pytest.approx(amounts[0] @ energies[0])
+    assert found[2] == pytest.approx(2.0) and found[0] == pytest.approx(0.54)

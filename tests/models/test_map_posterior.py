@@ -206,3 +206,17 @@ def test_places_and_values_of_couplings_undo_each_other_and_fold_at_zero() -> No
     assert folded(parameters, beyond) == pytest.approx(np.array([[0.5, 0.5, 0.9]]))
     kept = np.array([[1.1, -0.1, 0.5]])
     assert folded(parameters, kept) == pytest.approx(kept)
+
+
+def test_drawing_ends_once_enough_draws_count() -> None:
+    rng = np.random.default_rng(8)
+    root = np.tril(rng.normal(size=(5, 5)) * 0.02) + 0.04 * np.eye(5)
+    covariance = root @ root.T
+    box = (np.full(5, -1.0), np.full(5, 2.0))
+    target = multivariate_normal(np.full(5, 0.5), covariance)
+    guess = Guess(np.full(5, 0.51), 1.3 * covariance)
+    whole, short = (sample(target.logpdf, [guess], box, 480, enough=e) for e in (np.inf, 60.0))
+    assert short.effective > 60 and len(short.places) < 0.8 * len(whole.places)
+    away = short.places - short.weights @ short.places
+    spread = np.sqrt(short.weights @ away**2 / np.diag(covariance))
+    assert (np.abs(spread - 1) < 0.2).all()

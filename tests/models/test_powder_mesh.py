@@ -77,6 +77,16 @@ def test_a_sharp_resolution_is_given_a_finer_mesh() -> None:
     assert after < 0.5 * before
 
 
+def test_a_resolution_that_is_sharp_beyond_the_highest_phonon_needs_no_fine_mesh() -> None:
+    physics = physics_of(powder_case())
+    sharp = replace(WIDE, energy_fwhm=4.5, end_fwhm=0.2)
+    renderer = physics.renderer(COLUMNS, ENERGY, 16).exact_at(ALUMINIUM, sharp)
+    assert renderer.divisions < 30  # 0.5 meV in the last channel alone would ask for the finest, 40
+    known = physics.renderer(COLUMNS, ENERGY, 150).map(ALUMINIUM, sharp)
+    off = renderer.map(ALUMINIUM, sharp) - known
+    assert np.sqrt((off**2).mean()) < 1e-3 * np.sqrt((known**2).mean())
+
+
 def fitter_of(counts: float, seed: int) -> MapFitter:
     y = powder_counts(powder_case(), Q, ENERGY, ALUMINIUM, counts, seed)
     return MapFitter(powder_case(), SqeMap.of(COLUMNS, ENERGY, y, np.sqrt(np.maximum(y, 1))), points=16)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.crystal import Crystal, Shell, shells
-from streamproc.models.excitations.lattice.eigen import modes_of_three
+from streamproc.models.excitations.lattice.eigen import rising_roots_of_three
 
 from streamproc.errors import ConfigurationError
 
@@ -89,7 +89,7 @@ class Dynamics:
         """Return the energies (meV), shape (q, m); see :class:`Modes`."""
         matrix = self.matrix(forces_N_m)
         if matrix.shape[1] == 3 and matrix.dtype == np.float64:
-            return _energies(np.sort(modes_of_three(matrix)[0], 1))
+            return np.asarray(rising_roots_of_three(matrix, MEV_PER_ROOT_NM_U))
         return _energies(np.linalg.eigvalsh(matrix))
 
     def modes(self, forces_N_m: Sequence[float] | Array) -> Modes:

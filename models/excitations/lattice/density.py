@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import gaussian_filter1d
@@ -16,6 +17,7 @@ __all__ = [
     "KELVIN_MEV",
     "Density",
     "density_of_states",
+    "laid_out",
     "mean_square_A2",
     "mesh",
     "peaks_of",
@@ -123,14 +125,9 @@ def smeared(
 ) -> Density:
     """Return the density of given modes (meV, shape (q, m)), weighted by q; see :func:`density_of_states`."""
     step = energy_meV[1] - energy_meV[0]
-    at = (energies.ravel() - energy_meV[0]) / step
-    amount = np.ones(at.size) if weights is None else np.repeat(weights, energies.shape[1])
-    inside = (at >= 0) & (at < energy_meV.size - 1)
-    at, amount = at[inside], amount[inside]
-    left = at.astype(int)
-    # shared between two neighbours, so that the curve changes smoothly with the energies
-    counts = np.bincount(left, amount * (1 - (at - left)), energy_meV.size)
-    counts += np.bincount(left + 1, amount * (at - left), energy_meV.size)
+    amount = np.ones(len(energies)) if weights is None else weights
+    shares = np.broadcast_to(amount[:, None], energies.shape)
+    counts = laid_out(energies, shares, float(energy_meV[0]), float(step), energy_meV.size)
     if np.ndim(fwhm_meV) == 0:
         sigma = float(fwhm_meV) / 2.3548200450309493
         smooth = gaussian_filter1d(counts, sigma / step, mode="constant", truncate=6.0)
@@ -139,6 +136,37 @@ def smeared(
         kernel = np.exp(-0.5 * ((energy_meV[:, None] - energy_meV[None, :]) / wide[None, :]) ** 2)
         smooth = kernel @ (counts / kernel.sum(0))
     return Density(energy_meV, smooth / (smooth.sum() * step))
+
+
+@numba.njit(cache=True, nogil=True)
+def laid_out(energies: Array, amounts: Array, first: float, step: float, points: int) -> Array:
+    """Return amounts laid on an even axis, each shared between two neighbours; what lies beyond is left out.
+
+    Shared, so that the curve changes smoothly with the energies.
+
+    Parameters
+    ----------
+    energies, amounts : ndarray, shape (q, m)
+        Modes (meV) and what each counts.
+    first, step : float
+        The axis (meV).
+    points : int
+        Points f of it.
+
+    Returns
+    -------
+    ndarray, shape (f,)
+    """
+    found = np.zeros(points)
+    for k in range(energies.shape[0]):
+        for i in range(energies.shape[1]):
+            at = (energies[k, i] - first) / step
+            if at < 0.0 or at >= points - 1:
+                continue
+            left = int(at)
+            found[left] += amounts[k, i] * (1.0 - (at - left))
+            found[left + 1] += amounts[k, i] * (at - left)
+    return found
 
 
 def mean_square_A2(

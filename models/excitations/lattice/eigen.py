@@ -6,7 +6,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["modes_of_three"]
+__all__ = ["modes_of_three", "rising_roots_of_three"]
 
 Array = npt.NDArray[np.float64]
 
@@ -64,6 +64,19 @@ def modes_of_three(matrix: Array) -> tuple[Array, Array]:
             cosine * vx - sine * ux, cosine * vy - sine * uy, cosine * vz - sine * uz,
         )  # fmt: skip
     return values, vectors
+
+
+@numba.njit(cache=True, nogil=True)
+def rising_roots_of_three(matrix: Array, unit: float) -> Array:
+    """Return roots of eigenvalues, times a unit and rising, (n, 3); negative where the eigenvalue is."""
+    found = modes_of_three(matrix)[0]
+    for k in range(len(found)):
+        a, b, c = found[k]
+        low, high = min(a, b, c), max(a, b, c)
+        middle = max(min(a, b), min(max(a, b), c))
+        for i, square in enumerate((low, middle, high)):
+            found[k, i] = unit * np.sqrt(square) if square >= 0.0 else -unit * np.sqrt(-square)
+    return found
 
 
 @numba.njit(cache=True, nogil=True)

@@ -98,6 +98,11 @@ class MapCase(ABC):
         return False
 
     @property
+    def background_falls(self) -> bool:
+        """Whether it is made of what falls off above the elastic line, instead of splines."""
+        return False
+
+    @property
     def edges_tell(self) -> bool:
         """Whether a fit whose scale of energies ends at the edge of the search is of something else."""
         return False

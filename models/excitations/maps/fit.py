@@ -80,7 +80,7 @@ class MapFitter:
                 f"a map with {int(seen.sum())} measured cells; at least 30 are needed for a fit"
             )
         length, s = physics.lengths(measured.q_rlu), self.settings
-        basis = background_basis(measured.energy_meV, length, s.background, s.background_q)
+        basis = background_basis(measured.energy_meV, length, s.background, s.background_q, s.falling)
         tilt = measured.energy_meV / measured.energy_meV[-1] - 0.5
         variance = measured.sigma**2
         self._per_intensity = None if per_intensity is None else per_intensity[seen]

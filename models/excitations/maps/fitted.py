@@ -26,6 +26,8 @@ class FitSettings:
         Smooth functions of energy in the background.
     background_q : bool
         Part of the background may grow with Q^2, as phonons do.
+    falling : bool
+        The functions are those of what falls off, not splines, which may bend anywhere.
     tilt : bool
         The intensity scale may change linearly with energy (form factor, absorption, detector efficiency).
     widths : tuple of str
@@ -40,6 +42,7 @@ class FitSettings:
 
     background: int = 7
     background_q: bool = False
+    falling: bool = False
     tilt: bool = True
     widths: tuple[str, ...] = ("energy_fwhm", "end_fwhm", "q_fwhm")
     iterations: int = 12
@@ -49,7 +52,8 @@ class FitSettings:
     @classmethod
     def of(cls, case: MapCase, **more: Any) -> FitSettings:
         """Return what suits a kind of model, with anything else as given."""
-        return replace(cls(case.background, case.background_q, widths=case.fitted_widths), **more)
+        own = cls(case.background, case.background_q, case.background_falls, widths=case.fitted_widths)
+        return replace(own, **more)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,11 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import BSpline
 
-__all__ = ["Linear", "Projection", "background_basis", "spline_basis"]
+__all__ = ["Linear", "Projection", "background_basis", "falling_basis", "spline_basis"]
 
 Array = npt.NDArray[np.float64]
 
 _RIDGE = 1e-10
+
+_STEEPEST, _SLOWEST, _FALLS = 20.0, 0.05, 60
+"""Fastest and slowest fall of a background, in e-folds over the span of the energies; how many between."""
 
 
 def spline_basis(energy_meV: Array, functions: int) -> Array:
@@ -29,17 +32,33 @@ def spline_basis(energy_meV: Array, functions: int) -> Array:
     return np.asarray(BSpline.design_matrix(np.clip(x, 0, 1), knots, 3).toarray().T)
 
 
-def background_basis(energy_meV: Array, q_length: Array, functions: int, with_q: bool) -> Array:
+def falling_basis(energy_meV: Array, functions: int) -> Array:
+    """Return what falls off, from flat to a twentieth of the span of the energies; shape (functions, m).
+
+    The functions that a family of exponentials needs most (its singular vectors). Whatever falls without a
+    bend the other way is a sum of such exponentials (Bernstein 1929, Acta Math. 52, 1): five functions meet
+    any of the family to 1 % of its height at the first energy.
+    """
+    x = (energy_meV - energy_meV[0]) / max(energy_meV[-1] - energy_meV[0], 1e-12)
+    rates = np.append(0.0, np.geomspace(_SLOWEST, _STEEPEST, _FALLS))
+    found = np.linalg.svd(np.exp(-x[:, None] * rates), full_matrices=False)[0]
+    return np.asarray(found[:, :functions].T)
+
+
+def background_basis(
+    energy_meV: Array, q_length: Array, functions: int, with_q: bool, falling: bool = False
+) -> Array:
     """Return background functions of a map, shape (b, n, m): of E alone, and with_q also times |Q|^2.
 
-    Phonons grow with Q^2; everything else hardly depends on Q.
+    Phonons grow with Q^2; everything else hardly depends on Q. What falls (see :func:`falling_basis`) has a
+    flat part that grows with Q^2, splines have some that bend.
     """
-    splines = spline_basis(energy_meV, functions)
+    splines = (falling_basis if falling else spline_basis)(energy_meV, functions)
     flat = np.repeat(splines[:, None, :], len(q_length), 1)
     if not with_q or len(q_length) < 8 or np.ptp(q_length) < 0.1 * q_length.max():
         return flat
     rise = (q_length / q_length.max()) ** 2
-    few = spline_basis(energy_meV, max(3 if functions > 3 else 1, functions // 2))
+    few = spline_basis(energy_meV, 1 if falling else max(3 if functions > 3 else 1, functions // 2))
     return np.concatenate([flat, few[:, None, :] * (rise - rise.mean())[None, :, None]])
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -99,8 +99,9 @@ class PhononPhysics:
         places = np.array([d.at or (0.0, 0.0, 0.0) for d in tables], dtype=float).reshape(-1, 3)
         modes = self.dispersion(places) if len(tables) else None
         q, weights = zone_of(self.case.file.crystal.a, _DIVISIONS)
-        dense = any(d.maximum for d in tables)
-        zone = Phonons(self.case, q, _SOFTEST_MEV) if dense else None
+        between = [k for k, d in enumerate(tables) if d.maximum is not None]
+        ranges = [d.maximum for d in tables if d.maximum is not None]
+        zone = Phonons(self.case, q, _SOFTEST_MEV) if ranges else None
 
         def energies(values: Mapping[str, float]) -> Array:
             if modes is None:
@@ -110,8 +111,8 @@ class PhononPhysics:
             for k, d in enumerate(tables):
                 if d.maximum is None:
                     found[k] = at[k, -1 if d.mode == "highest" else 0]
-                elif states is not None:
-                    found[k] = highest_maximum(states, weights, d.maximum)
+            if states is not None:
+                found[between] = highest_maxima(states, weights, ranges)
             return found
 
         return energies
@@ -127,8 +128,8 @@ class PhononPhysics:
         return case_of(content, Path(f"{self.case.name} (other lattice)"))
 
 
-def highest_maximum(energies: Array, weights: Array, between: tuple[float, float]) -> float:
-    """Return the energy (meV) of the highest maximum of a density of states; NaN where there is none.
+def highest_maxima(energies: Array, weights: Array, ranges: Sequence[tuple[float, float]]) -> Array:
+    """Return the energy (meV) of the highest maximum of a density of states in each range; NaN without one.
 
     Parameters
     ----------
@@ -136,16 +137,18 @@ def highest_maximum(energies: Array, weights: Array, between: tuple[float, float
         Energies that sample the zone (meV).
     weights : ndarray, shape (q,)
         Of the wave vectors.
-    between : pair of float
+    ranges : sequence of pair of float
         Where to look, in parts of the highest energy.
     """
     top = float(energies.max())
     axis = np.arange(0.0, 1.1 * top + 2 * _FWHM, _STEP)
     states = smeared(energies, axis, _FWHM, weights).states
     peaks = find_peaks(states)[0]
-    peaks = peaks[(axis[peaks] >= between[0] * top) & (axis[peaks] <= between[1] * top)]
-    if not len(peaks):
-        return float("nan")
-    k = int(peaks[states[peaks].argmax()])
-    low, middle, high = states[k - 1 : k + 2]
-    return float(axis[k] + 0.5 * (low - high) / (low - 2 * middle + high) * _STEP)
+    found = np.full(len(ranges), np.nan)
+    for r, (least, most) in enumerate(ranges):
+        within = peaks[(axis[peaks] >= least * top) & (axis[peaks] <= most * top)]
+        if len(within):
+            k = int(within[states[within].argmax()])
+            low, middle, high = states[k - 1 : k + 2]
+            found[r] = axis[k] + 0.5 * (low - high) / (low - 2 * middle + high) * _STEP
+    return found

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.case import LatticeCase
-from streamproc.models.excitations.lattice.density import KELVIN_MEV, mean_square_A2, smeared
+from streamproc.models.excitations.lattice.density import KELVIN_MEV, laid_out, mean_square_A2, smeared
 from streamproc.models.excitations.lattice.powder_mesh import MeshModes, PowderMesh
 from streamproc.models.excitations.lattice.scattering import several_phonons
 from streamproc.models.excitations.mapmodel.errors import NotStable
-from streamproc.models.excitations.maps.render import deposit, line_grid
-from streamproc.models.excitations.maps.widths import Widths, kernel
+from streamproc.models.excitations.maps.render import line_grid
+from streamproc.models.excitations.maps.widths import FWHM_TO_SIGMA, Widths, kernel
 
 __all__ = ["PowderRenderer", "column_width"]
 
@@ -101,13 +101,17 @@ class PowderRenderer:
         """Return what is scattered more than once: the density of states over E, alike at every Q."""
         energy, (lines, spread) = self._at(values, widths).modes.energy_meV, self._kernel(widths)
         share = self._shares(widths) / energy
-        twice = deposit(energy.reshape(1, -1), share.reshape(1, -1), lines) @ spread
+        twice = laid_out(energy, share, 0.0, float(lines[1]), len(lines)) @ spread
         return np.broadcast_to(twice, (1, len(self.q_rlu), len(self.energy_meV)))
 
     def exact_at(self, values: Mapping[str, float], widths: Widths) -> PowderRenderer:
         """Return one whose mesh is fine enough for the resolution; itself where this one is."""
-        ends = np.array([self.energy_meV[0], self.energy_meV[-1]])
-        narrow = float(widths.sigma(ends).min()) * np.sqrt(8 * np.log(2)) + widths.damping_fwhm
+        # beyond the highest phonon no resolution is seen, and a channel's own width is part of it
+        top = float(self._at(values, widths).modes.energy_meV.max())
+        ends = np.array([self.energy_meV[0], min(float(self.energy_meV[-1]), top)])
+        channel = float(np.median(np.diff(self.energy_meV))) / np.sqrt(12) / FWHM_TO_SIGMA
+        fwhm = np.hypot(float(widths.sigma(ends).min()) / FWHM_TO_SIGMA, channel)
+        narrow = fwhm + widths.damping_fwhm
         wanted = min(_MOST, int(np.ceil(_SHARPEST / max(narrow, 1e-3))))
         return self if wanted <= self.divisions else self._with(wanted)
 

@@ -86,6 +86,7 @@ def sample(
     box: tuple[Array, Array],
     draws: int,
     curvature: Callable[[Array], Array] | None = None,
+    enough: float = np.inf,
 ) -> Sampled:
     """Draw some, learn from them where the posterior lies, draw more there, and again; all are kept.
 
@@ -102,6 +103,8 @@ def sample(
     curvature : callable, optional
         Covariance (p, p) that the likelihood has around a place; so draws follow a bent valley. Without it
         the spread of the draws so far stands for it.
+    enough : float
+        No further round once so many draws of equal weight would tell as much.
     """
     low, high = box
     spread = low + (high - low) * _quasi(int(_PRIOR_SHARE * draws / _ROUNDS), len(low))
@@ -110,7 +113,10 @@ def sample(
     used = 0
     for turn in range(_ROUNDS):
         if turn:
-            ahead = _learned(_weighted(places, likelihood, _Mixture(parts, len(spread), box)), curvature)
+            so_far = _weighted(places, likelihood, _Mixture(parts, len(spread), box))
+            if so_far.effective > enough:
+                return so_far
+            ahead = _learned(so_far, curvature)
         inside = int(((places >= low) & (places <= high)).all(1).sum())
         drawn = []
         for g, n in _split(ahead, (draws - inside) // (_ROUNDS - turn)):
