@@ -171,7 +171,7 @@ class FrameReader:
             sight.level,
             curve,
             self._slope if sight.measured is None else self._slope[sight.measured],
-            constant=bool(look.scan.tile_tops.max() == 0),
+            constant=sight.highest == 0.0,
             quadrants=sight.quadrants if sight.measured is None else sight.quadrants[sight.measured],
             tiles=TileView(shades.ratio, promise.expected, self._tiles.used, shades.smooth, spotty < _FINE),
             high=high,
@@ -221,14 +221,14 @@ class FrameReader:
     def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> _Look:
         frame = np.asarray(frame)
         images = len(frame) if frame.ndim == 3 else 1
-        counting, scan = None, None
+        counting = None
         if images == 1 and frame.dtype.kind in "ui":
             counting = CountingScan(self._scanner, self._limit(frame.dtype))
         profile, parts, cells = self.parted.integrate(frame, dark, counting or count_pixels)
-        image = self._image(frame)
-        if counting is not None:
-            scan = counting.scan
-        if scan is None:  # a stack is looked at as its sum, and real numbers are not counted
+        if counting is not None and counting.image is not None and counting.scan is not None:
+            image, scan = counting.image, counting.scan
+        else:  # a stack is looked at as its sum, and real numbers are not counted
+            image = self._image(frame)
             scan = self._scanner.scan(image, self._limit(frame.dtype) * images)
         dark_pixels = None if cells.dark is None else cells.dark.mean
         if dark_pixels is not None and images > 1:

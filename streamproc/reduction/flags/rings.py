@@ -91,7 +91,7 @@ def view(
     signal: Any, variance: Any, norm: Any, counts: Any, every: int, quadrants: Any, sturdy: Any, ratios: Any
 ) -> Any:
     """Write the figures of each ring; return the sums of signal and norm, and how many ratios there are."""
-    found, all_signal, all_norm = 0, 0.0, 0.0
+    found, all_signal, all_norm, told = 0, 0.0, 0.0, 0
     for b in range(signal.shape[0]):
         s0, s1 = signal[b, 0] + signal[b, 1], signal[b, 2] + signal[b, 3]
         s2, s3 = signal[b, 4] + signal[b, 5], signal[b, 6] + signal[b, 7]
@@ -110,7 +110,8 @@ def view(
             sturdy[0, b], sturdy[1, b] = _middle(a, c, d, e)
         else:
             _fewer(signal, norm, counts, b, total, quadrants, sturdy)
-        if b % every == 0:
+        if b == told:
+            told += every
             for i in range(0, signal.shape[1], 2):
                 j = i + 1
                 if counts[b, i] >= 4.0 and counts[b, j] >= 4.0:

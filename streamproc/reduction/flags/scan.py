@@ -85,13 +85,14 @@ class CountingScan:
 
     def __init__(self, scanner: Scanner, limit: float) -> None:
         self._scanner, self._limit = scanner, limit
+        self.image: npt.NDArray[Any] | None = None
         self.scan: Scan | None = None
 
     def __call__(self, frame: npt.NDArray[Any], *arguments: Any) -> int:
-        """Take the arguments of ``count_pixels``, return what it returns, and keep the scan."""
+        """Take the arguments of ``count_pixels``, return what it returns, and keep image and scan."""
         fixed, figures = self._scanner.prepared(frame.dtype, self._limit)
         n_lost, checksum = count_and_scan(frame, *arguments, *fixed, *figures)
-        self.scan = Scan(int(checksum), *figures)
+        self.image, self.scan = frame, Scan(int(checksum), *figures)
         return int(n_lost)
 
 

@@ -49,6 +49,8 @@ class Sight:
         channels of the ice lines.
     promise, faults, shades
         Tiles, pieces and shadows, as their modules find them.
+    highest : float
+        Highest value below the limit.
     asked : ndarray, shape (n, 5)
         Where single pixels must be looked at: see :func:`~streamproc.reduction.flags.outliers.suspects`.
     """
@@ -69,6 +71,7 @@ class Sight:
     promise: Promise
     faults: PieceFaults
     shades: Shades
+    highest: float
     asked: Float
 
 
@@ -110,12 +113,12 @@ def see(
         tiles.dark_of(cells), *finder.constants, finder.dark_of(dark)[1], promised, marks, counts, shaded,
         smooth, ratio,
     )  # fmt: skip
-    share, asked = _see_tiles(*arguments)
+    share, highest, asked = _see_tiles(*arguments)
     return Sight(
         Curve(axis[:m] if m < n else profile.axis, rows[3, :m], rows[4, :m], rows[5, :m], per_count, width),
         quadrants, rows[0], rows[1], rows[2], there if m < n else None, spread, level, spotty, (first, last),
         ice, tops[:n_tops].tolist(), negative, Promise(*promised), PieceFaults(marks, *counts.tolist()),
-        Shades(share, shaded, smooth, ratio), asked,
+        Shades(share, shaded, smooth, ratio), highest, asked,
     )  # fmt: skip
 
 
@@ -166,7 +169,8 @@ def _see_tiles(
     tile_norm: Any, least_norm: float, most_norm: float, least_dark: float, promised: Any, marks: Any,
     found: Any, shaded: Any, smooth: Any, ratio: Any,
 ) -> Any:  # fmt: skip
-    """Write promises, marks and shades; return the share of the shade, and where to look at single pixels."""
+    """Write promises, marks and shades; return the share of the shade, the highest value, and where to look
+    at single pixels."""
     marks[:], found[:] = 0, 0
     rings, low, floor = rows[0], rows[1], rows[2]
     if times != 1.0:
@@ -185,4 +189,4 @@ def _see_tiles(
         least_norm, most_norm, rings, spread, least_dark,
     )  # fmt: skip
     share = shade(promised[4], promised[5], promised[6], promised[3], used, fine, shaded, smooth, ratio)
-    return share, asked
+    return share, tile_tops.max(), asked
