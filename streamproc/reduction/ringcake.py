@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,18 +11,12 @@ import numpy.typing as npt
 from streamproc.errors import ConfigurationError
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.passes import Constants, Sums
+from streamproc.reduction.rundark import CellConstants
 from streamproc.reduction.tables import BboxTable, UnsplitTable, flipped
 
 __all__ = ["RingCakePlan"]
 
 Float = npt.NDArray[np.float64]
-
-
-@dataclass(slots=True)
-class _Dark:
-    """The newest run dark made ready; only an array nobody can write to is remembered."""
-
-    entry: tuple[Any, Constants] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,14 +29,13 @@ class RingCakePlan:
         Geometry, mask and corrections.
     shape : (int, int, int)
         Rings, zones of a ring, cells of the circle.
-    cells : Constants
+    cells : CellConstants
         The table: cell of each pixel by its centre, in that order.
     """
 
     plan: AzimuthalPlan
     shape: tuple[int, int, int]
-    cells: Constants
-    _dark: _Dark = field(default_factory=_Dark)
+    cells: CellConstants
 
     @classmethod
     def of(cls, plan: AzimuthalPlan, zones: Float, azimuths: int) -> RingCakePlan:
@@ -87,7 +80,11 @@ class RingCakePlan:
         table = UnsplitTable(index.astype(np.uint16 if total < np.iinfo(np.uint16).max else np.int32), total)
         table.bins.flags.writeable = False
         constants = plan.constants
-        return cls(plan, (rings, n, azimuths), Constants.of(table, constants.norm, constants.dark))
+        return cls(
+            plan,
+            (rings, n, azimuths),
+            CellConstants(plan, Constants.of(table, constants.norm, constants.dark)),
+        )
 
     def sums(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None = None) -> Sums:
         """Sum an image or stack; parameters and errors as :meth:`AzimuthalPlan.integrate`.
@@ -97,22 +94,11 @@ class RingCakePlan:
         Sums
             Arrays of ``shape``.
         """
-        sums = self.plan.sums(frame, self._with_dark(dark))
+        sums = self.plan.sums(frame, self.cells.with_dark(dark))
         return Sums(
             sums.signal.reshape(self.shape), sums.variance.reshape(self.shape), sums.norm.reshape(self.shape),
             sums.counts.reshape(self.shape), sums.n_masked, sums.n_frames,
         )  # fmt: skip
-
-    def _with_dark(self, dark: npt.NDArray[Any] | None) -> Constants:
-        if dark is None:
-            return self.cells
-        known = self._dark.entry
-        if known is not None and known[0] is dark:
-            return known[1]
-        cells = self.cells.with_dark(self.plan.correction.run_dark(np.asarray(dark), self.plan.shape))
-        if not dark.flags.writeable:
-            self._dark.entry = (dark, cells)
-        return cells
 
 
 def _used(plan: AzimuthalPlan) -> npt.NDArray[np.bool_]:

@@ -89,12 +89,26 @@ def compare(
         Width of a line (channels), NaN where none is known: the reference is taken as means over half of it,
         so that its slopes are not those of its noise. (A line so becomes broader, which is fitted.)
     """
-    zero, strain = start
-    half = slope_reach(width)
+    moved, found = np.empty_like(y), np.empty(6)
+    _compare(axis, slope, reference, y, variance, start[0], start[1], reference_noise, width, moved, found)
+    scale, offset, zero, zero_sigma, strain, agreement = found.tolist()
+    return Comparison(scale, offset, zero, zero_sigma, strain, agreement, moved)
+
+
+@compiled
+def _compare(
+    axis: Any, slope: Any, reference: Any, y: Any, variance: Any, zero: float, strain: float,
+    reference_noise: float, width: float, moved: Any, out: Any,
+) -> None:  # fmt: skip
+    """Write what :func:`compare` finds: the reference as moved, and scale, offset, zero, its sigma, strain,
+    agreement."""
+    n, half = y.size, slope_reach(width)
     sturdy, noise = smoothed(reference, half), reference_noise / (2 * half + 1)
-    warped, found = np.empty_like(y), np.zeros(6)
-    weights = 1.0 / np.maximum(variance, 1e-12 * max(float(variance.max()), 1e-300))
-    step = (axis[-1] - axis[0]) / (axis.size - 1)
+    weights, found, warped = np.empty(n), np.zeros(6), moved
+    least = 1e-12 * max(variance.max(), 1e-300)
+    for i in range(n):
+        weights[i] = 1.0 / max(variance[i], least)
+    step = (axis[-1] - axis[0]) / (n - 1)
     for turn in range(_ROUNDS):
         warp(axis, slope, sturdy, zero, strain, warped)
         _fit(axis, slope, warped, y, weights, max(half, 1), noise, found)
@@ -102,15 +116,14 @@ def compare(
         if (found[5] > _CLOSE and moves < _STILL * step) or turn == _ROUNDS - 1:
             break  # mostly at once: little has changed since the reading before
         if turn == 0 and found[5] <= _CLOSE:
-            jump = _best_lag(smoothed(y, half), warped, min(_LAGS, max(y.size // 8, 1)), max(half, 1))
+            jump = _best_lag(smoothed(y, half), warped, min(_LAGS, max(n // 8, 1)), max(half, 1))
             zero += jump * step
-            if jump:
+            if jump != 0:
                 continue
         zero, strain = zero + found[2], strain + found[3]
-    zero, strain = float(zero + found[2]), float(strain + found[3])
-    scale = float(found[0]) / _attenuation(warped, weights, noise)
-    warp(axis, slope, reference, zero, strain, warped)
-    return Comparison(scale, float(found[1]), zero, float(found[4]), strain, float(found[5]), warped)
+    out[0], out[1] = found[0] / _attenuation(warped, weights, noise), found[1]
+    out[2], out[3], out[4], out[5] = zero + found[2], found[4], strain + found[3], found[5]
+    warp(axis, slope, reference, out[2], out[4], moved)
 
 
 @compiled
@@ -156,6 +169,7 @@ def _best_lag(y: Any, reference: Any, most: int, reach: int) -> int:
     return at if best > 1.1 * none else 0
 
 
+@compiled
 def slope_reach(width: float) -> int:
     """Return over how many channels to each side means and slopes are taken, for lines of a width
     (channels)."""
@@ -181,22 +195,43 @@ def smoothed(y: Any, half: int) -> Any:
 def _fit(axis: Any, slope: Any, r: Any, y: Any, w: Any, lag: int, reference_noise: float, found: Any) -> None:
     """Least squares of y on (r, 1, -r', -slope r', r''): see ``found`` at the end."""
     n, m = y.size, 5
-    a, b, row = np.zeros((m, m)), np.zeros(m), np.zeros(m)
     sw, swy, swyy, of_noise = 0.0, 0.0, 0.0, 0.0
+    a00, a10, a20, a21, a22, a30, a31, a32, a33 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    a40, a41, a42, a43, a44, b0, b2, b3, b4 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
     difference = 2.0 if lag == 1 else 4.0 * lag / (2.0 * lag + 1.0)  # two means that share one channel
-    for i in range(lag, n - lag):
-        gap = axis[i + lag] - axis[i - lag]
-        d = (r[i + lag] - r[i - lag]) / gap
-        row[0], row[1], row[2], row[3] = r[i], 1.0, -d, -d * slope[i]
-        row[4] = r[i + lag] - 2.0 * r[i] + r[i - lag]
-        for j in range(m):
-            for k in range(j + 1):
-                a[j, k] += w[i] * row[j] * row[k]
-            b[j] += w[i] * row[j] * y[i]
-        sw += w[i]
-        swy += w[i] * y[i]
-        swyy += w[i] * y[i] * y[i]
-        of_noise += difference * reference_noise / (gap * gap)
+    for i in range(lag, n - lag):  # written out: the sums stay in registers
+        gap = 1.0 / (axis[i + lag] - axis[i - lag])
+        d = (r[i + lag] - r[i - lag]) * gap
+        r0, r2, r3, r4 = r[i], -d, -d * slope[i], r[i + lag] - 2.0 * r[i] + r[i - lag]
+        wi, v = w[i], y[i]
+        w0, w2, w3, w4, wv = wi * r0, wi * r2, wi * r3, wi * r4, wi * v
+        a00 += w0 * r0
+        a10 += w0
+        a20 += w2 * r0
+        a21 += w2
+        a22 += w2 * r2
+        a30 += w3 * r0
+        a31 += w3
+        a32 += w3 * r2
+        a33 += w3 * r3
+        a40 += w4 * r0
+        a41 += w4
+        a42 += w4 * r2
+        a43 += w4 * r3
+        a44 += w4 * r4
+        b0 += w0 * v
+        b2 += w2 * v
+        b3 += w3 * v
+        b4 += w4 * v
+        sw += wi
+        swy += wv
+        swyy += wv * v
+        of_noise += difference * reference_noise * gap * gap
+    a = np.array((
+        (a00, 0.0, 0.0, 0.0, 0.0), (a10, sw, 0.0, 0.0, 0.0), (a20, a21, a22, 0.0, 0.0),
+        (a30, a31, a32, a33, 0.0), (a40, a41, a42, a43, a44),
+    ))  # fmt: skip
+    b = np.array((b0, swy, b2, b3, b4))
     # Share of the squared slopes that is not the reference's noise, which says nothing of a shift: a step is
     # too short by it, which is why steps are repeated, and the place where they end less sure.
     signal = max(1.0 - of_noise / a[2, 2], 0.1) if a[2, 2] > 0.0 else 1.0

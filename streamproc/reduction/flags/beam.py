@@ -16,6 +16,10 @@ Float = npt.NDArray[np.float64]
 
 _TOWARDS = np.sqrt(0.5) * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
 
+_BACK = [np.linalg.pinv(_TOWARDS[[bool(n >> q & 1) for q in range(4)]]) for n in range(1, 16)]
+"""From the shifts of the quadrants that say one to that of the beam, where bit ``q`` of the place plus one is
+set for each quadrant ``q`` that does."""
+
 
 def beam_shift(
     axis: Float,
@@ -53,16 +57,13 @@ def beam_shift(
         for q in range(4):
             found[q] = _far_shift(axis, slope, reference[:, q], y[:, q], 4 * variance, start, width)
     else:
-        moved = np.empty((4, axis.size))
-        for q in range(4):
-            warp(axis, slope, reference[:, q], start[0], start[1], moved[q])
-        _quadrant_shifts(axis, moved, y, variance, max(slope_reach(width), 1), found)
+        _quadrant_shifts(axis, slope, reference, y, variance, start[0], start[1], width, found)
     shift, sigma = found.T
     said = sigma > 0
     if not said.any() or not (far or said.all()):
         return 0.0, 0.0, float("inf")
     # a beam that moves far smears the rings across its way, so the other quadrants may have to do
-    right, up = np.linalg.pinv(_TOWARDS[said]) @ shift[said]
+    right, up = _BACK[int(said @ (1, 2, 4, 8)) - 1] @ shift[said]
     return float(right), float(up), float(np.sqrt(np.mean(sigma[said] ** 2) / 2))
 
 
@@ -75,6 +76,7 @@ def _far_shift(
     start: tuple[float, float],
     width: float,
 ) -> tuple[float, float]:
+    reference, y = np.ascontiguousarray(reference), np.ascontiguousarray(y)
     both = np.isfinite(reference) & np.isfinite(y)
     if np.count_nonzero(both) < 32:
         return 0.0, 0.0
@@ -83,26 +85,42 @@ def _far_shift(
 
 
 @compiled
-def _quadrant_shifts(axis: Any, reference: Any, y: Any, variance: Any, lag: int, found: Any) -> None:
-    """Shift of each quadrant: least squares of y on its reference, one, and the reference's slope."""
-    n = axis.size
+def _quadrant_shifts(
+    axis: Any, slope: Any, reference: Any, y: Any, variance: Any, zero: float, strain: float, width: float,
+    found: Any,
+) -> None:  # fmt: skip
+    """Shift of each quadrant: least squares of y on its moved reference, one, and that reference's slope."""
+    n, lag = axis.size, max(slope_reach(width), 1)
+    gaps, weights, one, moved = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    for i in range(n):
+        gaps[i] = 1.0 / (axis[min(i + lag, n - 1)] - axis[max(i - lag, 0)])
+        weights[i] = 0.25 / max(variance[i], 1e-300)
     for q in range(4):
-        a, b, row = np.zeros((3, 3)), np.zeros(3), np.zeros(3)
-        swyy, count = 0.0, 0
+        for i in range(n):
+            one[i] = reference[i, q]
+        warp(axis, slope, one, zero, strain, moved)
+        a00, a10, a11, a20, a21, a22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        b0, b1, b2, swyy, count = 0.0, 0.0, 0.0, 0.0, 0
         for i in range(lag, n - lag):
-            d = (reference[q, i + lag] - reference[q, i - lag]) / (axis[i + lag] - axis[i - lag])
-            v, w = y[i, q], 0.25 / max(variance[i], 1e-300)
-            if not (d == d and v == v and reference[q, i] == reference[q, i]):
+            d, r, v = (moved[i + lag] - moved[i - lag]) * gaps[i], moved[i], y[i, q]
+            if not (d == d and v == v and r == r):
                 continue
-            row[0], row[1], row[2] = reference[q, i], 1.0, -d
-            for j in range(3):
-                for k in range(3):
-                    a[j, k] += w * row[j] * row[k]
-                b[j] += w * row[j] * v
+            w, wr, wd = weights[i], weights[i] * r, -weights[i] * d
+            a00 += wr * r
+            a10 += wr
+            a11 += w
+            a20 += wd * r
+            a21 += wd
+            a22 -= wd * d
+            b0 += wr * v
+            b1 += w * v
+            b2 += wd * v
             swyy += w * v * v
             count += 1
-        if count < 16 or a[0, 0] <= 0.0 or a[2, 2] <= 0.0:
+        if count < 16 or a00 <= 0.0 or a22 <= 0.0:
             continue
+        a = np.array(((a00, a10, a20), (a10, a11, a21), (a20, a21, a22)))
+        b = np.array((b0, b1, b2))
         for j in range(3):
             a[j, j] *= 1.0 + 1e-9
         inverse = np.linalg.inv(a)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["Curve", "describe_curve", "floor_of", "narrow_channels"]
+__all__ = ["Curve", "blocks_of", "describe_curve", "described", "floor_of", "narrow_channels"]
 
 Float = npt.NDArray[np.float64]
 
@@ -71,12 +71,18 @@ def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curv
         _raise_to_local(y, max(_LEAST_NOISE_BLOCK, -(-y.size // _BLOCKS)), variance)
         variance = np.maximum(variance, (_ROUNDING * max(float(np.abs(y).max()), _TINY)) ** 2)
     floor = np.empty_like(y)
-    mean, width = _describe(y, variance, max(_LEAST_BLOCK, -(-y.size // _BLOCKS)), floor)
+    mean, width = described(y, variance, blocks_of(y.size), floor)
     return Curve(axis, y, variance, floor, mean if per_count is None else per_count, width)
 
 
 @compiled
-def _describe(y: Any, variance: Any, block: int, floor: Any) -> Any:
+def blocks_of(n: int) -> int:
+    """Return over how many channels of ``n`` a level of the floor is taken."""
+    return int(max(_LEAST_BLOCK, -(-n // _BLOCKS)))
+
+
+@compiled
+def described(y: Any, variance: Any, block: int, floor: Any) -> Any:
     """Write the floor; return variance over value of all, and the width of the lines."""
     _floor(y, block, floor)
     total, noise = y.sum(), variance.sum()
@@ -87,7 +93,7 @@ def _describe(y: Any, variance: Any, block: int, floor: Any) -> Any:
 def floor_of(y: Float) -> Float:
     """Return the smooth part below the lines of a pattern, shape (n,)."""
     floor = np.empty_like(y)
-    _floor(y, max(_LEAST_BLOCK, -(-y.size // _BLOCKS)), floor)
+    _floor(y, blocks_of(y.size), floor)
     return floor
 
 
@@ -127,10 +133,10 @@ def _floor(y: Any, block: int, floor: Any) -> None:
         level = np.inf
         for _ in range(3):
             total, count = 0.0, 0
-            for i in range(start, stop):
-                if y[i] <= level:
-                    total += y[i]
-                    count += 1
+            for i in range(start, stop):  # no branch: chance would decide it
+                below = y[i] <= level
+                total += y[i] if below else 0.0
+                count += below
             level = total / count
         levels[k] = level
     half, i = 0.5 * (block - 1), 0
@@ -167,16 +173,20 @@ def _width(y: Any, floor: Any, variance: Any, narrow: Any) -> float:
     / s^2)), with S the sum of the squares (its autocorrelation). The distance grows until they are a fifth of
     that: over less than a line's width they are small beside the noise.
     """
-    lag = 1
+    n, lag = y.size, 1
+    over, squares = np.empty(n), np.empty(n)
+    for i in range(n):  # once for all distances, and in vector code
+        over[i] = y[i] - floor[i]
+        beside = variance[i] * max(floor[i], 0.0) / max(max(y[i], floor[i]), 1e-300)
+        p = over[i] - _BELOW * np.sqrt(beside)
+        squares[i] = p * p - variance[i]
     while True:
         square, difference = 0.0, 0.0
-        for i in range(lag, y.size - lag):
+        for i in range(lag, n - lag):
             if narrow[i - lag] or narrow[i] or narrow[i + lag]:
                 continue
-            beside = variance[i] * max(floor[i], 0.0) / max(y[i], floor[i], 1e-300)
-            p = y[i] - floor[i] - _BELOW * np.sqrt(beside)
-            d = (y[i + lag] - floor[i + lag]) - (y[i - lag] - floor[i - lag])
-            square += p * p - variance[i]
+            d = over[i + lag] - over[i - lag]
+            square += squares[i]
             difference += d * d - (variance[i + lag] + variance[i - lag])
         if square <= 0.0:
             return np.nan

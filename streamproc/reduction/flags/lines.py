@@ -11,7 +11,10 @@ import numpy.typing as npt
 from streamproc.reduction.flags.curve import Curve, narrow_channels
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["ICE_LINES_A", "ChannelFaults", "channel_faults", "ice_rings", "negative_share"]
+__all__ = [
+    "FIRST_LINES", "ICE_LINES_A", "SIGMAS", "ChannelFaults", "channel_faults", "count_negative", "ice_places",
+    "ice_rings", "ice_seen", "negative_share",
+]  # fmt: skip
 
 Float = npt.NDArray[np.float64]
 
@@ -31,7 +34,9 @@ _POSITION = 0.004
 _SIDES = 0.012
 _LEAST_LINES = 3
 _FIRST = 3
-_SIGMAS = 5.0
+FIRST_LINES, SIGMAS = 2, 5.0
+"""How many of the first three lines of ice must be seen, and how clear each."""
+
 _HIDES = 10.0
 _PROMISED = 20.0
 _CLEARLY, _EQUAL = 100.0, 5
@@ -94,7 +99,7 @@ def _ice_heights(axis: Any, y: Any, variance: Any, places: Any, step: float, bes
 
 
 def ice_rings(
-    curve: Curve, spacing_axis: Float, first: int = _FIRST - 1, sigmas: float = _SIGMAS
+    curve: Curve, spacing_axis: Float, first: int = FIRST_LINES, sigmas: float = SIGMAS
 ) -> tuple[float, list[int]]:
     """Judge whether the lines of ice are there.
 
@@ -120,21 +125,21 @@ def ice_rings(
         Tops of the lines seen.
     """
     tops = np.empty(len(ICE_LINES_A), np.int64)
-    beside = 0 if curve.width < _RESOLVED else 1  # a line that is resolved fills three channels
-    share, n = _ice_share(
-        curve.axis,
-        curve.y,
-        curve.variance,
-        curve.floor,
-        spacing_axis,
-        curve.step,
-        _STRENGTHS,
-        first,
-        sigmas,
-        beside,
-        tops,
+    share, n = ice_seen(
+        curve.axis, curve.y, curve.variance, curve.floor, curve.width, spacing_axis, tops, first, sigmas
     )
     return float(share), tops[:n].tolist()
+
+
+@compiled
+def ice_seen(
+    axis: Any, y: Any, variance: Any, floor: Any, width: float, places: Any, tops: Any, first: int,
+    sigmas: float,
+) -> Any:  # fmt: skip
+    """Share as :func:`ice_rings` says it, and how many channels are written to ``tops``."""
+    step = (axis[-1] - axis[0]) / max(axis.size - 1, 1)
+    beside = 0 if width < _RESOLVED else 1  # a line that is resolved fills three channels
+    return _ice_share(axis, y, variance, floor, places, step, _STRENGTHS, first, sigmas, beside, tops)
 
 
 @compiled
@@ -142,7 +147,6 @@ def _ice_share(
     axis: Any, y: Any, variance: Any, floor: Any, places: Any, step: float, strengths: Any, first: int,
     sigmas: float, beside: int, tops: Any,
 ) -> Any:  # fmt: skip
-    """Share as :func:`ice_rings` says it, and how many channels are written to ``tops``."""
     lines = _ice_heights(axis, y, variance, places, step, beside)
     there, found, seen, early, scale = 0.0, 0, 0, 0, np.inf
     for k in range(lines.shape[0]):
@@ -266,13 +270,14 @@ def _mark(y: Any, floor: Any, narrow: Any, unit: float, width: float, promised: 
 
 def negative_share(curve: Curve) -> float:
     """Return the share of channels five sigma below zero: more was subtracted than was there."""
-    return float(_count_negative(curve.y, curve.variance)) / curve.y.size
+    return float(count_negative(curve.y, curve.variance)) / curve.y.size
 
 
 @compiled
-def _count_negative(y: Any, variance: Any) -> int:
+def count_negative(y: Any, variance: Any) -> int:
+    """Return how many channels lie five sigma below zero."""
     n = 0
     for i in range(y.size):
-        if y[i] < 0.0 and y[i] * y[i] > _SIGMAS * _SIGMAS * variance[i]:
+        if y[i] < 0.0 and y[i] * y[i] > SIGMAS * SIGMAS * variance[i]:
             n += 1
     return n

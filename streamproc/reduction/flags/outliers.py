@@ -9,13 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.parts import PartedPlan
-from streamproc.reduction.flags.scan import BLOCK_ROWS, PIECE, TILE_ROWS, Scan
-from streamproc.reduction.flags.tiles import Promise
+from streamproc.reduction.flags.pieces import DEAD, MISSING
+from streamproc.reduction.flags.scan import BLOCK_ROWS, PIECE, TILE_ROWS
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["MOST", "OutlierFinder", "Outliers"]
+__all__ = ["MOST", "OutlierFinder", "Outliers", "suspects"]
 
 Float = npt.NDArray[np.float64]
+
+_JUDGED = MISSING | DEAD
 
 MOST = 4096
 """Outliers listed of one frame; a frame with more is spotty or broken, and the number is a lower bound."""
@@ -57,7 +59,7 @@ class OutlierFinder:
             for first, last in ((self._first, self._last), (self._block_first, self._block_last))
         )
         self._bins: npt.NDArray[Any] = parted.bins.astype(np.uint16 if n < 65535 else np.int32)
-        self._norm = parted.cells.norm
+        self._norm = parted.cells.plain.norm
         used = parted.used.ravel()
         self._span = (float(self._norm[used].min()), float(self._norm[used].max()))
         padded = np.full((-(-rows // TILE_ROWS) * TILE_ROWS, pieces * PIECE), np.inf)
@@ -65,13 +67,18 @@ class OutlierFinder:
         self._tile_norm = padded.reshape(-1, TILE_ROWS, pieces, PIECE).min(axis=(1, 3))
         self._tile_norm[np.isinf(self._tile_norm)] = 0.0
         self._ring_norm = np.bincount(parted.bins, self._norm, n + 1)[:n]
-        self._columns, self._used_pixels, self._n = columns, used_pixels, n
+        self._columns, self._n = columns, n
+        self.constants = (
+            self._first, self._last, self._level, self._block_first, self._block_last, self._block_level,
+            int(self._block_level.max()), self._tile_norm, *self._span,
+        )  # fmt: skip
+        """What :func:`suspects` takes of the plan."""
         self._no_dark = np.zeros(1)
         self._dark: tuple[Float, float] | None = None
 
     def find(
-        self, frame: npt.NDArray[Any], scan: Scan, rings: Float, lines: npt.NDArray[np.bool_], spread: float,
-        dark: Float | None, judged: npt.NDArray[Any], promise: Promise,
+        self, frame: npt.NDArray[Any], asked: Float, rings: Float, lines: npt.NDArray[np.bool_],
+        spread: float, dark: Float | None,
     ) -> Outliers:  # fmt: skip
         """Find the outliers of an image (n_pixels,).
 
@@ -79,8 +86,8 @@ class OutlierFinder:
         ----------
         frame : ndarray
             Raw values.
-        scan : Scan
-            Its figures.
+        asked : ndarray, shape (n, 5)
+            Pieces of rows to look at, as :func:`suspects` gives them.
         rings : ndarray, shape (bins,)
             Intensity of the rings; NaN where unknown.
         lines : ndarray of bool, shape (bins,)
@@ -89,29 +96,23 @@ class OutlierFinder:
             Variance of a pixel over counting variance.
         dark : ndarray, shape (n_pixels,), or None
             Dark counts of each pixel.
-        judged : ndarray, shape (rows, pieces)
-            Not zero where the zeros of a piece have been counted already.
-        promise : Promise
-            What the rings promise the tiles.
         """
-        high, dead = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
+        if not len(asked):
+            return Outliers(np.empty(0, np.int64), np.empty(0, np.int64))
+        high, dead = np.empty((2, MOST), np.int64)
         n_high, n_dead = _search(
-            frame, scan.tops, scan.sums, scan.zeros, scan.plain, scan.block_tops, scan.tile_tops, judged,
-            promise.per_pixel, promise.dimmest * self._tile_norm, BLOCK_ROWS, TILE_ROWS, self._used_pixels,
-            self._first, self._last, self._level, self._block_first, self._block_last, self._block_level,
-            self._bins, self._norm, rings, lines,
-            self._ring_norm, self._span, spread, self._no_dark if dark is None else dark, self._least(dark),
-            self._columns, PIECE, self._n, high, dead,
+            frame, asked, self._columns, self._bins, self._norm, rings, lines, self._ring_norm, spread,
+            self.dark_of(dark)[0], high, dead,
         )  # fmt: skip
         return Outliers(np.sort(high[:n_high]), np.sort(dead[:n_dead]))
 
-    def _least(self, dark: Float | None) -> float:
-        """Return the least dark of a used pixel, remembered for the newest dark."""
+    def dark_of(self, dark: Float | None) -> tuple[Float, float]:
+        """Return the dark of each pixel and the least of a used one, remembered for the newest dark."""
         if dark is None:
-            return 0.0
+            return self._no_dark, 0.0
         if self._dark is None or self._dark[0] is not dark:
             self._dark = (dark, float(dark[np.less(self._bins, self._n)].min()))
-        return self._dark[1]
+        return self._dark
 
 
 @compiled
@@ -173,86 +174,97 @@ def _isolated(
 
 
 @compiled
-def _search(
-    frame: Any, tops: Any, sums: Any, zeros: Any, plain: Any, block_tops: Any, tile_tops: Any, judged: Any,
-    per_pixel: Any, dimmest: Any, block_rows: int, tile_rows: int, used: Any, first: Any, last: Any,
-    levels: Any,
-    block_first: Any, block_last: Any, block_level: Any, bins: Any, norm: Any, rings: Any, lines: Any,
-    ring_norm: Any,
-    span: Any, spread: float, dark: Any, least_dark: float, columns: int, piece: int, n_rings: int,
-    high: Any, dead: Any,
+def suspects(
+    sums: Any, tops: Any, zeros: Any, plain: Any, block_tops: Any, tile_tops: Any, marks: Any, per_pixel: Any,
+    dimmest: Any, used: Any, first: Any, last: Any, levels: Any, block_first: Any, block_last: Any,
+    block_level: Any, most_level: int, tile_norm: Any, least_norm: float, most_norm: float, rings: Any,
+    spread: float, least_dark: float,
 ) -> Any:  # fmt: skip
-    """Look at the blocks of plain tiles, and at the pieces of others, whose figures cannot be explained."""
+    """Return the pieces of rows that must be looked at pixel by pixel, float64, shape (n, 5).
+
+    These are blocks of plain tiles, and pieces of others, whose figures cannot be explained: row, piece, the
+    least value that may be high, whether zeros may be dead pixels, and the highest value below the limit.
+    """
     rows, pieces = tops.shape
-    found, highest = np.zeros(2, np.int64), np.empty((0, 0))
+    n, highest, asked = 0, np.empty((0, 0)), np.empty((0, 5))
     for t in range(plain.shape[0]):
         for p in range(pieces):
             # what even the dimmest ring of the tile allows needs no look at the rings of each piece
-            allowed = least_dark + _bound(max(dimmest[t, p], 0.0), spread, least_dark)
+            allowed = least_dark + _bound(max(dimmest[t, p] * tile_norm[t, p], 0.0), spread, least_dark)
             if plain[t, p] and tile_tops[t, p] <= allowed:
                 continue
             if highest.shape[0] == 0:
-                highest = _range_maxima(rings, block_level.max())
-            step = block_rows if plain[t, p] else 1
-            for r in range(t * tile_rows, min((t + 1) * tile_rows, rows), step):
+                highest = _range_maxima(rings, most_level)
+            step = BLOCK_ROWS if plain[t, p] else 1
+            for r in range(t * TILE_ROWS, min((t + 1) * TILE_ROWS, rows), step):
                 if plain[t, p]:
-                    k = r // block_rows
-                    top, a, b = np.float64(block_tops[k, p]), block_first[k, p], block_last[k, p]
-                    level = block_level[k, p]
-                    if top <= allowed or b < a:
-                        continue
+                    k = r // BLOCK_ROWS
+                    top, a, b, level = (
+                        block_tops[k, p],
+                        block_first[k, p],
+                        block_last[k, p],
+                        block_level[k, p],
+                    )
+                    some = False
                 else:
-                    top, a, b = np.float64(tops[r, p]), first[r, p], last[r, p]
-                    level = levels[r, p]
-                    some = 0 < zeros[r, p] < used[r, p] and judged[r, p] == 0
-                    if b < a or (top <= allowed and not some):
-                        continue
-                brightest = max(highest[level, a], highest[level, b + 1 - (1 << level)]) * span[1]
+                    top, a, b, level = tops[r, p], first[r, p], last[r, p], levels[r, p]
+                    some = 0 < zeros[r, p] < used[r, p] and marks[r, p] & _JUDGED == 0
+                if b < a or (top <= allowed and not some):
+                    continue
+                brightest = max(highest[level, a], highest[level, b + 1 - (1 << level)]) * most_norm
                 over = top - least_dark
                 suspect = over > 3.0 * brightest and over > _bound(brightest, spread, least_dark)
-                empty = not plain[t, p] and judged[r, p] == 0 and 0 < zeros[r, p] < used[r, p]
-                if not (suspect or empty):
+                if not (suspect or some):
                     continue
                 low_ring = _least(rings, a, b)
-                empty = empty and low_ring * span[0] >= 10.0
+                empty = some and low_ring * least_norm >= 10.0
                 if empty:  # in a shadow zeros are no sign of dead pixels
                     empty = sums[r, p] >= 0.6 * per_pixel[t, p] * (used[r, p] - zeros[r, p])
-                if suspect or empty:
-                    least = np.inf
-                    if suspect:
-                        least = least_dark + _bound(max(low_ring, 0.0) * span[0], spread, least_dark)
-                    for row in range(r, min(r + step, rows)):
-                        start = row * columns + p * piece
-                        _search_piece(
-                            frame, start, min(start + piece, (row + 1) * columns), columns, least, empty,
-                            top, bins, norm, rings, lines, ring_norm, spread, dark, n_rings, high, dead,
-                            found,
-                        )  # fmt: skip
-    return found[0], found[1]
+                if not (suspect or empty):
+                    continue
+                if asked.shape[0] == 0:
+                    asked = np.empty((rows * pieces, 5))
+                least = np.inf
+                if suspect:
+                    least = least_dark + _bound(max(low_ring, 0.0) * least_norm, spread, least_dark)
+                for row in range(r, min(r + step, rows)):
+                    asked[n, 0], asked[n, 1], asked[n, 2], asked[n, 3], asked[n, 4] = (
+                        row,
+                        p,
+                        least,
+                        empty,
+                        top,
+                    )
+                    n += 1
+    return asked[:n]
 
 
 @compiled
-def _search_piece(
-    frame: Any, start: int, stop: int, columns: int, least: float, empty: bool, top: Any, bins: Any,
-    norm: Any, rings: Any, lines: Any, ring_norm: Any, spread: float, dark: Any, n_rings: int, high: Any,
-    dead: Any, found: Any,
-) -> None:  # fmt: skip
-    """Take down the outliers of one piece."""
-    for i in range(start, stop):
-        v = np.float64(frame[i])
-        if (v <= least and not (empty and v == 0.0)) or bins[i] >= n_rings:
-            continue
-        if v == 0.0:
-            if found[1] < dead.size:
-                dead[found[1]] = i
-                found[1] += 1
-        elif (
-            v <= top and not lines[bins[i]] and found[0] < high.size
-            and _is_high(frame, i, bins, norm, rings, n_rings, spread, dark)
-        ):  # fmt: skip
-            ring = max(rings[bins[i]], 0.0)
-            excess = v - ring * norm[i] - (dark[i] if dark.size > 1 else 0.0)
-            moves = excess > 5.0 * np.sqrt(spread * (ring * ring_norm[bins[i]] + 1.0))
-            if moves and _isolated(frame, i, columns, bins, norm, rings, n_rings, spread, dark):
-                high[found[0]] = i
-                found[0] += 1
+def _search(
+    frame: Any, asked: Any, columns: int, bins: Any, norm: Any, rings: Any, lines: Any, ring_norm: Any,
+    spread: float, dark: Any, high: Any, dead: Any,
+) -> Any:  # fmt: skip
+    """Take down the outliers of the pieces asked for; return how many are high and dead."""
+    n_high, n_dead, n_rings = 0, 0, rings.size
+    for k in range(asked.shape[0]):
+        row, least, empty, top = int(asked[k, 0]), asked[k, 2], asked[k, 3] > 0.0, asked[k, 4]
+        start = row * columns + int(asked[k, 1]) * PIECE
+        for i in range(start, min(start + PIECE, (row + 1) * columns)):
+            v = np.float64(frame[i])
+            if (v <= least and not (empty and v == 0.0)) or bins[i] >= n_rings:
+                continue
+            if v == 0.0:
+                if n_dead < dead.size:
+                    dead[n_dead] = i
+                    n_dead += 1
+            elif (
+                v <= top and not lines[bins[i]] and n_high < high.size
+                and _is_high(frame, i, bins, norm, rings, n_rings, spread, dark)
+            ):  # fmt: skip
+                ring = max(rings[bins[i]], 0.0)
+                excess = v - ring * norm[i] - (dark[i] if dark.size > 1 else 0.0)
+                moves = excess > 5.0 * np.sqrt(spread * (ring * ring_norm[bins[i]] + 1.0))
+                if moves and _isolated(frame, i, columns, bins, norm, rings, n_rings, spread, dark):
+                    high[n_high] = i
+                    n_high += 1
+    return n_high, n_dead

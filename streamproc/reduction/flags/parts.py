@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.kernels import compiled_sums, count_pixels
 from streamproc.reduction.passes import Constants, Sums
 from streamproc.reduction.profile import Profile
+from streamproc.reduction.rundark import CellConstants
 from streamproc.reduction.tables import UnsplitTable, flipped
 
 __all__ = ["COMBS", "PARTS", "QUADRANTS", "TOOTH_DEG", "PartedPlan", "Parts"]
@@ -40,13 +41,6 @@ class Parts:
     lost: int
 
 
-@dataclass(slots=True)
-class _Dark:
-    """The newest run dark made ready; only an array nobody can write to is remembered."""
-
-    entry: tuple[Any, Constants] | None = None
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class PartedPlan:
     """An azimuthal plan whose pass also tells the parts of each ring.
@@ -57,14 +51,13 @@ class PartedPlan:
         As the analysis uses it; the profile is the plan's.
     bins : ndarray of int64, shape (n_pixels,)
         Ring of each pixel by its centre; ``plan.axis.size`` where it is not used.
-    cells : Constants
+    cells : CellConstants
         The table by ring and part.
     """
 
     plan: AzimuthalPlan
     bins: npt.NDArray[np.int64]
-    cells: Constants
-    _dark: _Dark = field(default_factory=_Dark)
+    cells: CellConstants
 
     @classmethod
     def of(cls, plan: AzimuthalPlan) -> PartedPlan:
@@ -76,7 +69,7 @@ class PartedPlan:
         kind = np.uint16 if n * PARTS < np.iinfo(np.uint16).max else np.int32
         table = UnsplitTable(index.astype(kind), n * PARTS)
         table.bins.flags.writeable = False
-        return cls(plan, bins, Constants.of(table, constants.norm, constants.dark))
+        return cls(plan, bins, CellConstants(plan, Constants.of(table, constants.norm, constants.dark)))
 
     @property
     def used(self) -> npt.NDArray[np.bool_]:
@@ -85,7 +78,7 @@ class PartedPlan:
 
     def cell_of(self, pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Return the place of pixels in the parts, ring * PARTS + part; all of them must be used."""
-        table = self.cells.table
+        table = self.cells.plain.table
         if not isinstance(table, UnsplitTable):
             raise TypeError("parts are never split")
         return table.bins[pixels].astype(np.int64)
@@ -108,7 +101,7 @@ class PartedPlan:
         constants : Constants
             Table by ring and part, with the dark that was subtracted.
         """
-        cells = self._with_dark(dark)
+        cells = self.cells.with_dark(dark)
         sums = self.plan.sums(frame, cells, count)
         shape = (self.plan.axis.size, PARTS)
         parts = Parts(
@@ -124,17 +117,6 @@ class PartedPlan:
             parts,
             cells,
         )
-
-    def _with_dark(self, dark: npt.NDArray[Any] | None) -> Constants:
-        if dark is None:
-            return self.cells
-        known = self._dark.entry
-        if known is not None and known[0] is dark:
-            return known[1]
-        cells = self.cells.with_dark(self.plan.correction.run_dark(np.asarray(dark), self.plan.shape))
-        if not dark.flags.writeable:
-            self._dark.entry = (dark, cells)
-        return cells
 
 
 @compiled_sums

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from streamproc.reduction.flags.against import strain_slope
 from streamproc.reduction.flags.curve import describe_curve
 from streamproc.reduction.flags.lines import channel_faults, ice_places, ice_rings, negative_share
 from streamproc.reduction.flags.reading import Reading
@@ -69,4 +70,5 @@ def read_pattern(
     checksum = zlib.crc32(data) | zlib.adler32(data) << 32
     constant = bool(y.max() == y.min())
     level = float(curve.y.mean())  # without spikes
-    return Reading(numbers, evidence, checksum, level, curve, axis_kind, constant, used=n, ice_places=places)
+    slope = strain_slope(axis, axis_kind)
+    return Reading(numbers, evidence, checksum, level, curve, slope, constant, used=n, ice_places=places)

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.scan import BLOCK_ROWS, Scan
-from streamproc.reduction.flags.tiles import PROMISED, TILE_ROWS, Promise
+from streamproc.reduction.flags.scan import BLOCK_ROWS
+from streamproc.reduction.flags.tiles import PROMISED, TILE_ROWS
 from streamproc.reduction.flags.zeros import too_many_zeros
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["DEAD", "HIGH", "HOT", "MISSING", "PieceFaults", "piece_faults"]
+__all__ = ["DEAD", "HIGH", "HOT", "MISSING", "PieceFaults", "judge_pieces"]
 
 MISSING, DEAD, HOT, HIGH = 1, 2, 4, 8
 """Marks of a piece: no variation in a whole row; no counts; far above its rings; at the limit."""
@@ -38,48 +38,21 @@ class PieceFaults:
     saturated: int
 
 
-def piece_faults(
-    scan: Scan, used: npt.NDArray[np.uint32], tiles: npt.NDArray[np.float64], promise: Promise
-) -> PieceFaults:
-    """Judge every piece.
-
-    Parameters
-    ----------
-    scan : Scan
-        Figures of the pieces.
-    used : ndarray, shape (rows, pieces)
-        Used pixels of each.
-    tiles : ndarray, shape (tile rows, pieces)
-        Used pixels of each tile.
-    promise : Promise
-        What the rings promise.
-    """
-    marks, counts = np.zeros(used.shape, np.uint8), np.zeros(5, np.int64)
-    _judge(
-        scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs, scan.varied, scan.plain, scan.block_sums,
-        scan.tile_sums, used, tiles, promise.per_pixel, promise.least, promise.dimmest, promise.dark,
-        BLOCK_ROWS,
-        TILE_ROWS, PROMISED, _STRIP_ROWS, _HOT_TIMES, marks, counts,
-    )  # fmt: skip
-    return PieceFaults(marks, *(int(n) for n in counts))
-
-
 @compiled
-def _judge(
+def judge_pieces(
     sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, varied: Any, plain: Any, block_sums: Any,
-    tile_sums: Any, used: Any, tiles: Any, per_pixel: Any, least: Any, dimmest: Any, dark: Any,
-    block_rows: int, tile_rows: int, promised: float, strip: int, times: float, marks: Any, counts: Any,
+    tile_sums: Any, used: Any, tiles: Any, per_pixel: Any, least: Any, dimmest: Any, dark: Any, marks: Any,
+    counts: Any,
 ) -> None:  # fmt: skip
+    """Write the marks and the counts of a :class:`PieceFaults`; both are zero to begin with."""
     if not (varied.all() and plain.all()):  # as they are in most frames
         _judge_rows(
-            sums, tops, zeros, lows, highs, varied, plain, used, per_pixel, dimmest, dark, tile_rows,
-            promised,
-            strip, marks, counts,
+            sums, tops, zeros, lows, highs, varied, plain, used, per_pixel, dimmest, dark, TILE_ROWS,
+            PROMISED, _STRIP_ROWS, marks, counts,
         )  # fmt: skip
     _judge_tiles(
-        sums, lows, highs, plain, block_sums, tile_sums, tiles, used, least, dark, block_rows, tile_rows,
-        promised,
-        times, marks, counts,
+        sums, lows, highs, plain, block_sums, tile_sums, tiles, used, least, dark, BLOCK_ROWS, TILE_ROWS,
+        PROMISED, _HOT_TIMES, marks, counts,
     )  # fmt: skip
 
 

@@ -11,30 +11,26 @@ import numpy.typing as npt
 
 from streamproc.errors import FrameFailed
 from streamproc.reduction.azimuthal import AzimuthalPlan
+from streamproc.reduction.flags.against import strain_slope
 from streamproc.reduction.flags.curve import Curve, describe_curve
 from streamproc.reduction.flags.dark import DarkJudge
 from streamproc.reduction.flags.hits import WithoutHits, spotty_without, without_hits
 from streamproc.reduction.flags.kinds import KINDS
-from streamproc.reduction.flags.lines import ice_places, ice_rings, negative_share
+from streamproc.reduction.flags.lines import ice_places, ice_rings
 from streamproc.reduction.flags.outliers import OutlierFinder, Outliers
 from streamproc.reduction.flags.parts import PartedPlan, Parts
-from streamproc.reduction.flags.pieces import (
-    DEAD,
-    HIGH,
-    HOT,
-    MISSING,
-    piece_faults,
-)
-from streamproc.reduction.flags.reading import LEAST_CHANNELS, Evidence, Reading, TileView
-from streamproc.reduction.flags.rings import spottiness, view_rings
+from streamproc.reduction.flags.pieces import DEAD, HIGH, HOT
+from streamproc.reduction.flags.reading import Evidence, Reading, TileView
+from streamproc.reduction.flags.rings import near_lines
 from streamproc.reduction.flags.said import axis_said, boxes_said, pixels_said, rows_said, tiles_said
 from streamproc.reduction.flags.scan import CountingScan, Scan, Scanner
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.shades import shaded_tiles
+from streamproc.reduction.flags.sight import Sight, see
 from streamproc.reduction.flags.tiles import Tiles
 from streamproc.reduction.kernels import count_pixels
 from streamproc.reduction.passes import Constants
-from streamproc.reduction.profile import Profile
+from streamproc.reduction.profile import AXIS_KINDS, Profile
 
 __all__ = ["FrameReader"]
 
@@ -48,23 +44,15 @@ _NAN = float("nan")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
-    """One image, looked at from all sides; arrays by ring unless said otherwise."""
+    """One image, its integration and scan, and what they show."""
 
     image: npt.NDArray[Any]
     profile: Profile
     parts: Parts
     cells: Constants
     scan: Scan
-    curve: Curve
-    quadrants: Float
-    rings: Float
-    low: Float
-    floor: Float
-    measured: npt.NDArray[np.bool_] | None
-    """None: all of them."""
-
-    spread: float
-    level: float
+    dark: Float | None
+    sight: Sight
 
 
 class FrameReader:
@@ -91,13 +79,16 @@ class FrameReader:
         limits = {name: self._settings.limit(name) for name in KINDS}
         self._raised = {n: v.threshold if n not in self._settings.off else np.inf for n, v in limits.items()}
         self._said = {name: limit.falls_below for name, limit in limits.items()}
-        self._kind = "two_theta_deg" if plan.options.unit == "2th_deg" else "q_invA"
-        self._ice = ice_places(self._kind, plan.geometry.wavelength_A)
+        kind = AXIS_KINDS[plan.options.unit]
+        self._ice = ice_places(kind, plan.geometry.wavelength_A)
+        self._slope = strain_slope(plan.axis, kind)
 
     def warm_up(self) -> None:
         """Compile for the usual types, so that no live frame waits."""
         for dtype in ("u2", "u4", "i4", "f8"):
-            self.read(np.ones(self.plan.shape, dtype))
+            frame = np.ones(self.plan.shape, dtype)
+            frame.flat[self.parted.used.ravel().argmax()] = 1000  # single pixels are looked at as well
+            self.read(frame)
 
     def read(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None = None) -> tuple[Reading, Profile]:
         """Read an image or a stack.
@@ -121,37 +112,26 @@ class FrameReader:
             As :meth:`AzimuthalPlan.integrate`, and where hardly any ring has a usable pixel.
         """
         look = self._look(frame, dark)
-        times, columns = look.profile.n_frames, self.plan.shape[1]
-        rings = look.rings * times
-        promise = self._tiles.promise(look.scan, rings, look.low * times, look.floor * times, look.cells)
-        faults = piece_faults(look.scan, self._scanner.used_pixels, self._tiles.used, promise)
-        dark_pixels = None if look.cells.dark is None else look.cells.dark.mean
-        if dark_pixels is not None and times > 1:
-            dark_pixels = dark_pixels * times
-        spotty, ring = spottiness(look.parts, look.rings, look.floor)
-
-        def find(lines: npt.NDArray[np.bool_]) -> Outliers:
-            return self._outliers.find(
-                look.image, look.scan, rings, lines, look.spread, dark_pixels,
-                faults.marks & (MISSING | DEAD), promise,
-            )  # fmt: skip
-
-        out = find(self._lines(look, spotty))
-        curve = look.curve
-        if times == 1 and not spotty < self._settings.limit("spotty").threshold:
-            hits = find(np.zeros(look.rings.size, bool)).high
+        sight, columns = look.sight, self.plan.shape[1]
+        spotty, ring, faults = sight.spotty, sight.ring, sight.faults
+        out = self._find(look, self._lines(sight, spotty))
+        curve, promise, shades, ice, tops = sight.curve, sight.promise, sight.shades, sight.ice, sight.tops
+        if look.profile.n_frames == 1:
             limit = self._settings.limit("spotty").threshold
-            again = spotty_without(self._hits(look, hits), look.rings, look.floor, spotty, limit)
-            if again is not None:
-                spotty, ring = again
-                out = find(self._lines(look, spotty))
-        if out.high.size and times == 1:  # a hit is no line, and promises a tile nothing
-            sturdy = self._hits(look, self._all_high(find, look, out, spotty)).rings
-            curve = self._curve(look, sturdy)
-            promise = self._tiles.promise(look.scan, sturdy, look.low, look.floor, look.cells)
-        shades = shaded_tiles(promise, self._tiles.used, bool(spotty < _FINE))
+            if not spotty < limit:
+                hits = self._hits(look, self._find(look, None).high)
+                again = spotty_without(hits, sight.rings, sight.floor, spotty, limit)
+                if again is not None:
+                    spotty, ring = again
+                    out = self._find(look, self._lines(sight, spotty))
+            if out.high.size:  # a hit is no line, and promises a tile nothing
+                rings = self._hits(look, self._all_high(look, out, spotty)).rings
+                curve = self._curve(sight, rings)
+                ice, tops = ice_rings(curve, self._ice)
+                promise = self._tiles.promise(look.scan, rings, sight.low, sight.floor, look.cells)
+            if promise is not sight.promise or spotty is not sight.spotty:
+                shades = shaded_tiles(promise, self._tiles.used, spotty < _FINE)
         whole = faults.missing_rows == 0
-        ice, tops = ice_rings(curve, self._ice)
         numbers = {
             "saturated": faults.saturated / self._used,
             "dead": (faults.dead + out.dead.size) / self._used,
@@ -160,9 +140,7 @@ class FrameReader:
             "spikes": float(out.high.size),
             "spotty": spotty,
             "shadow": _NAN if faults.hot else shades.share,
-            "over_exposed_dark": max(
-                self._dark.ring_share(look.cells, look.rings), negative_share(look.curve)
-            ),
+            "over_exposed_dark": max(self._dark.ring_share(look.cells, sight.rings), sight.negative),
             "missing_rows": float(faults.missing_rows),
         }
         if not whole:  # rings that miss part of themselves promise too little
@@ -180,7 +158,7 @@ class FrameReader:
             "saturated": lambda: boxes_said(faults.marks & HIGH, columns),
             "dead": lambda: boxes_said(faults.marks & DEAD, columns) | pixels_said(out.dead, columns),
             "hot": lambda: boxes_said(faults.marks & HOT, columns),
-            "ice_rings": lambda: axis_said(look.curve.axis, tops),
+            "ice_rings": lambda: axis_said(curve.axis, tops),
             "spikes": lambda: pixels_said(out.high, columns),
             "spotty": lambda: {"axis": [[float(look.profile.axis[i]) for i in ring]]},
             "shadow": lambda: tiles_said(shades.shaded, self.plan.shape),
@@ -190,11 +168,11 @@ class FrameReader:
             numbers,
             {n: say() for n, say in said.items() if numbers[n] >= self._said[n]},
             look.scan.checksum,
-            look.level,
+            sight.level,
             curve,
-            self._kind,
-            constant=bool(look.scan.tile_tops.max() == 0),
-            quadrants=look.quadrants if look.measured is None else look.quadrants[look.measured],
+            self._slope if sight.measured is None else self._slope[sight.measured],
+            constant=sight.highest == 0.0,
+            quadrants=sight.quadrants if sight.measured is None else sight.quadrants[sight.measured],
             tiles=TileView(shades.ratio, promise.expected, self._tiles.used, shades.smooth, spotty < _FINE),
             high=high,
             used=self._used,
@@ -204,30 +182,36 @@ class FrameReader:
         )
         return reading, look.profile
 
-    def _all_high(
-        self, find: Callable[[npt.NDArray[np.bool_]], Outliers], look: _Look, out: Outliers, spotty: float
-    ) -> npt.NDArray[np.int64]:
+    def _find(self, look: _Look, lines: npt.NDArray[np.bool_] | None) -> Outliers:
+        """Single pixels that the rings do not explain; no high ones on ``lines`` (rings; None: those too)."""
+        sight, times = look.sight, look.profile.n_frames
+        rings = sight.rings if times == 1 else sight.rings * times
+        lines = np.zeros(rings.size, bool) if lines is None else lines
+        return self._outliers.find(look.image, sight.asked, rings, lines, sight.spread, look.dark)
+
+    def _all_high(self, look: _Look, out: Outliers, spotty: float) -> npt.NDArray[np.int64]:
         """Isolated high pixels, in a frame that is not spotty those on lines as well.
 
         They may be hits or grains, but the pattern is better without them.
         """
         if _FINE <= spotty < self._settings.limit("spotty").threshold:
-            return find(np.zeros(look.rings.size, bool)).high
+            return self._find(look, None).high
         return out.high
 
-    def _lines(self, look: _Look, spotty: float) -> npt.NDArray[np.bool_]:
+    def _lines(self, sight: Sight, spotty: float) -> npt.NDArray[np.bool_]:
         """Rings on which a high pixel may be a grain: none where the rings have many grains."""
-        if spotty < _FINE:
-            return np.zeros(look.rings.size, bool)  # no grain makes a spot there
-        return near_lines(look.rings, look.floor, look.curve.width)
+        near = np.zeros(sight.rings.size, bool)
+        if len(sight.asked) and not spotty < _FINE:
+            near_lines(sight.rings, sight.floor, sight.curve.width, near)
+        return near
 
     def _hits(self, look: _Look, high: npt.NDArray[np.int64]) -> WithoutHits:
-        return without_hits(self.parted, look.parts, look.cells, look.image, high, look.rings)
+        return without_hits(self.parted, look.parts, look.cells, look.image, high, look.sight.rings)
 
-    def _curve(self, look: _Look, rings: Float) -> Curve:
+    def _curve(self, sight: Sight, rings: Float) -> Curve:
         """The pattern of other rings: a hit is no line."""
         return describe_curve(
-            look.curve.axis, rings if look.measured is None else rings[look.measured], look.curve.variance
+            sight.curve.axis, rings if sight.measured is None else rings[sight.measured], sight.curve.variance
         )
 
     def _over(self, name: str, numbers: dict[str, float]) -> bool:
@@ -237,36 +221,22 @@ class FrameReader:
     def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> _Look:
         frame = np.asarray(frame)
         images = len(frame) if frame.ndim == 3 else 1
-        counting, scan = None, None
+        counting = None
         if images == 1 and frame.dtype.kind in "ui":
             counting = CountingScan(self._scanner, self._limit(frame.dtype))
         profile, parts, cells = self.parted.integrate(frame, dark, counting or count_pixels)
-        image = self._image(frame)
-        if counting is not None:
-            scan = counting.scan
-        if scan is None:  # a stack is looked at as its sum, and real numbers are not counted
+        if counting is not None and counting.image is not None and counting.scan is not None:
+            image, scan = counting.image, counting.scan
+        else:  # a stack is looked at as its sum, and real numbers are not counted
+            image = self._image(frame)
             scan = self._scanner.scan(image, self._limit(frame.dtype) * images)
-        view = view_rings(parts)
-        measured = np.isfinite(view.sturdy[0]) & np.isfinite(profile.intensity)
-        if np.count_nonzero(measured) < LEAST_CHANNELS:
+        dark_pixels = None if cells.dark is None else cells.dark.mean
+        if dark_pixels is not None and images > 1:
+            dark_pixels = dark_pixels * images
+        sight = see(profile, parts, cells, scan, self._tiles, self._outliers, dark_pixels, self._ice, _FINE)
+        if sight is None:
             raise FrameFailed("hardly any ring has a usable pixel: the frame is saturated, masked or empty")
-        # of four quadrants the middle two are used, so the noise is up to twice that of all
-        if measured.all():
-            measured = None
-            rings, low = view.sturdy
-            curve = describe_curve(profile.axis, rings, 2.0 * view.spread * profile.variance)
-            floor = np.minimum(curve.floor, rings)
-        else:
-            variance = 2.0 * view.spread * profile.variance[measured]
-            curve = describe_curve(profile.axis[measured], view.sturdy[0][measured], variance)
-            rings, low = np.where(measured, view.sturdy, 0.0)
-            floor = np.zeros(rings.size)
-            floor[measured] = np.minimum(curve.floor, rings[measured])
-        return _Look(
-            image, profile, parts, cells, scan, curve, view.quadrants, rings, low, floor, measured,
-            view.spread,
-            view.level,
-        )  # fmt: skip
+        return _Look(image, profile, parts, cells, scan, dark_pixels, sight)
 
     def _limit(self, dtype: np.dtype[Any]) -> float:
         if dtype not in self._limits:
@@ -281,11 +251,3 @@ class FrameReader:
         if frame.dtype.kind == "b" or frame.dtype == np.float16 or frame.dtype.itemsize > 8:
             frame = frame.astype(np.float64)
         return np.ascontiguousarray(frame, frame.dtype.newbyteorder("=")).reshape(-1)
-
-
-def near_lines(rings: Float, floor: Float, width: float) -> npt.NDArray[np.bool_]:
-    """Return which rings are lines, or lie within a line's width of one."""
-    reach = int(np.clip(1.5 * width, 2, 24)) if width == width else 2
-    line = rings > 1.25 * np.maximum(floor, 0.0)
-    before = np.concatenate([np.zeros(reach + 1, np.int64), np.cumsum(line), np.full(reach, line.sum())])
-    return before[2 * reach + 1 :] > before[: rings.size]

@@ -53,8 +53,8 @@ class Reading:
         Mean intensity, dark subtracted.
     curve : Curve
         The pattern.
-    axis_kind : {"two_theta_deg", "q_invA"}
-        Its axis.
+    slope : ndarray of float64, shape (n,)
+        How far a line at each place of the curve's axis moves per unit strain, in the axis's unit.
     constant : bool
         Every value is the same: copies of it say nothing.
     quadrants : ndarray, shape (n, 4), or None
@@ -78,7 +78,7 @@ class Reading:
     checksum: int
     level: float
     curve: Curve
-    axis_kind: str
+    slope: npt.NDArray[np.float64]
     constant: bool = False
     quadrants: npt.NDArray[np.float64] | None = None
     tiles: TileView | None = None

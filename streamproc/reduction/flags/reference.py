@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import AGREES, Comparison, compare, strain_slope
+from streamproc.reduction.flags.against import AGREES, Comparison, compare
 from streamproc.reduction.flags.beam import beam_shift
 from streamproc.reduction.flags.curve import Curve
 from streamproc.reduction.flags.newice import new_ice
@@ -53,7 +53,6 @@ class RunReference:
         self._width = self._line_at = _NAN
         self._iced = False  # ice was in the reading before
         self._known = False  # the quadrants say what has happened to the pattern
-        self._slope: tuple[Float, str, Float] | None = None  # of the axis before: mostly that of all readings
 
     # -- levels -------------------------------------------------------------------------------------------
 
@@ -82,7 +81,7 @@ class RunReference:
         if not self._n:
             return numbers, told
         self._known = False
-        curve, slope = reading.curve, self._strain_slope(reading)
+        curve, slope = reading.curve, reading.slope
         first, recent = self._on(curve.axis, "first"), self._on(curve.axis, "recent")
         start = (self._zero, self._strain)
         width = self._line_width(curve)
@@ -107,15 +106,6 @@ class RunReference:
         told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1)))
         numbers["shadow"], told["shadow"] = self._shadow(reading, recent)
         return numbers, told
-
-    def _strain_slope(self, reading: Reading) -> Float:
-        axis, kind = reading.curve.axis, reading.axis_kind
-        before = self._slope
-        if before is not None and before[1] == kind and np.array_equal(before[0], axis):
-            return before[2]
-        slope = strain_slope(axis, kind)
-        self._slope = (axis, kind, slope)
-        return slope
 
     def _ice(self, reading: Reading, followed: Comparison) -> tuple[float, Evidence]:
         if reading.ice_places is None or self._n < _STARTS:
@@ -149,7 +139,7 @@ class RunReference:
             return (along / width if agrees else _NAN), told
         far = found.agreement < _FAR
         right, up, sigma = beam_shift(
-            curve.axis, self._strain_slope(reading),
+            curve.axis, reading.slope,
             self._arrays["quadrants"].astype(np.float64), reading.quadrants, curve.variance,
             (self._zero, self._strain) if far else (found.zero, found.strain), far,
             self._line_width(curve),

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from streamproc.reduction.flags.parts import QUADRANTS, Parts
 from streamproc.reduction.kernels import compiled, compiled_sums
 
-__all__ = ["RingView", "spottiness", "view_rings"]
+__all__ = ["RingView", "every_of", "near_lines", "spots", "spottiness", "spread_of", "view", "view_rings"]
 
 Float = npt.NDArray[np.float64]
 
@@ -59,27 +59,39 @@ class RingView:
 def view_rings(parts: Parts) -> RingView:
     """See the rings of a frame by quadrants."""
     n = len(parts.signal)
-    every = min(max(n // _FEWEST, 1), 8)
+    every = every_of(n)
     quadrants, sturdy, ratios = (
         np.empty((n, QUADRANTS)),
         np.empty((2, n)),
         np.empty((n // every + 1) * QUADRANTS),
     )
-    signal, norm, found = _view(
+    signal, norm, found = view(
         parts.signal, parts.variance, parts.norm, parts.counts, every, quadrants, sturdy, ratios
     )
-    spread = 1.0
-    if found >= 16:
-        spread = max(float(np.partition(ratios[:found], found // 2)[found // 2]) / _MEDIAN, 1.0)
-    return RingView(quadrants, sturdy, signal / norm if norm > 0 else float("nan"), spread)
+    level = signal / norm if norm > 0 else float("nan")
+    return RingView(quadrants, sturdy, level, spread_of(ratios, found))
 
 
 @compiled
-def _view(
+def every_of(n: int) -> int:
+    """Return every which of so many rings tells the dispersion."""
+    return int(min(max(n // _FEWEST, 1), 8))
+
+
+@compiled
+def spread_of(ratios: Any, found: int) -> float:
+    """Return the variance over that of counting, at least 1, from the median of ``found`` ratios."""
+    if found < 16:
+        return 1.0
+    return float(max(np.partition(ratios[:found], found // 2)[found // 2] / _MEDIAN, 1.0))
+
+
+@compiled
+def view(
     signal: Any, variance: Any, norm: Any, counts: Any, every: int, quadrants: Any, sturdy: Any, ratios: Any
 ) -> Any:
     """Write the figures of each ring; return the sums of signal and norm, and how many ratios there are."""
-    found, all_signal, all_norm = 0, 0.0, 0.0
+    found, all_signal, all_norm, told = 0, 0.0, 0.0, 0
     for b in range(signal.shape[0]):
         s0, s1 = signal[b, 0] + signal[b, 1], signal[b, 2] + signal[b, 3]
         s2, s3 = signal[b, 4] + signal[b, 5], signal[b, 6] + signal[b, 7]
@@ -98,7 +110,8 @@ def _view(
             sturdy[0, b], sturdy[1, b] = _middle(a, c, d, e)
         else:
             _fewer(signal, norm, counts, b, total, quadrants, sturdy)
-        if b % every == 0:
+        if b == told:
+            told += every
             for i in range(0, signal.shape[1], 2):
                 j = i + 1
                 if counts[b, i] >= 4.0 and counts[b, j] >= 4.0:
@@ -159,26 +172,21 @@ def spottiness(parts: Parts, sturdy: Float, floor: Float) -> tuple[float, tuple[
     (int, int)
         First and last ring of the line that tells most.
     """
-    found, first, last = _spottiness(
-        parts.signal, parts.variance, parts.norm, parts.counts, sturdy, floor, _STANDS_OUT, _LEAST_PIXELS,
-        _TRIMMED,
-    )  # fmt: skip
+    found, first, last = spots(parts.signal, parts.variance, parts.norm, parts.counts, sturdy, floor)
     return float(found), (int(first), int(last))
 
 
 @compiled
-def _spottiness(
-    signal: Any, variance: Any, norm: Any, counts: Any, sturdy: Any, floor: Any, stands_out: float,
-    least_pixels: float, trimmed: float,
-) -> Any:  # fmt: skip
+def spots(signal: Any, variance: Any, norm: Any, counts: Any, sturdy: Any, floor: Any) -> Any:
+    """Spottiness as :func:`spottiness` has it, first and last ring of the line that tells most."""
     terms, ends = np.empty(2 * signal.shape[0] + 8), np.zeros(2, np.int64)
     n = _comb_differences(
-        signal, variance, norm, counts, sturdy, floor, stands_out, least_pixels, terms, ends
+        signal, variance, norm, counts, sturdy, floor, _STANDS_OUT, _LEAST_PIXELS, terms, ends
     )
     if n < signal.shape[1] // 2:
         return np.nan, ends[0], ends[1]
     kept = np.sort(terms[:n])[: max(n * 3 // 4, 1)]
-    return np.sqrt(max(kept.mean() / trimmed, 0.0) / signal.shape[1]), ends[0], ends[1]
+    return np.sqrt(max(kept.mean() / _TRIMMED, 0.0) / signal.shape[1]), ends[0], ends[1]
 
 
 @compiled
@@ -209,3 +217,12 @@ def _comb_differences(
             best, ends[0], ends[1] = mine, first, b - 1
         b += 1
     return found
+
+
+@compiled
+def near_lines(rings: Any, floor: Any, width: float, near: Any) -> None:
+    """Mark the rings that are lines, or lie within a line's width of one; ``near`` is False to begin with."""
+    reach = int(min(max(1.5 * width, 2.0), 24.0)) if width == width else 2
+    for b in range(rings.size):
+        if rings[b] > 1.25 * max(floor[b], 0.0):
+            near[max(b - reach, 0) : b + reach + 1] = True

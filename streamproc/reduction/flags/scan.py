@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.look import count_and_scan, scan_integers, scan_reals
+from streamproc.reduction.flags.look import count_and_scan, scan_reals
 
 __all__ = ["BLOCK_ROWS", "PIECE", "TILE_ROWS", "CountingScan", "Scan", "Scanner"]
 
@@ -22,6 +22,10 @@ TILE_ROWS = 64
 """Rows of pieces that make a tile."""
 
 
+_NOT_COUNTED = (np.empty(0, np.uint16), 0, 0, 1, 0.0, np.empty(0), np.empty(0), np.empty(0, np.int64))
+"""What ``count_and_scan`` takes in place of bins, limits and sums where an image is scanned only."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scan:
     """Figures of a frame.
@@ -30,7 +34,7 @@ class Scan:
     ----------
     checksum : int
         64 bits over all figures: two frames that differ in any count give different ones, but for chance.
-    sums, tops, zeros : ndarray, shape (rows, pieces)
+    sums, tops, zeros : ndarray of float64 (zeros: uint32), shape (rows, pieces)
         Sum and maximum of the used pixels that hold neither a negative nor a limit value; how many are zero.
         Figures of pieces are told only in tiles that are not plain, and in rows that are not varied.
     lows, highs : ndarray of uint32, shape (rows, pieces)
@@ -40,24 +44,32 @@ class Scan:
     plain : ndarray of bool, shape (tile rows, pieces)
         Tiles whose used pixels are neither zero nor negative nor at the limit: most of a sound frame, so that
         what looks for faults may look at them as a whole.
-    block_sums, block_tops : ndarray, shape (blocks, pieces)
+    block_sums, block_tops : ndarray of float64, shape (blocks, pieces)
         Sum and maximum of the used pixels of eight rows of pieces; told in plain tiles.
     tile_sums, tile_tops : ndarray of float64, shape (tile rows, pieces)
         Sum of a tile, told where it is plain; its maximum as that of pieces.
     """
 
     checksum: int
-    sums: npt.NDArray[Any]
-    tops: npt.NDArray[Any]
+    sums: npt.NDArray[np.float64]
+    tops: npt.NDArray[np.float64]
     zeros: npt.NDArray[np.uint32]
     lows: npt.NDArray[np.uint32]
     highs: npt.NDArray[np.uint32]
     varied: npt.NDArray[np.bool_]
     plain: npt.NDArray[np.bool_]
-    block_sums: npt.NDArray[Any]
-    block_tops: npt.NDArray[Any]
+    block_sums: npt.NDArray[np.float64]
+    block_tops: npt.NDArray[np.float64]
     tile_sums: npt.NDArray[np.float64]
     tile_tops: npt.NDArray[np.float64]
+
+    @property
+    def figures(self) -> tuple[npt.NDArray[Any], ...]:
+        """The arrays, in their order."""
+        return (
+            self.sums, self.tops, self.zeros, self.lows, self.highs, self.varied, self.plain, self.block_sums,
+            self.block_tops, self.tile_sums, self.tile_tops,
+        )  # fmt: skip
 
 
 class CountingScan:
@@ -73,13 +85,14 @@ class CountingScan:
 
     def __init__(self, scanner: Scanner, limit: float) -> None:
         self._scanner, self._limit = scanner, limit
+        self.image: npt.NDArray[Any] | None = None
         self.scan: Scan | None = None
 
     def __call__(self, frame: npt.NDArray[Any], *arguments: Any) -> int:
-        """Take the arguments of ``count_pixels``, return what it returns, and keep the scan."""
+        """Take the arguments of ``count_pixels``, return what it returns, and keep image and scan."""
         fixed, figures = self._scanner.prepared(frame.dtype, self._limit)
         n_lost, checksum = count_and_scan(frame, *arguments, *fixed, *figures)
-        self.scan = Scan(int(checksum), *figures)
+        self.image, self.scan = frame, Scan(int(checksum), *figures)
         return int(n_lost)
 
 
@@ -109,7 +122,8 @@ class Scanner:
         if frame.dtype.kind == "f":
             return self._of_reals(frame, limit)
         fixed, figures = self.prepared(frame.dtype, limit)
-        return Scan(int(scan_integers(frame, *fixed, *figures)), *figures)
+        _, checksum = count_and_scan(frame, *_NOT_COUNTED, *fixed, *figures)
+        return Scan(int(checksum), *figures)
 
     def prepared(self, dtype: np.dtype[Any], limit: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return what the kernels take for an integer type and limit, and the figures they write."""
@@ -125,12 +139,10 @@ class Scanner:
             known = (self._bits(dtype), self.used_pixels, self._unused_of_blocks, self.used.shape[1], PIECE,
                      TILE_ROWS, narrow, wide, bound)  # fmt: skip
             self._fixed[dtype, limit] = known
-        wide = known[-2]
-        empty = np.empty
+        empty = np.empty  # real numbers hold such sums exactly, and what judges them is compiled once
         return known, (
-            empty(self.shape, wide), empty(self.shape, dtype), *empty((3, *self.shape), np.uint32),
-            empty(rows, bool), empty(tiles, bool), empty(blocks, wide), empty(blocks, dtype), *empty((2,
-            *tiles)),
+            *empty((2, *self.shape)), *empty((3, *self.shape), np.uint32), empty(rows, bool),
+            empty(tiles, bool), *empty((2, *blocks)), *empty((2, *tiles)),
         )  # fmt: skip
 
     def _of_reals(self, frame: npt.NDArray[Any], limit: float) -> Scan:
@@ -147,19 +159,9 @@ class Scanner:
         block_sums, block_tops = np.zeros((2, -(-rows // BLOCK_ROWS), self.shape[1]))
         tile_sums = np.zeros(tile_tops.shape)
         return Scan(
-            checksum,
-            sums,
-            tops,
-            zeros,
-            lows,
-            highs,
-            varied,
-            plain,
-            block_sums,
-            block_tops,
-            tile_sums,
+            checksum, sums, tops, zeros, lows, highs, varied, plain, block_sums, block_tops, tile_sums,
             tile_tops,
-        )
+        )  # fmt: skip
 
     def _bits(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         ones = np.array(-1 if dtype.kind == "i" else np.iinfo(dtype).max).astype(dtype)

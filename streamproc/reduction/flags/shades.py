@@ -12,7 +12,7 @@ from streamproc.reduction.flags.reading import TileView
 from streamproc.reduction.flags.tiles import Promise
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["Shades", "darker_tiles", "shaded_tiles"]
+__all__ = ["Shades", "darker_tiles", "shade", "shaded_tiles"]
 
 _SMOOTH = 0.7
 _SHADED, _DEEPLY = 0.6, 0.45
@@ -61,14 +61,14 @@ def shaded_tiles(promise: Promise, used: npt.NDArray[np.float64], fine: bool) ->
         The rings have many grains.
     """
     shaded, smooth, ratio = np.empty(used.shape, bool), np.empty(used.shape, bool), np.empty(used.shape)
-    share = _shade(
+    share = shade(
         promise.expected, promise.floor, promise.observed, promise.there, used, fine, shaded, smooth, ratio
     )
     return Shades(share, shaded, smooth, ratio)
 
 
 @compiled
-def _shade(
+def shade(
     expected: Any,
     floor: Any,
     observed: Any,
@@ -79,6 +79,7 @@ def _shade(
     smooth: Any,
     ratio: Any,
 ) -> float:
+    """Write which tiles are shaded and smooth, and observed over promised counts; return the share."""
     dark, total = 0.0, 0.0
     for i in range(used.shape[0]):
         for p in range(used.shape[1]):

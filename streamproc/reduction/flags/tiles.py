@@ -13,7 +13,7 @@ from streamproc.reduction.flags.scan import PIECE, TILE_ROWS, Scan
 from streamproc.reduction.kernels import compiled, compiled_sums
 from streamproc.reduction.passes import Constants
 
-__all__ = ["TILE_ROWS", "Promise", "Tiles"]
+__all__ = ["TILE_ROWS", "Promise", "Tiles", "promise_tiles"]
 
 Float = npt.NDArray[np.float64]
 
@@ -69,7 +69,7 @@ class Tiles:
             used,
             (used // columns // TILE_ROWS) * self.shape[1] + used % columns // PIECE,
         )
-        norm = parted.cells.norm[used]
+        norm = parted.cells.plain.norm[used]
         size = (self.used.size, parted.plan.axis.size)
         table = coo_matrix((norm, (self._place, parted.bins[used])), size).tocsr()
         # a tile's rings lie side by side, so it needs only the first of them
@@ -82,20 +82,23 @@ class Tiles:
         self._weights = np.zeros(int(self._first[-1]), np.float32)
         tile = np.repeat(np.arange(self.used.size), np.diff(table.indptr))
         self._weights[self._first[tile] + table.indices - low[tile]] = table.data
+        self.constants = (self._first, self._low, self._weights, used_pixels, self.used)
+        """For the kernels: first weight and ring of each tile, weights, used pixels of pieces and tiles."""
         self._no_dark = np.zeros(self.shape)
         self._dark: tuple[Constants, Float] | None = None
 
     def promise(self, scan: Scan, rings: Float, low: Float, floor: Float, cells: Constants) -> Promise:
         """Compare a scan with intensity, darker quadrants and smooth part of the rings, (bins,) each."""
         out = np.empty((8, *self.shape))
-        _promise(
-            self._first, self._low, self._weights, rings, low, floor, scan.sums, scan.lows, scan.highs,
-            scan.zeros, scan.plain, scan.tile_sums, self.used_pixels, self.used, self._dark_of(cells),
-            TILE_ROWS, out,
+        first, lowest, weights, pixels, used = self.constants
+        promise_tiles(
+            first, lowest, weights, rings, low, floor, scan.sums, scan.lows, scan.highs, scan.zeros,
+            scan.plain, scan.tile_sums, pixels, used, self.dark_of(cells), TILE_ROWS, out,
         )  # fmt: skip
         return Promise(*out)
 
-    def _dark_of(self, cells: Constants) -> Float:
+    def dark_of(self, cells: Constants) -> Float:
+        """Return the dark counts of each tile, remembered for the newest dark."""
         if cells.dark is None:
             return self._no_dark
         if self._dark is None or self._dark[0] is not cells:
@@ -130,7 +133,7 @@ def _rings_of_tiles(
 
 
 @compiled
-def _promise(
+def promise_tiles(
     first: Any, lowest: Any, weights: Any, rings: Any, low: Any, floor: Any, sums: Any, lows: Any,
     highs: Any, zeros: Any, plain: Any, tile_sums: Any, used_pixels: Any, used: Any,
     dark: Any, tile_rows: int, out: Any,

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from streamproc.reduction.flags import look, outliers, sight
 from streamproc.reduction.flags.kinds import ALONE, KINDS
 from streamproc.reduction.flags.parts import COMBS, PARTS
 from streamproc.reduction.flags.scan import PIECE, Scanner
@@ -213,3 +214,25 @@ def test_every_kind_has_a_threshold_above_its_release():
     for name, kind in KINDS.items():
         limit = FlagSettings().limit(name)
         assert 0 < limit.falls_below <= limit.threshold == kind.threshold
+
+
+def test_after_warming_up_no_usual_frame_waits_for_the_compiler(bench):
+    """Not one without faults, and not one whose single pixels must be looked at."""
+    bench.reader.warm_up()
+    kernels = [look.count_and_scan, outliers._search, sight._see_rings, sight._see_tiles]
+    compiled = [len(kernel.signatures) for kernel in kernels]
+    assert min(compiled) > 0
+    for dtype in ("u2", "u4", "i4"):
+        frame = bench.draw(dtype=dtype)
+        assert up(bench.read(frame)) == set()
+        for row, column in ((50, 60), (200, 310), (301, 17), (12, 300)):
+            frame[row, column] += 9000
+        assert up(bench.read(frame)) == {"spikes"}
+    assert [len(kernel.signatures) for kernel in kernels] == compiled
+
+
+def test_a_reading_says_what_strain_does_to_its_rings(bench):
+    reading = bench.read(bench.draw())
+    np.testing.assert_allclose(
+        reading.slope, -2 * np.rad2deg(np.tan(np.deg2rad(reading.curve.axis / 2))), rtol=1e-12
+    )

@@ -83,8 +83,10 @@ def test_sums_of_large_values_are_exact(top):
 
 
 @pytest.mark.parametrize("faults", [False, True])
-@pytest.mark.parametrize("block", [10**6, 700])
-def test_counting_on_the_way_gives_the_same_counts_and_the_same_scan(faults, block):
+@pytest.mark.parametrize("block", [10**6, 700, 90])
+@pytest.mark.parametrize("high", [LIMIT, 45])
+def test_counting_on_the_way_gives_the_same_counts_and_the_same_scan(faults, block, high):
+    """Blocks of which the scan has seen that every pixel counts are added up without a look at each."""
     random = np.random.default_rng(3)
     used = random.random((ROWS, COLUMNS)) >= 0.1
     scanner, data = Scanner(used), frame("u2", faults).ravel()
@@ -92,7 +94,7 @@ def test_counting_on_the_way_gives_the_same_counts_and_the_same_scan(faults, blo
     counting, results = CountingScan(scanner, LIMIT), []
     for count in (count_pixels, counting):
         sums, variances, lost = np.zeros(51), np.zeros(51), np.empty(data.size, np.int64)
-        n = count(data, bins, 0, LIMIT, block, 1.0, sums, variances, lost)
+        n = count(data, bins, 0, high, block, 1.0, sums, variances, lost)
         results.append((sums, variances, lost[:n].copy()))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)

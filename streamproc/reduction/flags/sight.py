@@ -1,0 +1,192 @@
+"""What is looked at in every frame, in two compiled calls: rings with their curve; tiles and pieces."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.flags.curve import Curve, blocks_of, described
+from streamproc.reduction.flags.lines import FIRST_LINES, SIGMAS, count_negative, ice_seen
+from streamproc.reduction.flags.outliers import OutlierFinder, suspects
+from streamproc.reduction.flags.parts import QUADRANTS, Parts
+from streamproc.reduction.flags.pieces import PieceFaults, judge_pieces
+from streamproc.reduction.flags.reading import LEAST_CHANNELS
+from streamproc.reduction.flags.rings import every_of, spots, spread_of, view
+from streamproc.reduction.flags.scan import TILE_ROWS, Scan
+from streamproc.reduction.flags.shades import Shades, shade
+from streamproc.reduction.flags.tiles import Promise, Tiles, promise_tiles
+from streamproc.reduction.kernels import compiled
+from streamproc.reduction.passes import Constants
+from streamproc.reduction.profile import Profile
+
+__all__ = ["Sight", "see"]
+
+Float = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sight:
+    """What a frame shows; arrays by ring unless said otherwise, of one image of a stack.
+
+    Attributes
+    ----------
+    curve : Curve
+        The pattern of the rings that are measured.
+    quadrants : ndarray, shape (bins, QUADRANTS)
+    rings, low, floor : ndarray, shape (bins,)
+        Sturdy intensity, that of the darker quadrants, smooth part; 0 where not measured.
+    measured : ndarray of bool, or None
+        Which are; None: all of them.
+    spread, level : float
+        As in :class:`~streamproc.reduction.flags.rings.RingView`.
+    spotty : float
+        Spottiness, NaN without lines, and ``ring``, first and last ring of the line that tells most.
+    ice, negative : float
+        As :func:`~streamproc.reduction.flags.lines.ice_rings` and ``negative_share`` say, and ``tops``, the
+        channels of the ice lines.
+    promise, faults, shades
+        Tiles, pieces and shadows, as their modules find them.
+    highest : float
+        Highest value below the limit.
+    asked : ndarray, shape (n, 5)
+        Where single pixels must be looked at: see :func:`~streamproc.reduction.flags.outliers.suspects`.
+    """
+
+    curve: Curve
+    quadrants: Float
+    rings: Float
+    low: Float
+    floor: Float
+    measured: npt.NDArray[np.bool_] | None
+    spread: float
+    level: float
+    spotty: float
+    ring: tuple[int, int]
+    ice: float
+    tops: list[int]
+    negative: float
+    promise: Promise
+    faults: PieceFaults
+    shades: Shades
+    highest: float
+    asked: Float
+
+
+def see(
+    profile: Profile, parts: Parts, cells: Constants, scan: Scan, tiles: Tiles, finder: OutlierFinder,
+    dark: Float | None, ice_places: Float, fine: float,
+) -> Sight | None:  # fmt: skip
+    """Look at a frame; None where hardly any ring has a usable pixel.
+
+    Parameters
+    ----------
+    profile, parts, cells
+        What the integration of the frame gave.
+    scan : Scan
+        Figures of the image.
+    tiles, finder
+        Of the plan.
+    dark : ndarray, shape (n_pixels,), or None
+        Dark counts of each pixel of the image.
+    ice_places : ndarray
+        As :func:`~streamproc.reduction.flags.lines.ice_places` gives them.
+    fine : float
+        Spottiness below which no single grain stands out of a ring.
+    """
+    n = parts.signal.shape[0]
+    quadrants, rows, axis = np.empty((n, QUADRANTS)), np.empty((8, n)), np.empty(n)
+    there, tops = np.empty(n, np.bool_), np.empty(len(ice_places), np.int64)
+    m, spread, level, per_count, width, spotty, first, last, ice, n_tops, negative = _see_rings(
+        profile.axis, parts.signal, parts.variance, parts.norm, parts.counts, profile.intensity,
+        profile.variance, ice_places, quadrants, rows, there, axis, tops,
+    )  # fmt: skip
+    if m < LEAST_CHANNELS:
+        return None
+    promised, shape = np.empty((8, *tiles.shape)), tiles.shape
+    marks, counts = np.empty(scan.sums.shape, np.uint8), np.empty(5, np.int64)
+    shaded, smooth, ratio = np.empty(shape, np.bool_), np.empty(shape, np.bool_), np.empty(shape)
+    arguments: tuple[Any, ...] = (
+        rows, float(profile.n_frames), spotty < fine, spread, *scan.figures, *tiles.constants,
+        tiles.dark_of(cells), *finder.constants, finder.dark_of(dark)[1], promised, marks, counts, shaded,
+        smooth, ratio,
+    )  # fmt: skip
+    share, highest, asked = _see_tiles(*arguments)
+    return Sight(
+        Curve(axis[:m] if m < n else profile.axis, rows[3, :m], rows[4, :m], rows[5, :m], per_count, width),
+        quadrants, rows[0], rows[1], rows[2], there if m < n else None, spread, level, spotty, (first, last),
+        ice, tops[:n_tops].tolist(), negative, Promise(*promised), PieceFaults(marks, *counts.tolist()),
+        Shades(share, shaded, smooth, ratio), highest, asked,
+    )  # fmt: skip
+
+
+@compiled
+def _see_rings(
+    all_axis: Any, signal: Any, variance: Any, norm: Any, counts: Any, intensity: Any, noise: Any,
+    ice_places: Any, quadrants: Any, rows: Any, there: Any, axis: Any, tops: Any,
+) -> Any:  # fmt: skip
+    """Write the quadrants, the rows of a :class:`Sight`'s rings, and which rings are measured.
+
+    Rows: sturdy, low and floor of all rings; the curve's intensity, variance and floor; two to work in.
+    """
+    n, every = signal.shape[0], every_of(signal.shape[0])
+    ratios = np.empty((n // every + 1) * quadrants.shape[1])
+    all_signal, all_norm, n_ratios = view(signal, variance, norm, counts, every, quadrants, rows[6:8], ratios)
+    spread, m = spread_of(ratios, n_ratios), 0
+    for b in range(n):
+        v = rows[6, b]
+        there[b] = np.isfinite(v) and np.isfinite(intensity[b])
+        if there[b]:  # of four quadrants the middle two are used: the noise is up to twice that of all
+            axis[m], rows[3, m], rows[4, m] = all_axis[b], v, 2.0 * spread * noise[b]
+            m += 1
+    level = all_signal / all_norm if all_norm > 0 else np.nan
+    if m < LEAST_CHANNELS:
+        return m, spread, level, 0.0, 0.0, 0.0, 0, 0, 0.0, 0, 0.0
+    x, y, v2, floor = axis[:m], rows[3, :m], rows[4, :m], rows[5, :m]
+    per_count, width = described(y, v2, blocks_of(m), floor)
+    k = 0
+    for b in range(n):
+        if there[b]:
+            rows[0, b], rows[1, b], rows[2, b] = rows[6, b], rows[7, b], min(floor[k], rows[6, b])
+            k += 1
+        else:
+            rows[0, b] = rows[1, b] = rows[2, b] = 0.0
+    spotty, first, last = spots(signal, variance, norm, counts, rows[0], rows[2])
+    ice, n_tops = ice_seen(x, y, v2, floor, width, ice_places, tops, FIRST_LINES, SIGMAS)
+    return (
+        m, spread, level, per_count, width, spotty, first, last, ice, n_tops, count_negative(y, v2) / m
+    )  # fmt: skip
+
+
+@compiled
+def _see_tiles(
+    rows: Any, times: float, fine: bool, spread: float, sums: Any, tops: Any, zeros: Any, lows: Any,
+    highs: Any, varied: Any, plain: Any, block_sums: Any, block_tops: Any, tile_sums: Any, tile_tops: Any,
+    crossed: Any, lowest: Any, weights: Any, used_pixels: Any, used: Any, tile_dark: Any, ring_first: Any,
+    ring_last: Any, level_of: Any, block_first: Any, block_last: Any, block_level: Any, most_level: int,
+    tile_norm: Any, least_norm: float, most_norm: float, least_dark: float, promised: Any, marks: Any,
+    found: Any, shaded: Any, smooth: Any, ratio: Any,
+) -> Any:  # fmt: skip
+    """Write promises, marks and shades; return the share of the shade, the highest value, and where to look
+    at single pixels."""
+    marks[:], found[:] = 0, 0
+    rings, low, floor = rows[0], rows[1], rows[2]
+    if times != 1.0:
+        rings, low, floor = rings * times, low * times, floor * times
+    promise_tiles(
+        crossed, lowest, weights, rings, low, floor, sums, lows, highs, zeros, plain, tile_sums, used_pixels,
+        used, tile_dark, TILE_ROWS, promised,
+    )  # fmt: skip
+    judge_pieces(
+        sums, tops, zeros, lows, highs, varied, plain, block_sums, tile_sums, used_pixels, used, promised[0],
+        promised[1], promised[7], promised[2], marks, found,
+    )  # fmt: skip
+    asked = suspects(
+        sums, tops, zeros, plain, block_tops, tile_tops, marks, promised[0], promised[7], used_pixels,
+        ring_first, ring_last, level_of, block_first, block_last, block_level, most_level, tile_norm,
+        least_norm, most_norm, rings, spread, least_dark,
+    )  # fmt: skip
+    share = shade(promised[4], promised[5], promised[6], promised[3], used, fine, shaded, smooth, ratio)
+    return share, tile_tops.max(), asked
