@@ -16,6 +16,7 @@ from streamproc.reduction.flags.patterns import read_pattern
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.reading import LEAST_CHANNELS, Reading
 from streamproc.reduction.flags.settings import FlagSettings
+from streamproc.reduction.flags.warmup import warm_up
 from streamproc.reduction.flags.watch import FlagWatch, Judgement
 
 __all__ = ["READING", "FrameJudge", "RunJudge", "reader_of"]
@@ -27,7 +28,7 @@ READING = "data-flags: reading"
 def reader_of(plan: AzimuthalPlan, settings: FlagSettings) -> FrameReader:
     """Return a reader of a plan's images whose kernels are compiled."""
     reader = FrameReader(plan, settings)
-    reader.warm_up()
+    warm_up(settings, reader)
     return reader
 
 

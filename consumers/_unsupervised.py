@@ -15,12 +15,13 @@ from streamproc.consumers._patterns import PatternSource
 from streamproc.consumers._phase_outputs import CHANGE_POINTS
 from streamproc.consumers._unsupervised_run import UnsupervisedRun
 from streamproc.models.unmixing.example import example_run
+from streamproc.models.unmixing.warmup import warm_up as warm_up_unmixing
 
 from streamproc.analysis import Example, FrameResult, LoadContext, Output, Provenance
 from streamproc.errors import ConfigurationError, RunRefused
 from streamproc.reduction.calibration import Calibration, load_calibration
 from streamproc.reduction.flags.reader import FrameReader
-from streamproc.reduction.flags.watch import warm_up
+from streamproc.reduction.flags.warmup import warm_up
 from streamproc.results import copied_readings
 from streamproc.runs import Run
 
@@ -61,6 +62,7 @@ class UnsupervisedPhaseMap:
             self.reader = reader_of(calibration.plan(), settings.data_flags)
         if settings.axis_key is not None:
             warm_up(settings.data_flags)
+        warm_up_unmixing()
 
     @classmethod
     def load(cls, settings: PhaseMapSettings, context: LoadContext) -> UnsupervisedPhaseMap:

@@ -36,7 +36,7 @@ from streamproc.inference.registry import find_model
 from streamproc.reduction.calibration import Calibration, load_calibration
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.settings import FlagSettings
-from streamproc.reduction.flags.watch import warm_up
+from streamproc.reduction.flags.warmup import warm_up
 from streamproc.reduction.settings import ReductionSettings
 from streamproc.runs import Run
 

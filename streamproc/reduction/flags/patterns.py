@@ -46,6 +46,8 @@ def read_pattern(
         Limit of the counter; default: a flat top is one.
     """
     saturation = None if settings is None else settings.saturation
+    # What cannot be written to, as frames, is another type to the compiler; one is compiled at the start.
+    axis, y = (np.require(values, np.float64, ("C", "W")) for values in (axis, y))
     curve = describe_curve(axis, y)
     faults = channel_faults(curve, saturation)
     if faults.spikes:

@@ -115,7 +115,7 @@ def see(
     )  # fmt: skip
     share, highest, asked = _see_tiles(*arguments)
     return Sight(
-        Curve(axis[:m] if m < n else profile.axis, rows[3, :m], rows[4, :m], rows[5, :m], per_count, width),
+        Curve(axis[:m], rows[3, :m], rows[4, :m], rows[5, :m], per_count, width),
         quadrants, rows[0], rows[1], rows[2], there if m < n else None, spread, level, spotty, (first, last),
         ice, tops[:n_tops].tolist(), negative, Promise(*promised), PieceFaults(marks, *counts.tolist()),
         Shades(share, shaded, smooth, ratio), highest, asked,

@@ -6,16 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from streamproc.reduction.flags.kinds import KINDS
-from streamproc.reduction.flags.patterns import read_pattern
 from streamproc.reduction.flags.reading import Evidence, Reading
 from streamproc.reduction.flags.reference import RunReference
 from streamproc.reduction.flags.repeats import Copies, HotPixels
 from streamproc.reduction.flags.settings import FlagSettings
 
-__all__ = ["FlagWatch", "Judgement", "judged_alone", "warm_up"]
+__all__ = ["FlagWatch", "Judgement", "judged_alone"]
 
 BAD = "bad-frame: "
 """How a reason begins that makes a reading bad; others are doubts."""
@@ -208,15 +205,6 @@ class FlagWatch:
         self._hot.restore(state["hot"])
         self._reference.restore(state["reference"])
         self._fewest_lost = state["fewest_lost"]
-
-
-def warm_up(settings: FlagSettings) -> None:
-    """Judge a few patterns, so that no live one waits for what is compiled at first use."""
-    axis = np.linspace(10.0, 60.0, 500)
-    lines = 100.0 + 1e3 * np.exp(-(((axis[:, None] - np.array([20.0, 31.0, 44.0])) / 0.2) ** 2)).sum(1)
-    watch = FlagWatch(settings)
-    for scale in (1.0, 1.01, 1.02):
-        watch.take(read_pattern(axis, scale * lines, "two_theta_deg", 1.5, settings))
 
 
 def _empty(reading: Reading) -> bool:
