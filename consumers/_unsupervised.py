@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from pydantic import BaseModel
 from streamproc.consumers._data_flags import STREAM, run_flag_outputs
 from streamproc.consumers._judging import reader_of
 from streamproc.consumers._patterns import PatternSource
 from streamproc.consumers._phase_outputs import CHANGE_POINTS
+from streamproc.consumers._phase_settings import PhaseMapSettings
 from streamproc.consumers._unsupervised_run import UnsupervisedRun
 from streamproc.models.unmixing.example import example_run
 from streamproc.models.unmixing.warmup import warm_up as warm_up_unmixing
@@ -24,9 +25,6 @@ from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.warmup import warm_up
 from streamproc.results import copied_readings
 from streamproc.runs import Run
-
-if TYPE_CHECKING:
-    from streamproc.consumers.phase_map import PhaseMapSettings
 
 __all__ = ["UnsupervisedPhaseMap"]
 
@@ -51,7 +49,7 @@ class UnsupervisedPhaseMap:
 
     name: ClassVar[str] = "phase-map-unsupervised"
     version: ClassVar[str] = "2"
-    Settings: ClassVar[type[BaseModel]]
+    Settings: ClassVar[type[BaseModel]] = PhaseMapSettings
 
     def __init__(self, settings: PhaseMapSettings, calibration: Calibration) -> None:
         self.settings = settings

@@ -6,7 +6,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg import solveh_banded
 from scipy.ndimage import uniform_filter1d
-from scipy.optimize import nnls
 from scipy.special import expit
 
 __all__ = ["estimate_noise", "noise_level", "smooth_floor", "without_spikes"]
@@ -16,6 +15,8 @@ Array = npt.NDArray[np.float64]
 _ROUNDS = 25
 _SETTLED = 1e-3
 _BLOCKS = 24
+_ALIKE = 1e-12
+"""Two components with less than this left of each other's independence cannot be told apart."""
 _SPIKE_SIGMA = 6.0
 _SPIKE_SHARE = 0.2
 _TRIM_SIGMA = 3.0
@@ -109,13 +110,28 @@ def estimate_noise(y: Array) -> tuple[float, float]:
         squares.append(_trimmed_square(part) / 6)
     level, square = np.array(levels), np.array(squares)
     scale = max(float(np.median(square)), 1e-300)
-    weight = 1 / np.maximum(square, 0.1 * scale)
+    share = square / scale
+    weight = 1 / np.maximum(share, 0.1)
     top = max(float(level.max()), 1e-300)
     design = np.stack([np.ones(blocks), level / top], 1) * weight[:, None]
-    (constant, slope), _ = nnls(design, square * weight)
+    constant, slope = (scale * part for part in _two_non_negative(design, share * weight))
     # what is rounded to a step cannot be known better than the rounding
     least = max(_step(y) ** 2 / 12, 1e-12 * float(np.abs(y).max(initial=1.0)) ** 2)
     return max(float(constant), least), float(slope / top)
+
+
+def _two_non_negative(design: Array, right: Array) -> tuple[float, float]:
+    """Least squares for two coefficients not below zero: inside, or else on the better of the edges."""
+    gram, onto = design.T @ design, design.T @ right
+    determinant = float(gram[0, 0] * gram[1, 1] - gram[0, 1] ** 2)
+    if determinant > _ALIKE * gram[0, 0] * gram[1, 1]:
+        first = float(gram[1, 1] * onto[0] - gram[0, 1] * onto[1]) / determinant
+        second = float(gram[0, 0] * onto[1] - gram[0, 1] * onto[0]) / determinant
+        if first >= 0 and second >= 0:
+            return first, second
+    alone = [max(float(onto[k]), 0.0) / max(float(gram[k, k]), 1e-300) for k in (0, 1)]
+    gains = [alone[k] * float(onto[k]) for k in (0, 1)]
+    return (alone[0], 0.0) if gains[0] >= gains[1] else (0.0, alone[1])
 
 
 def noise_level(y: Array, floor: Array, constant: float, gain: float) -> Array:

@@ -6,7 +6,7 @@ from math import comb
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
+from streamproc.models.powder.fit.nonnegative import non_negative
 
 __all__ = ["background_rows", "covariance_of", "solve_linear", "solve_normal"]
 
@@ -73,19 +73,13 @@ def solve_normal(gram: Array, right: Array, free: int = 0) -> Array:
     m = len(gram) - free
     if free:
         inner = np.linalg.solve(gram[m:, m:], np.column_stack([gram[m:, :m], right[m:]]))
-        bounded = _non_negative(
+        bounded = non_negative(
             gram[:m, :m] - gram[:m, m:] @ inner[:, :m], right[:m] - gram[:m, m:] @ inner[:, m]
         )
         solution = np.concatenate([bounded, inner[:, m] - inner[:, :m] @ bounded])
     else:
-        solution = _non_negative(gram, right)
+        solution = non_negative(gram, right)
     return np.asarray(solution / norm)
-
-
-def _non_negative(gram: Array, right: Array) -> Array:
-    factor = np.linalg.cholesky(gram).T
-    solution, _ = nnls(factor, np.linalg.solve(factor.T, right), maxiter=30 * len(right))
-    return np.asarray(solution)
 
 
 def covariance_of(weighted: Array, prior: Array) -> tuple[Array, npt.NDArray[np.bool_]]:

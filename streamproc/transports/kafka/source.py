@@ -52,6 +52,9 @@ _LOOK_INTERVAL_S = 1.0
 _JOIN_POLL_S = 0.5
 """Least wait of a poll while the group is joined. kafka-python forgets a join that completes between two
 polls and begins another, which makes all others join again; with short polls that need not end."""
+_HEARTBEAT_S = 0.5
+"""A heartbeat's answer tells of a rebalance, which takes two of them; and a member that dies right after one
+keeps its place for the whole session time-out, in which its restart comes back to it without a rebalance."""
 _MOVED = (CommitFailedError, RebalanceInProgressError, IllegalGenerationError, UnknownMemberIdError)
 
 
@@ -126,7 +129,7 @@ class KafkaSource:
             allow_auto_create_topics=False,
             partition_assignment_strategy=[CooperativeStickyAssignor],
             session_timeout_ms=milliseconds(kafka.session_timeout_s),
-            heartbeat_interval_ms=milliseconds(min(3.0, kafka.session_timeout_s / 3)),
+            heartbeat_interval_ms=milliseconds(min(_HEARTBEAT_S, kafka.session_timeout_s / 3)),
             max_poll_records=kafka.max_poll_messages,
             fetch_max_wait_ms=milliseconds(kafka.fetch_max_wait_s),
             max_partition_fetch_bytes=_PARTITION_FETCH_BYTES,
