@@ -120,6 +120,8 @@ def build_service(
     ConfigurationError
         Anything the user must provide is missing or wrong: geometry, model, broker, topics.
     """
+    if not name.endswith(".py"):
+        _without_extensions()
     analysis = load_within(lambda: load_for(name, settings, shadow), settings.inference.load_timeout_s)
     for root in settings.frames.roots:
         if not root.is_dir():
@@ -148,6 +150,16 @@ def build_service(
         metrics=metrics,
     )
     return Service(parts, settings), metrics, analysis
+
+
+def _without_extensions() -> None:
+    """Keep numba from loading what other installed packages (awkward, sparse) register with it.
+
+    No kernel of the installed analyses knows their types, and they are a sixth of a service's start.
+    """
+    from numba.core import entrypoints
+
+    entrypoints._already_initialized = True
 
 
 def _sink(settings: Settings, group: str, source: KafkaSource, watchdog: Watchdog) -> Sink:
