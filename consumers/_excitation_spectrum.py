@@ -21,6 +21,7 @@ from streamproc.models.excitations.oscillators.parameters import MOST_MODES
 from streamproc.models.excitations.oscillators.prepare import prepare
 from streamproc.models.excitations.oscillators.search import search
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
+from streamproc.models.excitations.oscillators.warmup import warm_up
 from streamproc.models.unmixing.rows import Rows
 
 from streamproc.analysis import Estimate, Frame, FrameFailure, FrameResult, Output, Provenance, RunResult
@@ -60,6 +61,7 @@ class SpectrumFit:
         self.zero_sigma = settings.zero_sigma_fwhm * self.resolution.fwhm
         self._forwards: OrderedDict[bytes, Forward] = OrderedDict()
         self._lock = threading.Lock()
+        warm_up()
 
     def outputs(self) -> Sequence[Output]:
         """Declare the quantities of every result event."""

@@ -5,7 +5,7 @@ half a resolution width, the true number of modes given, its own convolution on 
 and once more told nothing, as the answer is told nothing.
 Sharp: narrower than the resolution. Times are CPU times of the one thread that works.
 Usage: python benchmarks/science/excitation_spectra.py [--model dho] [--seeds 1 2 3] [--spectra 400]
-       [--lmfit 40] [--foreign 25]
+       [--lmfit 40] [--foreign 25] [--latency]
 """
 
 from __future__ import annotations
@@ -227,11 +227,15 @@ def main() -> None:
     parser.add_argument("--spectra", type=int, default=400, help="per seed")
     parser.add_argument("--lmfit", type=int, default=40, help="spectra per seed that lmfit fits too; 0: none")
     parser.add_argument("--foreign", type=int, default=25, help="foreign spectra of each kind per seed")
+    parser.add_argument("--latency", action="store_true", help="only the time that a usual spectrum takes")
     arguments = parser.parse_args()
     threadpool_limits(1, "blas")
     settings = InferenceSettings()
     model = OnnxModel(find_model(arguments.model, settings), settings)
     print(model.model_id)
+    if arguments.latency:
+        latency(model, arguments.seeds[0])
+        return
     rows = []
     for seed in arguments.seeds:
         library = build_library(max(20, arguments.spectra // 5), 90_000 + seed)

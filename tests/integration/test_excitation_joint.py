@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -75,10 +78,23 @@ def asked(archive: Path, *arguments: str) -> Any:
     )
 
 
-def test_two_paths_together_tell_what_one_alone_does_not(archive: Path) -> None:
-    done = asked(archive, "--joint", "1", "2", "--source", str(archive / "runs"), "--json")
-    assert done.return_value == 0, done.output
-    report = json.loads(done.stdout)
+def ended(archive: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own."""
+    places = ("--source", str(archive / "runs"), "-c", str(archive / "beamline.toml"))
+    command = [sys.executable, "-m", "streamproc", "excitation-fit", "--joint", *arguments, *places]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+
+
+@pytest.fixture(scope="module")
+def two_paths(archive: Path) -> dict[str, Any]:
+    done = ended(archive, "first-", "second-", "--json")  # by the begin of their uids
+    assert done.returncode == 0, done.stderr
+    report: dict[str, Any] = json.loads(done.stdout)
+    return report
+
+
+def test_two_paths_together_tell_what_one_alone_does_not(two_paths: dict[str, Any]) -> None:
+    report = two_paths
     for name, truth in TRUTH.items():
         found = report["joint"][f"Zc*{name}"]
         assert abs(found["value"] - truth) < 4 * found["sigma"], (name, found)
@@ -98,8 +114,25 @@ def test_runs_of_different_magnets_are_said_to_disagree_in_table_and_exit_code(a
     done = asked(archive, "--joint", "1", "3", *sources)
     assert done.return_value == 1, done.output
     assert "!" in done.stdout and "Zc*J alone" in done.stdout and "share" in done.stdout
-    report = json.loads(asked(archive, "--joint", "1", "3", *sources, "--json").stdout)
-    assert not report["agree"] and report["tension_sigma"] > 5
+    said = re.search(r"of chi-square, ([\d.]+) sigma", done.stdout)
+    assert said is not None and float(said[1]) > 5
+
+
+def test_a_temperature_is_that_of_the_run_it_is_told_for(archive: Path, two_paths: dict[str, Any]) -> None:
+    arguments = ("--joint", "1", "2", "--temperature", "2=200", "--source", str(archive / "runs"), "--json")
+    cold, warm = two_paths["runs"], json.loads(asked(archive, *arguments).stdout)["runs"]
+    assert [run["temperature_K"] for run in cold] == [0.0, 0.0]
+    assert [run["temperature_K"] for run in warm] == [0.0, 200.0]
+    assert warm[0]["alone"] == cold[0]["alone"]
+    assert warm[1]["alone"] != cold[1]["alone"]
+
+
+def test_a_run_that_is_not_there_ends_the_process_with_a_sentence_and_code_2(archive: Path) -> None:
+    done = ended(archive, "1", "9")
+    assert done.returncode == 2
+    assert "no run '9'" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
 
 
 @pytest.mark.parametrize(

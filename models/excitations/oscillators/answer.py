@@ -133,29 +133,33 @@ def answer(
     probability = np.asarray(outputs["number"][row], float)
     top, fwhm = float(forward.energy[-1]), forward.resolution.fwhm
     tried: list[Fitted] = []
+    guesses: dict[int, Guess] = {}
     # fewer modes first: a fit with too many goes astray slowly, one with too few shows it at once
     for number in np.flatnonzero(probability >= min(_LIKELY, probability.max())):
-        guess = guess_of(outputs, row, int(number), top, fwhm)
+        guess = guesses[int(number)] = guess_of(outputs, row, int(number), top, fwhm)
         c, start = start_from(forward, data, guess.modes, zero_sigma, slope)
         limits = bounds_for(forward, c, zero_sigma, float(data.counts.max()))
         tried.append(fit(forward, data, c, start, limits, _STEPS))
-        if _explains(forward, data, tried[-1], _CLEARLY):
+        judged = tried[-1], _unexplained(forward, data, tried[-1])
+        if judged[1] < _CLEARLY:
             break
     fitted = _without_idle(forward, data, min(tried, key=lambda f: f.bic), zero_sigma)
-    searched = not _explains(forward, data, fitted, _LEFT)
+    left = judged[1] if fitted is judged[0] else _unexplained(forward, data, fitted)
+    searched = left >= _LEFT
     if searched:
         found = search(forward, data, zero_sigma, slope=slope)
         fitted = min([fitted, *found], key=lambda f: f.bic)
-    guess = guess_of(outputs, row, fitted.composition.modes, top, fwhm)
+    number = fitted.composition.modes
+    guess = guesses.get(number) or guess_of(outputs, row, number, top, fwhm)
     signals = signals_of(forward, data, fitted, guess, float(outputs["distance"][row]))
     return Answer(fitted, guess, probability, signals, searched)
 
 
-def _explains(forward: Forward, data: Spectrum, fitted: Fitted, most: float) -> bool:
-    """The fit came to its end, and nothing that looks like a line, sharp or broad, is left over."""
+def _unexplained(forward: Forward, data: Spectrum, fitted: Fitted) -> float:
+    """Significance of what looks like a line, sharp or broad, and is left over; infinite for no good fit."""
     if not fitted.converged or _misfit(data, fitted) > _MISFIT:
-        return False
-    return all(leftover(forward, data, fitted, both=True, widths=w)[1] < most for w in (1.0, 4.0))
+        return float("inf")
+    return max(leftover(forward, data, fitted, both=True, widths=w)[1] for w in (1.0, 4.0))
 
 
 def _without_idle(forward: Forward, data: Spectrum, fitted: Fitted, zero_sigma: float) -> Fitted:

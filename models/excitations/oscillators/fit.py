@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.parameters import Composition, Mode
+from streamproc.models.excitations.oscillators.scoring import propose, score_counts, score_errors
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
 
 __all__ = ["Bounds", "Fitted", "bounds_for", "fit"]
@@ -152,8 +153,8 @@ def fit(
     state = _evaluate(forward, data, composition, vector, bounds)
     damping, converged, made = 1e-3, False, 0
     while made < steps:
-        free = ~_held(vector, state.gradient, bounds)
-        promise, proposed = _step(state, vector, free, damping, bounds)
+        proposed = np.empty_like(vector)
+        promise = propose(state.fisher, state.gradient, vector, bounds.low, bounds.high, damping, proposed)
         if promise < _TOLERANCE:
             converged = True
             break
@@ -182,55 +183,32 @@ class _State:
 
 def _evaluate(forward: Forward, data: Spectrum, c: Composition, vector: Array, bounds: Bounds) -> _State:
     spectrum, derivatives = forward(c, vector)
+    gradient, fisher = np.empty(len(c)), np.empty((len(c), len(c)))
     if data.variance is None:
-        spectrum = np.maximum(spectrum, _FLOOR)
+        deviance = score_counts(spectrum, derivatives, data.counts, _FLOOR, gradient, fisher)
         variance = spectrum
-        logs = np.log(np.maximum(data.counts, 1e-300) / spectrum)
-        deviance = 2 * float((spectrum - data.counts + data.counts * logs).sum())
     else:
         variance = data.variance
-        deviance = float(((data.counts - spectrum) ** 2 / variance).sum())
-    weighted = derivatives / variance
-    gradient, fisher = weighted @ (data.counts - spectrum), weighted @ derivatives.T
+        deviance = score_errors(spectrum, derivatives, data.counts, variance, gradient, fisher)
     if c.zero:
         k = 3 * c.modes + c.elastic
         precision = bounds.zero_sigma**-2
         deviance += vector[k] ** 2 * precision
         gradient[k] -= vector[k] * precision
         fisher[k, k] += precision
-    return _State(spectrum, deviance, gradient, fisher, variance)
-
-
-def _held(vector: Array, gradient: Array, bounds: Bounds) -> npt.NDArray[np.bool_]:
-    """On a limit, and pushed against it."""
-    return ((vector <= bounds.low) & (gradient <= 0)) | ((vector >= bounds.high) & (gradient >= 0))
-
-
-def _step(state: _State, vector: Array, free: Array, damping: float, bounds: Bounds) -> tuple[float, Array]:
-    """Return the deviance that the undamped step promises, and the damped step's end within the limits."""
-    if not free.any():
-        return 0.0, vector
-    fisher, gradient = state.fisher[np.ix_(free, free)], state.gradient[free]
-    scale = np.sqrt(np.maximum(np.diag(fisher), 1e-300))
-    unit = fisher / np.outer(scale, scale)
-    unit[np.diag_indices_from(unit)] += damping + 1e-12
-    moved = np.linalg.solve(unit, gradient / scale)
-    promise = float(moved @ (gradient / scale))
-    proposed = vector.copy()
-    proposed[free] = vector[free] + moved / scale
-    return promise, np.clip(proposed, bounds.low, bounds.high)
+    return _State(spectrum, float(deviance), gradient, fisher, variance)
 
 
 def _finish(
     data: Spectrum, c: Composition, vector: Array, state: _State, bounds: Bounds, converged: bool, made: int
 ) -> Fitted:
     order = np.argsort(vector[: 3 * c.modes : 3], kind="stable")
-    places = np.concatenate([*(np.arange(3 * k, 3 * k + 3) for k in order), np.arange(3 * c.modes, len(c))])
-    places = places.astype(int)
+    places = np.arange(len(c))
+    places[: 3 * c.modes] = (3 * order[:, None] + np.arange(3)).ravel()
     return Fitted(
         composition=c,
         vector=vector[places],
-        covariance=_inverse(state.fisher)[np.ix_(places, places)],
+        covariance=_inverse(state.fisher[np.ix_(places, places)]),
         spectrum=state.spectrum,
         deviance=state.deviance,
         pearson=float(((data.counts - state.spectrum) ** 2 / state.variance).sum()),

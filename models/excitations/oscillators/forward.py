@@ -109,33 +109,26 @@ class Forward:
             By each parameter.
         """
         c, m = composition, composition.modes
-        zero = float(vector[3 * m + c.elastic]) if c.zero else 0.0
-        elastic = float(vector[3 * m]) if c.elastic else 0.0
-        laid = np.zeros((3 * m + 2, self._seen.shape[0]))
+        p, place = len(c), 3 * composition.modes
+        zero = float(vector[place + c.elastic]) if c.zero else 0.0
+        rows = place + c.elastic + c.zero
+        laid = np.zeros((place + 2, self._seen.shape[0]))  # in the order of the parameters; one to spare
+        shifted = laid[place + c.elastic if c.zero else -1]
         for k in range(m):
             centre, width, amplitude = vector[3 * k : 3 * k + 3]
             deposit(
-                laid[3 * k : 3 * k + 3], laid[-1], self._first, self._step, zero,
+                laid[3 * k : 3 * k + 3], shifted, self._first, self._step, zero,
                 centre, width, amplitude, self.kT,
             )  # fmt: skip
-        deposit_line(laid[-2], laid[-1], self._first, self._step, zero, elastic)
-        return self._assemble(c, vector, laid @ self._seen, elastic)
-
-    def _assemble(self, c: Composition, vector: Array, columns: Array, elastic: float) -> tuple[Array, Array]:
-        m = c.modes
-        derivatives = np.empty((len(c), self.points))
-        for k in range(m):  # columns hold amplitude first; the vector energy, width, amplitude
-            derivatives[3 * k], derivatives[3 * k + 1] = columns[3 * k + 1], columns[3 * k + 2]
-            derivatives[3 * k + 2] = columns[3 * k]
-        place = 3 * m
         if c.elastic:
-            derivatives[place] = columns[-2]
-            place += 1
-        if c.zero:
-            derivatives[place] = columns[-1]
-            place += 1
-        derivatives[place] = 1.0
+            deposit_line(laid[place], shifted, self._first, self._step, zero, float(vector[place]))
+        derivatives = np.empty((p, self.points))
+        np.matmul(laid[:rows], self._seen, out=derivatives[:rows])
+        derivatives[rows] = 1.0
         if c.slope:
-            derivatives[place + 1] = self._ramp
-        linear = [2 + 3 * k for k in range(m)] + [3 * m] * c.elastic + [place] + [place + 1] * c.slope
-        return vector[linear] @ derivatives[linear], derivatives
+            derivatives[rows + 1] = self._ramp
+        linear = np.array(vector, dtype=float)
+        linear[0:place:3] = linear[1:place:3] = 0.0
+        if c.zero:
+            linear[rows - 1] = 0.0
+        return linear @ derivatives, derivatives
