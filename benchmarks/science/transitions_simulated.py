@@ -7,7 +7,7 @@ the last one. The true places are drawn anew in every series. Printed: found les
 zero is a lag of the estimator; what it finds in a measured series beyond that is not its own. The same series
 is watched to 445 K, where the last transition has hardly ended, and on to 545 K.
 
-Usage: python benchmarks/science/transitions_simulated.py [--trials 20] [--seed 1] [--width-K 8]
+Usage: python benchmarks/science/transitions_simulated.py [--trials 20] [--seed 1] [--width-K 3 8]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from streamproc.models.series.patterns import PatternWatch
 
 STEP_K = 5.0
 TRUE_K = (185.0, 280.0, 400.0)
+NAMES = ("R to O", "O to T", "T to C")
 DRAWN_WITHIN_K = 7.5
 POINTS = 2000
 LINE_WIDTH = 2.5
@@ -42,28 +43,33 @@ def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=raw)
     made.add_argument("--trials", type=int, default=20)
     made.add_argument("--seed", type=int, default=1)
-    made.add_argument("--width-K", type=float, default=8.0, help="of the logistic share of the new phase")
+    made.add_argument(
+        "--width-K", type=float, nargs="+", default=[8.0], help="of the logistic share of the new phase"
+    )
     arguments = made.parse_args()
-    for last_K in (445.0, 545.0):
+    for width_K, last_K in product(arguments.width_K, (445.0, 545.0)):
         errors: list[list[float]] = [[] for _ in TRUE_K]
+        sigmas: list[list[float]] = [[] for _ in TRUE_K]
         held, kinds = np.zeros(len(TRUE_K), int), [Counter() for _ in TRUE_K]
         for trial in range(arguments.trials):
             random = np.random.default_rng([arguments.seed, trial])
             true = np.array(TRUE_K) + random.uniform(-DRAWN_WITHIN_K, DRAWN_WITHIN_K, len(TRUE_K))
-            said = found(true, last_K, arguments.width_K, random)
+            said = found(true, last_K, width_K, random)
             for i, place in enumerate(true):
                 if said:
                     nearest = min(said, key=lambda c: abs(c.value - place))
                     low, high = nearest.interval90
                     errors[i].append(nearest.value - place)
+                    sigmas[i].append(nearest.sigma)
                     held[i] += low <= place <= high
                     kinds[i][f"{nearest.quantity}, {nearest.kind}"] += 1
-        print(f"{arguments.trials} series to {last_K:g} K")
-        for name, e, h, k in zip(("R to O", "O to T", "T to C"), errors, held, kinds, strict=True):
+        print(f"{arguments.trials} series to {last_K:g} K, shares {width_K:g} K wide")
+        for name, e, s, h, k in zip(NAMES, errors, sigmas, held, kinds, strict=True):
             values = np.array(e) if e else np.array([np.nan])
             print(
                 f"  {name}: nearest less true, mean {values.mean():+.1f} K, {values.min():+.1f} to "
-                f"{values.max():+.1f}; in the 90 % interval {h}; {dict(k)}"
+                f"{values.max():+.1f}, standard deviation {values.std():.1f}, mean sigma "
+                f"{np.mean(s or [np.nan]):.1f}; in the 90 % interval {h}; {dict(k)}"
             )
 
 
@@ -111,13 +117,10 @@ def lines(cell: tuple[float, ...], kelvin: float) -> np.ndarray:
 
 
 def peaks(at: np.ndarray, strength: np.ndarray) -> np.ndarray:
-    out = np.zeros(POINTS)
-    reach = np.arange(-15, 16)
-    for place, height in zip(at, strength, strict=True):
-        near = round(place) + reach
-        near = near[(near >= 0) & (near < POINTS)]
-        out[near] += height * np.exp(-0.5 * ((near - place) / LINE_WIDTH) ** 2)
-    return out
+    near = np.rint(at).astype(int)[:, None] + np.arange(-15, 16)
+    there = (near >= 0) & (near < POINTS)
+    heights = strength[:, None] * np.exp(-0.5 * ((near - at[:, None]) / LINE_WIDTH) ** 2)
+    return np.bincount(near[there], heights[there], POINTS)
 
 
 if __name__ == "__main__":
