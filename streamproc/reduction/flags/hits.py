@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.parts import PartedPlan, Parts
+from streamproc.reduction.flags.parts import PartedPlan, Parts, read_only
 from streamproc.reduction.flags.rings import spottiness, view_rings
 from streamproc.reduction.passes import Constants
 
@@ -53,6 +53,7 @@ def without_hits(
         ("signal", net), ("variance", np.maximum(values, 0)), ("norm", cells.norm[high]), ("counts", 1.0)
     ):  # fmt: skip
         np.subtract.at(copied[name].reshape(-1), place, less)
+    copied |= {n: read_only(copied[n]) for n in ("norm", "counts")}
     found = replace(parts, **copied)
     sturdy = view_rings(found).sturdy[0]
     return WithoutHits(found, np.where(np.isfinite(sturdy), sturdy, rings))
@@ -64,9 +65,8 @@ def spotty_without(
     """Return spottiness without high pixels, where they were hits and no grains; None: it stays as it is.
 
     Hits leave the middle mean of the quadrants (``rings``) as it was; grains are what lines are made of.
-    Where no
-    line stands out of that mean, so few grains may be left that a quadrant has none: then the mean of all
-    tells.
+    Where no line stands out of that mean, so few grains may be left that a quadrant has none: then the mean
+    of all tells.
     """
     if spotty != spotty:
         norm = without.parts.norm.sum(axis=1)
