@@ -11,25 +11,16 @@ from streamproc.consumers._patterns import MeasuredPattern, PatternSource
 
 from streamproc.analysis import Frame, FrameResult
 from streamproc.errors import FrameFailed
-from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.flags.patterns import read_pattern
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.reading import LEAST_CHANNELS, Reading
 from streamproc.reduction.flags.settings import FlagSettings
-from streamproc.reduction.flags.warmup import warm_up
 from streamproc.reduction.flags.watch import FlagWatch, Judgement
 
-__all__ = ["READING", "FrameJudge", "RunJudge", "reader_of"]
+__all__ = ["READING", "FrameJudge", "RunJudge"]
 
 READING = "data-flags: reading"
 """Key under which a reading goes from the per-frame to the per-run half; no data key has a colon."""
-
-
-def reader_of(plan: AzimuthalPlan, settings: FlagSettings) -> FrameReader:
-    """Return a reader of a plan's images whose kernels are compiled."""
-    reader = FrameReader(plan, settings)
-    warm_up(settings, reader)
-    return reader
 
 
 class FrameJudge:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel
 from streamproc.consumers._data_flags import STREAM, run_flag_outputs
-from streamproc.consumers._judging import reader_of
 from streamproc.consumers._patterns import PatternSource
 from streamproc.consumers._phase_outputs import CHANGE_POINTS
 from streamproc.consumers._phase_settings import PhaseMapSettings
@@ -57,9 +56,8 @@ class UnsupervisedPhaseMap:
         self.source = PatternSource(settings, calibration)
         self.reader: FrameReader | None = None
         if calibration.geometry is not None and settings.axis_key is None:
-            self.reader = reader_of(calibration.plan(), settings.data_flags)
-        if settings.axis_key is not None:
-            warm_up(settings.data_flags)
+            self.reader = FrameReader(calibration.plan(), settings.data_flags)
+        warm_up(settings.data_flags, calibration if settings.axis_key is None else None)
         warm_up_unmixing()
 
     @classmethod
@@ -131,7 +129,7 @@ class UnsupervisedPhaseMap:
         """Start on a run: geometry, axes of the map, and what the series runs over."""
         reader = self.reader
         if reader is None and (plan := self.source.plan(run)) is not None:
-            reader = reader_of(plan, self.settings.data_flags)
+            reader = FrameReader(plan, self.settings.data_flags)
         axes = self._axes(run)
         series_key = self.settings.series_key or (axes[0] if len(axes) == 1 else None)
         fingerprint = reader.plan.fingerprint if reader is not None else ""

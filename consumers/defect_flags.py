@@ -24,7 +24,6 @@ from streamproc.consumers._defect_reader import DefectReader
 from streamproc.consumers._defect_settings import DefectSettings
 from streamproc.consumers._flags_example import example_run
 from streamproc.consumers._flags_run import FlagsRun
-from streamproc.consumers._judging import reader_of
 from streamproc.consumers._patterns import PatternSource
 from streamproc.models.defects.cake.pair import cake_file
 from threadpoolctl import threadpool_limits
@@ -110,10 +109,9 @@ class DefectFlags:
         self._reader: FrameReader | None = None
         self._eye: CakeEye | None = None
         if calibration.geometry is not None and settings.axis_key is None:
-            self._reader = reader_of(calibration.plan(), settings.data_flags)
+            self._reader = FrameReader(calibration.plan(), settings.data_flags)
             self._eye = self._eye_of(self._reader)
-        if settings.axis_key is not None:
-            warm_up(settings.data_flags)
+        warm_up(settings.data_flags, calibration if settings.axis_key is None else None)
         if self.defects is not None:
             self.defects.warm_up()
 
@@ -180,7 +178,7 @@ class DefectFlags:
         """Start on a run; takes the geometry from it where the configuration allows that."""
         reader, eye = self._reader, self._eye
         if reader is None and (plan := self.source.plan(run)) is not None:
-            reader = reader_of(plan, self.settings.data_flags)
+            reader = FrameReader(plan, self.settings.data_flags)
             eye = self._eye_of(reader)
         provenance = self._provenance(reader)
         return FlagsRun(self.source, self.settings, reader, provenance, self.defects, self._checker, eye)

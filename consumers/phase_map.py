@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel
 from streamproc.consumers._data_flags import STREAM, run_flag_outputs
-from streamproc.consumers._judging import reader_of
 from streamproc.consumers._patterns import PatternSource
 from streamproc.consumers._phase_outputs import answer_report, frame_outputs, run_outputs
 from streamproc.consumers._phase_run import PhaseMapRun
@@ -73,9 +72,8 @@ class PhaseMap:
         self.refiner = Refiner(model.card)
         self.reader: FrameReader | None = None
         if calibration.geometry is not None and settings.axis_key is None:
-            self.reader = reader_of(calibration.plan(), settings.data_flags)
-        if settings.axis_key is not None:
-            warm_up(settings.data_flags)
+            self.reader = FrameReader(calibration.plan(), settings.data_flags)
+        warm_up(settings.data_flags, calibration if settings.axis_key is None else None)
 
     @classmethod
     def load(  # type: ignore[override]
@@ -150,7 +148,7 @@ class PhaseMap:
         """Start on a run; takes the geometry from it where the configuration allows that."""
         reader = self.reader
         if reader is None and (plan := self.source.plan(run)) is not None:
-            reader = reader_of(plan, self.settings.data_flags)
+            reader = FrameReader(plan, self.settings.data_flags)
         axes = self._axes(run)
         series_key = self.settings.series_key or (axes[0] if len(axes) == 1 else None)
         return PhaseMapRun(self, reader, axes, series_key, self._provenance(reader))

@@ -133,7 +133,7 @@ def ice_rings(
 
 @compiled
 def ice_seen(
-    axis: Any, y: Any, variance: Any, floor: Any, width: float, places: Any, tops: Any, first: int,
+    axis: Any, y: Any, variance: Any, floor: Any, width: float, places: Any, tops: Any, first: Any,
     sigmas: float,
 ) -> Any:  # fmt: skip
     """Share as :func:`ice_rings` says it, and how many channels are written to ``tops``."""

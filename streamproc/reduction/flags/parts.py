@@ -16,7 +16,7 @@ from streamproc.reduction.profile import Profile
 from streamproc.reduction.rundark import CellConstants
 from streamproc.reduction.tables import UnsplitTable, flipped
 
-__all__ = ["COMBS", "PARTS", "QUADRANTS", "TOOTH_DEG", "PartedPlan", "Parts"]
+__all__ = ["COMBS", "PARTS", "QUADRANTS", "TOOTH_DEG", "PartedPlan", "Parts", "read_only"]
 
 QUADRANTS, COMBS = 4, 2
 PARTS = QUADRANTS * COMBS
@@ -26,12 +26,20 @@ TOOTH_DEG = 2.5
 Float = npt.NDArray[np.float64]
 
 
+def read_only(array: Float) -> Float:
+    """Return a view that cannot be written to: another type to the compiler, so it must always be one."""
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Parts:
     """One frame in parts; arrays of float64, shape (bins, PARTS), part = quadrant * COMBS + comb.
 
     ``signal`` is counts minus dark; ``variance`` its counting variance; ``norm`` the normalisation and
-    ``counts`` the pixels. ``lost`` is the number of used pixels that this frame's values excluded.
+    ``counts`` the pixels, both read-only. ``lost`` is the number of used pixels that this frame's values
+    excluded.
     """
 
     signal: Float
@@ -105,8 +113,8 @@ class PartedPlan:
         sums = self.plan.sums(frame, cells, count)
         shape = (self.plan.axis.size, PARTS)
         parts = Parts(
-            sums.signal.reshape(shape), sums.variance.reshape(shape), sums.norm.reshape(shape),
-            sums.counts.reshape(shape), sums.n_masked,
+            sums.signal.reshape(shape), sums.variance.reshape(shape), read_only(sums.norm.reshape(shape)),
+            read_only(sums.counts.reshape(shape)), sums.n_masked,
         )  # fmt: skip
         if self.plan.options.splitting != "no":
             return self.plan.integrate(frame, dark), parts, cells

@@ -14,7 +14,7 @@ from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.flags.against import strain_slope
 from streamproc.reduction.flags.curve import Curve, describe_curve
 from streamproc.reduction.flags.dark import DarkJudge
-from streamproc.reduction.flags.hits import WithoutHits, spotty_without, without_hits
+from streamproc.reduction.flags.hits import MANY_HITS, WithoutHits, scattered, spotty_without, without_hits
 from streamproc.reduction.flags.kinds import KINDS
 from streamproc.reduction.flags.lines import ice_places, ice_rings
 from streamproc.reduction.flags.outliers import OutlierFinder, Outliers
@@ -23,7 +23,7 @@ from streamproc.reduction.flags.pieces import DEAD, HIGH, HOT
 from streamproc.reduction.flags.reading import Evidence, Reading, TileView
 from streamproc.reduction.flags.rings import near_lines
 from streamproc.reduction.flags.said import axis_said, boxes_said, pixels_said, rows_said, tiles_said
-from streamproc.reduction.flags.scan import CountingScan, Scan, Scanner
+from streamproc.reduction.flags.scan import PIECE, TILE_ROWS, CountingScan, Scan, Scanner
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.shades import shaded_tiles
 from streamproc.reduction.flags.sight import Sight, see
@@ -114,21 +114,24 @@ class FrameReader:
         look = self._look(frame, dark)
         sight, columns = look.sight, self.plan.shape[1]
         spotty, ring, faults = sight.spotty, sight.ring, sight.faults
-        out = self._find(look, self._lines(sight, spotty))
+        out = self._find(look, self._lines(sight, sight.rings, spotty))
         curve, promise, shades, ice, tops = sight.curve, sight.promise, sight.shades, sight.ice, sight.tops
         if look.profile.n_frames == 1:
             limit = self._settings.limit("spotty").threshold
-            if not spotty < limit:
-                hits = self._hits(look, self._find(look, None).high)
-                again = spotty_without(hits, sight.rings, sight.floor, spotty, limit)
+            if not spotty < limit or out.high.size >= MANY_HITS:
+                every = self._find(look, None).high
+                without, hits = self._hits(look, every), scattered(self.parted, look.parts, every)
+                again = spotty_without(look.parts, without, sight.rings, sight.floor, spotty, limit, hits)
                 if again is not None:
                     spotty, ring = again
-                    out = self._find(look, self._lines(sight, spotty))
+                    out = self._find(look, self._lines(sight, without.rings if hits else sight.rings, spotty))
             if out.high.size:  # a hit is no line, and promises a tile nothing
-                rings = self._hits(look, self._all_high(look, out, spotty)).rings
+                high = self._all_high(look, out, spotty)
+                rings = self._hits(look, high).rings
                 curve = self._curve(sight, rings)
                 ice, tops = ice_rings(curve, self._ice)
                 promise = self._tiles.promise(look.scan, rings, sight.low, sight.floor, look.cells)
+                self._take_out(look, rings, high, promise.observed)
             if promise is not sight.promise or spotty is not sight.spotty:
                 shades = shaded_tiles(promise, self._tiles.used, spotty < _FINE)
         whole = faults.missing_rows == 0
@@ -198,12 +201,22 @@ class FrameReader:
             return self._find(look, None).high
         return out.high
 
-    def _lines(self, sight: Sight, spotty: float) -> npt.NDArray[np.bool_]:
+    def _lines(self, sight: Sight, rings: Float, spotty: float) -> npt.NDArray[np.bool_]:
         """Rings on which a high pixel may be a grain: none where the rings have many grains."""
-        near = np.zeros(sight.rings.size, bool)
+        near = np.zeros(rings.size, bool)
         if len(sight.asked) and not spotty < _FINE:
-            near_lines(sight.rings, sight.floor, sight.curve.width, near)
+            variance = np.zeros(rings.size)
+            variance[slice(None) if sight.measured is None else sight.measured] = sight.curve.variance
+            near_lines(rings, sight.floor, variance, sight.curve.width, near)
         return near
+
+    def _take_out(self, look: _Look, rings: Float, high: npt.NDArray[np.int64], observed: Float) -> None:
+        """Leave of high pixels what their rings promise: a tile with hits is as bright as one without."""
+        excess = look.image[high] - rings[self.parted.bins[high]] * look.cells.norm[high]
+        if look.dark is not None:
+            excess -= look.dark[high]
+        columns = self.plan.shape[1]
+        np.subtract.at(observed, (high // columns // TILE_ROWS, high % columns // PIECE), excess)
 
     def _hits(self, look: _Look, high: npt.NDArray[np.int64]) -> WithoutHits:
         return without_hits(self.parted, look.parts, look.cells, look.image, high, look.sight.rings)

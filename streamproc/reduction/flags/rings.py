@@ -220,9 +220,12 @@ def _comb_differences(
 
 
 @compiled
-def near_lines(rings: Any, floor: Any, width: float, near: Any) -> None:
-    """Mark the rings that are lines, or lie within a line's width of one; ``near`` is False to begin with."""
+def near_lines(rings: Any, floor: Any, variance: Any, width: float, near: Any) -> None:
+    """Mark the rings that are lines, or lie within a line's width of one; ``near`` is False to begin with.
+
+    A line is a quarter of the floor above it, and three sigma more: of a weak pattern noise is no line.
+    """
     reach = int(min(max(1.5 * width, 2.0), 24.0)) if width == width else 2
     for b in range(rings.size):
-        if rings[b] > 1.25 * max(floor[b], 0.0):
+        if rings[b] > 1.25 * max(floor[b], 0.0) + 3.0 * np.sqrt(variance[b]):
             near[max(b - reach, 0) : b + reach + 1] = True

@@ -15,7 +15,7 @@ from streamproc.reduction.flags.parts import QUADRANTS, Parts
 from streamproc.reduction.flags.pieces import PieceFaults, judge_pieces
 from streamproc.reduction.flags.reading import LEAST_CHANNELS
 from streamproc.reduction.flags.rings import every_of, spots, spread_of, view
-from streamproc.reduction.flags.scan import TILE_ROWS, Scan
+from streamproc.reduction.flags.scan import Scan
 from streamproc.reduction.flags.shades import Shades, shade
 from streamproc.reduction.flags.tiles import Promise, Tiles, promise_tiles
 from streamproc.reduction.kernels import compiled
@@ -154,7 +154,8 @@ def _see_rings(
         else:
             rows[0, b] = rows[1, b] = rows[2, b] = 0.0
     spotty, first, last = spots(signal, variance, norm, counts, rows[0], rows[2])
-    ice, n_tops = ice_seen(x, y, v2, floor, width, ice_places, tops, FIRST_LINES, SIGMAS)
+    # as np.int64 it is no constant to the compiler, for which it would compile once more
+    ice, n_tops = ice_seen(x, y, v2, floor, width, ice_places, tops, np.int64(FIRST_LINES), SIGMAS)
     return (
         m, spread, level, per_count, width, spotty, first, last, ice, n_tops, count_negative(y, v2) / m
     )  # fmt: skip
@@ -177,7 +178,7 @@ def _see_tiles(
         rings, low, floor = rings * times, low * times, floor * times
     promise_tiles(
         crossed, lowest, weights, rings, low, floor, sums, lows, highs, zeros, plain, tile_sums, used_pixels,
-        used, tile_dark, TILE_ROWS, promised,
+        used, tile_dark, promised,
     )  # fmt: skip
     judge_pieces(
         sums, tops, zeros, lows, highs, varied, plain, block_sums, tile_sums, used_pixels, used, promised[0],

@@ -93,7 +93,7 @@ class Tiles:
         first, lowest, weights, pixels, used = self.constants
         promise_tiles(
             first, lowest, weights, rings, low, floor, scan.sums, scan.lows, scan.highs, scan.zeros,
-            scan.plain, scan.tile_sums, pixels, used, self.dark_of(cells), TILE_ROWS, out,
+            scan.plain, scan.tile_sums, pixels, used, self.dark_of(cells), out,
         )  # fmt: skip
         return Promise(*out)
 
@@ -136,7 +136,7 @@ def _rings_of_tiles(
 def promise_tiles(
     first: Any, lowest: Any, weights: Any, rings: Any, low: Any, floor: Any, sums: Any, lows: Any,
     highs: Any, zeros: Any, plain: Any, tile_sums: Any, used_pixels: Any, used: Any,
-    dark: Any, tile_rows: int, out: Any,
+    dark: Any, out: Any,
 ) -> None:  # fmt: skip
     """Write the arrays of a Promise, in their order. Only tiles that are not plain are looked at by
     pieces."""
@@ -148,7 +148,7 @@ def promise_tiles(
             counted, there = tile_sums[i, p], used[i, p]
             if not plain[i, p]:
                 counted, there = 0.0, 0.0
-                for r in range(i * tile_rows, min((i + 1) * tile_rows, rows)):
+                for r in range(i * TILE_ROWS, min((i + 1) * TILE_ROWS, rows)):
                     n = used_pixels[r, p]
                     lost = lows[r, p] + highs[r, p]
                     if n > 0 and zeros[r, p] + lost < n:

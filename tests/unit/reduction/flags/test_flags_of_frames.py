@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from streamproc.reduction.flags import look, outliers, sight
+from streamproc.reduction.flags.hits import scattered
 from streamproc.reduction.flags.kinds import ALONE, KINDS
 from streamproc.reduction.flags.parts import COMBS, PARTS
 from streamproc.reduction.flags.scan import PIECE, Scanner
@@ -141,6 +142,40 @@ def test_spikes_are_listed_and_spots_of_grains_are_none(bench):
     for row, column in hits:
         spots[row - 1 : row + 3, column - 1 : column + 3] += 9000
     assert bench.read(spots).numbers["spikes"] == 0
+
+
+def with_hits(frame, number, random):
+    """Tracks of one to three pixels, anywhere."""
+    out = frame.copy()
+    for pixel in random.choice(frame.size - 4, number, replace=False):
+        out.flat[pixel : pixel + random.integers(1, 4)] += np.uint16(random.integers(2000, 10_000))
+    return out
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_many_hits_on_a_weak_pattern_are_neither_grains_nor_shadows(bench, seed):
+    """So many that rings are hit in two quadrants, where the middle ones no longer tell."""
+    frame = with_hits(bench.draw(bench.expected(level=4.0)), 90, np.random.default_rng(seed))
+    reading = bench.read(frame)
+    assert up(reading) == {"spikes"}
+    assert not reading.numbers["spotty"] >= 0.1
+    away = np.abs(reading.tiles.ratio[reading.tiles.smooth] - 1)
+    assert away.max() < 0.5  # a tile with hits is as bright as its rings promise
+
+
+def test_hits_lie_anywhere_and_grains_on_rings(bench):
+    random, parts = np.random.default_rng(1), bench.reader.parted.integrate(bench.draw())[1]
+    on_lines = np.abs(bench.angle[..., None] - (6.0, 9.2, 12.4, 15.1)).min(axis=2).ravel() < 0.4
+    told = {True: [], False: []}
+    for number in (50, 80, 200):
+        for _ in range(20):
+            anywhere = random.choice(on_lines.size, number, replace=False)
+            grains = random.choice(np.flatnonzero(on_lines), number, replace=False)
+            told[True].append(scattered(bench.reader.parted, parts, np.sort(anywhere)))
+            told[False].append(scattered(bench.reader.parted, parts, np.sort(grains)))
+    assert sum(told[True]) >= 58  # three sigma of a skew distribution
+    assert not any(told[False])
+    assert scattered(bench.reader.parted, parts, np.arange(0, 60, 4)) is None
 
 
 def test_spottiness_is_the_scatter_that_its_grains_give_a_ring(bench):
