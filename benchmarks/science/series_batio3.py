@@ -67,7 +67,9 @@ def main() -> None:
         "as much noise again": [(temperature, noisier(arguments.data, seed)) for seed in seeds],
         "a tenth left out": [thinned(temperature, patterns, seed) for seed in seeds],
     }
-    print_summary(whole, {name: judged(name, series) for name, series in tried.items()})
+    found = {name: judged(name, series) for name, series in tried.items()}
+    print_summary(whole, found)
+    print_rescaled({"all patterns, both orders": list(whole.values()), **found})
     if arguments.out is not None:
         draw(temperature, patterns, arguments.out)
 
@@ -116,6 +118,23 @@ def print_summary(
                 f"{values.min():.1f} to {values.max():.1f}; within {WITHIN_K:g} K in "
                 f"{(np.abs(values - published) <= WITHIN_K).sum()} of {values.size} seeds; published inside "
                 f"its span (gradual) or 90 % interval in {sum(a <= published <= b for a, b in spans)}"
+            )
+
+
+def print_rescaled(tried: dict[str, list[tuple[ChangePoint, ...]]]) -> None:
+    """Print each transition by a thermometer that the two others correct: one factor, their mean."""
+    print("by a thermometer that the two other transitions, as published, correct by one factor:")
+    wanted = np.array(PUBLISHED_K)
+    for name, series in tried.items():
+        found = np.array([[nearest(points, t).value for t in PUBLISHED_K] for points in series])
+        for k, published in enumerate(PUBLISHED_K):
+            others = np.arange(wanted.size) != k
+            factor = np.mean(wanted[others] / found[:, others], axis=1)
+            values = factor * found[:, k]
+            print(
+                f"  {name}: published {published:g} K, factor {factor.mean():.3f}, mean {values.mean():.1f} K, "
+                f"{values.min():.1f} to {values.max():.1f}; within {WITHIN_K:g} K in "
+                f"{(np.abs(values - published) <= WITHIN_K).sum()} of {values.size}"
             )
 
 
