@@ -132,8 +132,8 @@ def print_rescaled(tried: dict[str, list[tuple[ChangePoint, ...]]]) -> None:
             factor = np.mean(wanted[others] / found[:, others], axis=1)
             values = factor * found[:, k]
             print(
-                f"  {name}: published {published:g} K, factor {factor.mean():.3f}, mean {values.mean():.1f} K, "
-                f"{values.min():.1f} to {values.max():.1f}; within {WITHIN_K:g} K in "
+                f"  {name}: published {published:g} K, factor {factor.mean():.3f}, mean "
+                f"{values.mean():.1f} K, {values.min():.1f} to {values.max():.1f}; within {WITHIN_K:g} K in "
                 f"{(np.abs(values - published) <= WITHIN_K).sum()} of {values.size}"
             )
 
