@@ -81,7 +81,7 @@ class PhaseMap:
     ) -> Self | UnsupervisedPhaseMap:
         """Load model and calibration; what is missing is said here."""
         if settings.unsupervised:
-            # its models are half a second of a start that most starts do not need
+            # its models are loaded only where they are asked for: a restart is waited for
             from streamproc.consumers._unsupervised import UnsupervisedPhaseMap
 
             return UnsupervisedPhaseMap.load(settings, context)

@@ -155,7 +155,7 @@ def build_service(
 def _without_extensions() -> None:
     """Keep numba from loading what other installed packages (awkward, sparse) register with it.
 
-    No kernel of the installed analyses knows their types, and they are a sixth of a service's start.
+    No kernel of the installed analyses knows their types, and every start would wait for them.
     """
     from numba.core import entrypoints
 

@@ -1,6 +1,6 @@
 """Least squares with coefficients that are not negative, from the normal equations.
 
-SciPy's ``nnls`` gives the same numbers; its package alone is a quarter of a service's start.
+SciPy's ``nnls`` gives the same minimum; it comes with a package that every start of a service would wait for.
 """
 
 from __future__ import annotations
