@@ -280,7 +280,7 @@ def test_commits_during_a_rebalance_are_kept_and_stored_later(beamline, opened):
 
     until(turn)
     (mine,) = first.assigned()
-    until(lambda: turn() and done[mine] >= 20)
+    until(lambda: turn() and done.get(mine, 0) >= 20)
     first.close()
     resumed = opened(source_of(settings))
     got = []
