@@ -8,9 +8,31 @@ from dataclasses import dataclass, field
 
 from streamproc.documents import BadMessage, Document
 
-__all__ = ["OwnCount", "count_results"]
+__all__ = ["OwnCount", "Wait", "count_results"]
 
 _STREAM = "primary"
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """How long a reading waited for its answer.
+
+    Attributes
+    ----------
+    latency_ms : float
+        From the reading's publication to that of its event, as the event's header says.
+    run_uid : str
+        The raw run.
+    seq_num : int
+        The reading.
+    published_s : float
+        When the reading was published (Unix time, s).
+    """
+
+    latency_ms: float
+    run_uid: str
+    seq_num: int
+    published_s: float
 
 
 @dataclass(slots=True)
@@ -33,8 +55,8 @@ class OwnCount:
         Raw runs without a result stop.
     failed : int
         Readings that the stops' ledgers call failed or dropped.
-    latencies_ms : list of float
-        As the events' headers say.
+    waits : list of Wait
+        Of all events.
     """
 
     produced: int = 0
@@ -45,7 +67,12 @@ class OwnCount:
     unknown: int = 0
     unfinished: list[str] = field(default_factory=list)
     failed: int = 0
-    latencies_ms: list[float] = field(default_factory=list)
+    waits: list[Wait] = field(default_factory=list)
+
+    @property
+    def latencies_ms(self) -> list[float]:
+        """How long the readings waited (ms)."""
+        return [wait.latency_ms for wait in self.waits]
 
     @property
     def lost(self) -> int:
@@ -88,7 +115,7 @@ def count_results(readings: Mapping[str, int], messages: Iterable[Document | Bad
         elif name == "event" and doc["descriptor"] in result_of:
             raw_uid = raw_of[result_of[doc["descriptor"]]]
             events.setdefault(raw_uid, Counter())[doc["seq_num"]] += 1
-            count.latencies_ms += _latency_ms(message)
+            count.waits += _waits(message, raw_uid)
         elif name == "stop":
             stopped.add(raw_of[doc["run_start"]])
             ledger = doc["ledger"].get(_STREAM, {})
@@ -110,5 +137,10 @@ def _compare(count: OwnCount, readings: Mapping[str, int], events: Mapping[str, 
             count.answered_twice[uid] = twice
 
 
-def _latency_ms(message: Document) -> list[float]:
-    return [float(value) for name, value in message.headers if name == "latency_ms"]
+def _waits(message: Document, raw_uid: str) -> list[Wait]:
+    headers = {name: float(value) for name, value in message.headers if name in ("latency_ms", "produced_s")}
+    if len(headers) < 2:
+        return []
+    latency_ms = headers["latency_ms"]
+    begun_s = headers["produced_s"] - latency_ms / 1000
+    return [Wait(latency_ms, raw_uid, message.doc["seq_num"], begun_s)]

@@ -20,7 +20,7 @@ from streamproc.torture.count import OwnCount, count_results
 from streamproc.torture.monkey import Done
 from streamproc.torture.options import ANALYSIS, TortureOptions
 from streamproc.torture.services import Supervised
-from streamproc.torture.verdict import judge, memory_figures, percentile, restart_figures
+from streamproc.torture.verdict import judge, longest_waits, memory_figures, percentile, restart_figures
 from streamproc.transports.kafka.letters import read_letters
 from streamproc.transports.kafka.reading import TopicReader
 
@@ -108,6 +108,7 @@ def report(evidence: Evidence) -> dict[str, Any]:
         "services": {s.name: s.to_json(evidence.begin_s) for s in evidence.services},
         "frames": _frames(evidence, tally),
         "latency_ms": {n: percentile(own.latencies_ms, share) for n, share in _PERCENTILES.items()},
+        "longest_waits": longest_waits(own.waits, evidence.begin_unix_s),
         "longest_silence_s": round(evidence.longest_silence_s, 1),
         "memory": memory,
         "machine": {"cores": os.cpu_count(), "load_median": percentile(evidence.loads, 0.5)},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 __all__ = ["table"]
@@ -32,6 +32,7 @@ def _rows(report: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "doubled", f"{frames['doubled']} by own count, {audit['doubled']} by the audit"
     yield "failed", f"{frames['failed']} in the ledgers, {report['dead_letters']} dead letters"
     yield "latency", ", ".join(f"{name} {_ms(value)}" for name, value in report["latency_ms"].items())
+    yield "longest", _longest(report["longest_waits"])
     yield "silence", f"{report['longest_silence_s']:.1f} s at most without a new answer"
     yield "memory", "; ".join(f"{name}: {_memory(m)}" for name, m in report["memory"].items())
     yield "machine", _machine(report["machine"])
@@ -55,6 +56,15 @@ def _restarts(restarts: Mapping[str, Any]) -> str:
 def _handovers(events: Mapping[str, int]) -> str:
     taken, aborted = events.get(_TAKEN_OVER, 0), events.get(_ABORTED, 0)
     return f"{taken} times a partition was taken over, {aborted} transactions aborted"
+
+
+def _longest(waits: Sequence[Mapping[str, Any]]) -> str:
+    return "; ".join(map(_wait, waits)) or "-"
+
+
+def _wait(wait: Mapping[str, Any]) -> str:
+    which = f"run {wait['run_uid'][:8]}, reading {wait['seq_num']}"
+    return f"{_ms(wait['latency_ms'])} from {wait['published_s']:.1f} s on ({which})"
 
 
 def _exit(code: str) -> str:

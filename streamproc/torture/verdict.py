@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
 from streamproc.audit import AuditReport
-from streamproc.torture.count import OwnCount
+from streamproc.torture.count import OwnCount, Wait
 from streamproc.torture.services import Life
 
-__all__ = ["Restarts", "judge", "memory_figures", "percentile", "restart_figures"]
+__all__ = ["Restarts", "judge", "longest_waits", "memory_figures", "percentile", "restart_figures"]
 
 _MOST_GROWTH = 1.15
 _LEAST_SAMPLES = 30
+_WAITS_TOLD, _WAITS_APART_S = 3, 20.0
 _MB = 1024 * 1024
 
 
@@ -99,6 +100,25 @@ def memory_figures(samples: Sequence[tuple[float, int]]) -> dict[str, Any]:
         "flat": flat if enough else None,
         "samples": len(samples),
     }
+
+
+def longest_waits(waits: Sequence[Wait], begin_unix_s: float) -> list[dict[str, Any]]:
+    """Return the readings that waited longest, one for each of the few times at which they did.
+
+    Parameters
+    ----------
+    waits : sequence of Wait
+        In any order.
+    begin_unix_s : float
+        The beginning of the torture (Unix time, s), from which ``published_s`` is told.
+    """
+    told: list[Wait] = []
+    for wait in sorted(waits, key=lambda wait: -wait.latency_ms):
+        if len(told) == _WAITS_TOLD:
+            break
+        if all(abs(wait.published_s - other.published_s) > _WAITS_APART_S for other in told):
+            told.append(wait)
+    return [asdict(w) | {"published_s": round(w.published_s - begin_unix_s, 1)} for w in told]
 
 
 def judge(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from streamproc.documents import BadMessage, Document, Position
-from streamproc.torture.count import count_results
+from streamproc.torture.count import Wait, count_results
 
 READINGS = {"raw-1": 3, "raw-2": 2}
 
@@ -46,6 +46,7 @@ def test_sound_results_are_complete():
     assert (count.produced, count.answered) == (5, 5)
     assert (count.lost, count.doubled, count.unknown, count.failed, count.unfinished) == (0, 0, 0, 0, [])
     assert count.latencies_ms == [12.5] * 5
+    assert count.waits[3] == Wait(12.5, "raw-2", 1, pytest.approx(0.9875))
 
 
 @pytest.mark.parametrize("number", [1, 2, 3])

@@ -20,6 +20,7 @@ def report(**changed):
         "audit": {"totals": {"lost": 0, "doubled": 0}},
         "dead_letters": 0,
         "latency_ms": {"p50": 21.6, "max": 6200.0},
+        "longest_waits": [{"latency_ms": 6200.0, "run_uid": "0a1b2c3d4e5f", "seq_num": 3, "published_s": 12.04}],
         "longest_silence_s": 2.5,
         "memory": {"a": {"first_mb": 260.2, "last_mb": 261.4, "flat": True, "samples": 100}},
         "machine": {"cores": 2, "load_median": 1.25},
@@ -37,6 +38,7 @@ def test_a_report_is_one_line_per_matter():
     assert row(lines, "restarts") == "2, answering after 3.9 s (median), 4.1 s (slowest)"
     assert row(lines, "exits") == "2 SIGKILL, 1 with code 3, 2 clean"
     assert row(lines, "latency") == "p50 22 ms, max 6.2 s"
+    assert row(lines, "longest") == "6.2 s from 12.0 s on (run 0a1b2c3d, reading 3)"
     assert row(lines, "memory") == "a: 260 to 261 MiB"
     assert row(lines, "verdict") == "passed"
 
@@ -57,6 +59,7 @@ def test_what_could_not_be_measured_is_not_made_up():
             restarts=nothing,
             exits={},
             latency_ms={"p50": None},
+            longest_waits=[],
             memory={"a": {"first_mb": None, "last_mb": None, "flat": None, "samples": 0}},
             machine={"cores": 2, "load_median": None},
         )
@@ -64,5 +67,6 @@ def test_what_could_not_be_measured_is_not_made_up():
     assert row(lines, "restarts") == "0"
     assert row(lines, "exits") == "none"
     assert row(lines, "latency") == "p50 -"
+    assert row(lines, "longest") == "-"
     assert row(lines, "memory") == "a: not measured"
     assert row(lines, "machine") == "2 cores"

@@ -5,10 +5,10 @@ from collections import Counter
 import pytest
 
 from streamproc.audit import AuditReport, Finding, Findings, RunAudit
-from streamproc.torture.count import OwnCount
+from streamproc.torture.count import OwnCount, Wait
 from streamproc.torture.looks import Look, Silence, parse_metrics
 from streamproc.torture.services import Life
-from streamproc.torture.verdict import judge, memory_figures, percentile, restart_figures
+from streamproc.torture.verdict import judge, longest_waits, memory_figures, percentile, restart_figures
 
 MB = 1024 * 1024
 FLAT = {"a": {"first_mb": 100.0, "last_mb": 101.0, "flat": True, "samples": 100}}
@@ -165,3 +165,17 @@ def test_a_look_at_an_earlier_process_is_not_taken_for_the_present_one(tmp_path)
     assert service.life.answered_s is None
     service.take(Look(pid=service.life.pid, at_s=102.0, done=5))
     assert (service.life.answer_time_s, service.life.answered_with) == (2.0, "result")
+
+
+# -- waits -------------------------------------------------------------------------------------------------
+
+
+def test_the_longest_waits_are_told_one_for_each_time_they_came():
+    at_s = {100.0: 5.0, 101.0: 7.0, 119.0: 6.0, 150.0: 4.0, 190.0: 3.0, 230.0: 2.0}  # seconds waited
+    waits = [Wait(1000 * long, "raw", n, at) for n, (at, long) in enumerate(at_s.items(), 1)]
+    told = longest_waits(waits, begin_unix_s=90.0)
+    assert [(w["latency_ms"], w["seq_num"], w["published_s"]) for w in told] == [
+        (7000.0, 2, 11.0),
+        (4000.0, 4, 60.0),
+        (3000.0, 5, 100.0),
+    ]
