@@ -1,8 +1,15 @@
 """What the data flags add to the integration of a frame, and cost on a pattern: CPU time, one thread.
 
 Run ``python benchmarks/data_flags_speed.py [--side 1024] [--rounds 60]``. Integration with and without flags
-take turns over distinct frames. ``marginal`` is what reading a frame costs more than integrating it; the
-watch is the ordered half, which compares it with its run. Integration is measured twice under two names: the
+take turns over distinct frames. ``marginal`` is what ``FrameReader.read`` costs more than
+``AzimuthalPlan.integrate`` of the same plan: from the array to the profile and the numbers and evidence
+of all kinds that one frame can show, in Python and in compiled code. Both come from memory as they do
+live: each finds the caches as the other left them. Plain integration tests each pixel, which the flags
+need not do where their scan has; that gain is part of the difference. Not counted are decoding, writing
+events, and the watch, the ordered half, which compares a reading with its run and has a line of its own.
+The frames are sound: one with zeros, hits or spots is looked at again.
+
+Integration is measured twice under two names: the
 difference of the two is what these numbers are worth, and so is what they differ by from one fifth of the
 rounds to another (``noise``: half of the range of the five medians).
 """

@@ -16,7 +16,6 @@ from numba import njit
 __all__ = [
     "MAX_PIXELS_PER_BLOCK",
     "add_counts",
-    "add_sound",
     "compiled",
     "compiled_sums",
     "count_pixels",
@@ -69,28 +68,6 @@ def add_counts(
             lost[n_lost] = start + i
             n_lost += 1
     return n_lost
-
-
-@compiled
-def add_sound(frame: Any, bins: Any, start: int, stop: int, packed: Any) -> None:
-    """Add pixels ``start`` to ``stop`` that all count and are not zero; what is in the trash bin may be
-    anything.
-
-    Four at a time, so that finding the next bins does not wait for adding up.
-    """
-    i, last = np.uint64(start), np.uint64(stop)
-    one, four = np.uint64(1), np.uint64(4)
-    while i + four <= last:
-        a, b = np.uint64(bins[i]), np.uint64(bins[i + one])
-        c, d = np.uint64(bins[i + one + one]), np.uint64(bins[i + one + one + one])
-        packed[a] += np.int64(frame[i])
-        packed[b] += np.int64(frame[i + one])
-        packed[c] += np.int64(frame[i + one + one])
-        packed[d] += np.int64(frame[i + one + one + one])
-        i += four
-    while i < last:
-        packed[np.uint64(bins[i])] += np.int64(frame[i])
-        i += one
 
 
 @compiled

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -27,8 +26,7 @@ _EXPECTED = (0.5, 2.0)
 _SIGMAS = 3.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class WithoutHits:
+class WithoutHits(NamedTuple):
     """Parts and sturdy rings without high pixels."""
 
     parts: Parts
@@ -62,7 +60,7 @@ def without_hits(
     ):  # fmt: skip
         np.subtract.at(copied[name].reshape(-1), place, less)
     copied |= {n: read_only(copied[n]) for n in ("norm", "counts")}
-    found = replace(parts, **copied)
+    found = parts._replace(**copied)
     sturdy = view_rings(found).sturdy[0]
     return WithoutHits(found, np.where(np.isfinite(sturdy), sturdy, rings))
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from streamproc.reduction.kernels import add_counts, add_sound, compiled, empty_packed
+from streamproc.reduction.kernels import compiled
 
-__all__ = ["count_and_scan", "scan_reals"]
+__all__ = ["ROWS", "scan_again", "scan_band", "scan_reals"]
 
-_ROWS = 8
+ROWS = 8
 """Rows of a block: eight are written out below, so that a block costs three sums over a vector, not 24."""
 
 _FEW = 8192
@@ -108,21 +108,21 @@ def _word(total: Any, top: Any, place: int) -> Any:
 
 
 @compiled
-def _scan_band(
+def scan_band(
     frame: Any, keep: Any, unused: Any, columns: int, piece: int, k: int, tile_rows: int, narrow: Any,
     wide: Any, limit: Any, low: int, high: int, sums: Any, plain: Any, block_sums: Any, block_tops: Any,
     tile_sums: Any, tile_tops: Any, sound: Any,
 ) -> Any:  # fmt: skip
-    """Look at the blocks of one band of eight rows; return its part of the checksum, and whether all are
-    sound: every used pixel lies between ``low`` and ``high``, and is not zero."""
+    """Look at the blocks of one band of eight rows; return its part of the checksum, whether all are sound
+    (every used pixel lies between ``low`` and ``high``, and is not zero), and the sum of those that are."""
     rows, pieces = sums.shape
-    first, all_sound = k * _ROWS, True
-    n_rows, t, checksum = min(_ROWS, rows - first), first // tile_rows, np.uint64(0)
+    first, all_sound = k * ROWS, True
+    n_rows, t, checksum, whole = min(ROWS, rows - first), first // tile_rows, np.uint64(0), 0.0
     if first % tile_rows == 0:
         plain[t], tile_sums[t], tile_tops[t] = True, 0.0, 0.0
     for p in range(pieces):
         start, width = first * columns + p * piece, min(piece, columns - p * piece)
-        if unused[k, p] == 0 and n_rows == _ROWS:
+        if unused[k, p] == 0 and n_rows == ROWS:
             total, top, least = _look(frame, start, columns, width, narrow, wide, limit)
         else:
             total, top, least = _look_kept(frame, keep, start, columns, n_rows, width, wide, limit)
@@ -132,13 +132,14 @@ def _scan_band(
         all_sound = all_sound and sound[p]
         block_sums[k, p], block_tops[k, p] = total, top
         tile_sums[t, p] += np.float64(total)
+        whole += np.float64(total) if sound[p] else 0.0
         tile_tops[t, p] = max(tile_tops[t, p], np.float64(top))
         checksum += _word(total, top, k * pieces + p)
-    return checksum, all_sound
+    return checksum, all_sound, whole
 
 
 @compiled
-def _scan_again(
+def scan_again(
     frame: Any, keep: Any, used: Any, columns: int, piece: int, t: int, tile_rows: int, wide: Any, limit: Any,
     sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, varied: Any, plain: Any, tile_tops: Any,
 ) -> Any:  # fmt: skip
@@ -191,69 +192,6 @@ def _scan_again(
             )
             checksum += _word(np.uint64(total) + rest, top, (rows + r) * pieces + p)
     return checksum
-
-
-@compiled
-def count_and_scan(
-    frame: Any, bins: Any, low: int, high: int, block: int, floor: float, bin_sums: Any, variances: Any,
-    lost: Any, keep: Any, used: Any, unused: Any, columns: int, piece: int, tile_rows: int, narrow: Any,
-    wide: Any, limit: Any, sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, varied: Any, plain: Any,
-    block_sums: Any, block_tops: Any, tile_sums: Any, tile_tops: Any,
-) -> Any:  # fmt: skip
-    """Write the figures of a :class:`Scan`, and do what ``count_pixels`` does, band by band, while a band is
-    in the nearest cache.
-
-    What the scan has seen need not be looked at again: pixels of a sound block are added up as they are.
-    Empty ``bins``: nothing is counted.
-
-    Parameters
-    ----------
-    frame, bins, low, high, block, floor, bin_sums, variances, lost
-        As ``count_pixels`` takes them.
-    keep, used, unused
-        ``keep`` has all bits of used pixels and none of others; ``used`` counts them in each piece,
-        ``unused`` the others in each block.
-    columns, piece, tile_rows, narrow, wide, limit
-        ``limit`` is of the frame's type; ``wide`` is the type of the sums, and eight small values add up in
-        ``narrow``. Zeros, negative and limit values are counted only where the lowest or highest value of a
-        tile says that there are any.
-    sums, tops, zeros, lows, highs, varied, plain, block_sums, block_tops, tile_sums, tile_tops
-        Written: the arrays of a :class:`Scan`.
-
-    Returns
-    -------
-    n_lost : int
-        How many entries of ``lost`` were written.
-    checksum : uint64
-    """
-    checksum, rows, bands = np.uint64(0), sums.shape[0], block_sums.shape[0]
-    sound = np.empty(sums.shape[1], np.bool_)
-    packed, filled, n_lost = np.zeros(bin_sums.size, np.int64), 0, 0
-    for k in range(bands):
-        word, all_sound = _scan_band(
-            frame, keep, unused, columns, piece, k, tile_rows, narrow, wide, limit, low, high, sums, plain,
-            block_sums, block_tops, tile_sums, tile_tops, sound,
-        )  # fmt: skip
-        checksum += word
-        step = columns if all_sound and columns <= block else min(piece, block)
-        for r in range(k * _ROWS, min((k + 1) * _ROWS, rows) if bins.size > 0 else 0):
-            for start in range(r * columns, (r + 1) * columns, step):
-                stop = min(start + step, (r + 1) * columns)
-                if filled + stop - start > block:
-                    empty_packed(packed, floor, bin_sums, variances)
-                    filled = 0
-                if all_sound or sound[(start - r * columns) // piece]:
-                    add_sound(frame, bins, start, stop, packed)
-                else:
-                    n_lost = add_counts(frame, bins, start, stop, low, high, packed, lost, n_lost)
-                filled += stop - start
-        if (k + 1) * _ROWS % tile_rows == 0 or k == bands - 1:
-            checksum += _scan_again(
-                frame, keep, used, columns, piece, k * _ROWS // tile_rows, tile_rows, wide, limit, sums, tops,
-                zeros, lows, highs, varied, plain, tile_tops,
-            )  # fmt: skip
-    empty_packed(packed, floor, bin_sums, variances)
-    return n_lost, checksum
 
 
 @compiled

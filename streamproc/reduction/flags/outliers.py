@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +22,7 @@ MOST = 4096
 """Outliers listed of one frame; a frame with more is spotty or broken, and the number is a lower bound."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Outliers:
+class Outliers(NamedTuple):
     """Flat indices of pixels: ``high`` are isolated and move their ring, ``dead`` have no counts."""
 
     high: npt.NDArray[np.int64]
@@ -73,13 +71,14 @@ class OutlierFinder:
             int(self._block_level.max()), self._tile_norm, *self._span,
         )  # fmt: skip
         """What :func:`suspects` takes of the plan."""
+        self.nothing = Outliers(np.empty(0, np.int64), np.empty(0, np.int64))
+        """The outliers of a frame in which nowhere is to be looked at."""
         self._no_dark = np.zeros(1)
         self._dark: tuple[Float, float] | None = None
 
     def find(
-        self, frame: npt.NDArray[Any], asked: Float, rings: Float, lines: npt.NDArray[np.bool_],
-        spread: float, dark: Float | None,
-    ) -> Outliers:  # fmt: skip
+        self, frame: npt.NDArray[Any], asked: Float, rings: Float, spread: float, dark: Float | None
+    ) -> Outliers:
         """Find the outliers of an image (n_pixels,).
 
         Parameters
@@ -90,18 +89,14 @@ class OutlierFinder:
             Pieces of rows to look at, as :func:`suspects` gives them.
         rings : ndarray, shape (bins,)
             Intensity of the rings; NaN where unknown.
-        lines : ndarray of bool, shape (bins,)
-            Rings that are lines: a high pixel there may be a grain, so it is not told.
         spread : float
             Variance of a pixel over counting variance.
         dark : ndarray, shape (n_pixels,), or None
             Dark counts of each pixel.
         """
-        if not len(asked):
-            return Outliers(np.empty(0, np.int64), np.empty(0, np.int64))
         high, dead = np.empty((2, MOST), np.int64)
         n_high, n_dead = _search(
-            frame, asked, self._columns, self._bins, self._norm, rings, lines, self._ring_norm, spread,
+            frame, asked, self._columns, self._bins, self._norm, rings, self._ring_norm, spread,
             self.dark_of(dark)[0], high, dead,
         )  # fmt: skip
         return Outliers(np.sort(high[:n_high]), np.sort(dead[:n_dead]))
@@ -241,8 +236,8 @@ def suspects(
 
 @compiled
 def _search(
-    frame: Any, asked: Any, columns: int, bins: Any, norm: Any, rings: Any, lines: Any, ring_norm: Any,
-    spread: float, dark: Any, high: Any, dead: Any,
+    frame: Any, asked: Any, columns: int, bins: Any, norm: Any, rings: Any, ring_norm: Any, spread: float,
+    dark: Any, high: Any, dead: Any,
 ) -> Any:  # fmt: skip
     """Take down the outliers of the pieces asked for; return how many are high and dead."""
     n_high, n_dead, n_rings = 0, 0, rings.size
@@ -258,7 +253,7 @@ def _search(
                     dead[n_dead] = i
                     n_dead += 1
             elif (
-                v <= top and not lines[bins[i]] and n_high < high.size
+                v <= top and n_high < high.size
                 and _is_high(frame, i, bins, norm, rings, n_rings, spread, dark)
             ):  # fmt: skip
                 ring = max(rings[bins[i]], 0.0)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,8 +33,7 @@ def read_only(array: Float) -> Float:
     return view
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Parts:
+class Parts(NamedTuple):
     """One frame in parts; arrays of float64, shape (bins, PARTS), part = quadrant * COMBS + comb.
 
     ``signal`` is counts minus dark; ``variance`` its counting variance; ``norm`` the normalisation and
@@ -47,6 +46,23 @@ class Parts:
     norm: Float
     counts: Float
     lost: int
+
+
+class _Still(NamedTuple):
+    """What no frame changes of which every pixel counts, by part and by ring."""
+
+    cells: Constants
+    norm: Float
+    counts: Float
+    ring_norm: Float
+    ring_counts: Float
+
+
+@dataclass(slots=True)
+class _Newest:
+    """The newest of these: they follow the dark."""
+
+    still: _Still | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +82,7 @@ class PartedPlan:
     plan: AzimuthalPlan
     bins: npt.NDArray[np.int64]
     cells: CellConstants
+    _newest: _Newest = field(default_factory=_Newest)
 
     @classmethod
     def of(cls, plan: AzimuthalPlan) -> PartedPlan:
@@ -111,27 +128,39 @@ class PartedPlan:
         """
         cells = self.cells.with_dark(dark)
         sums = self.plan.sums(frame, cells, count)
-        shape = (self.plan.axis.size, PARTS)
-        parts = Parts(
-            sums.signal.reshape(shape), sums.variance.reshape(shape), read_only(sums.norm.reshape(shape)),
-            read_only(sums.counts.reshape(shape)), sums.n_masked,
-        )  # fmt: skip
+        signal, variance, still = _by_part(sums.signal), _by_part(sums.variance), self._still(sums, cells)
+        parts = Parts(signal, variance, still.norm, still.counts, sums.n_masked)
         if self.plan.options.splitting != "no":
             return self.plan.integrate(frame, dark), parts, cells
-        rings = np.empty((4, shape[0]))
-        _over_parts(parts.signal, parts.variance, parts.norm, parts.counts, rings)
-        return (
-            self.plan.profile(Sums(rings[0], rings[1], rings[2], rings[3], sums.n_masked, sums.n_frames)),
-            parts,
-            cells,
-        )
+        rings = Sums(
+            _over_parts(signal), _over_parts(variance), still.ring_norm, still.ring_counts, sums.n_masked,
+            sums.n_frames,
+        )  # fmt: skip
+        return self.plan.profile(rings), parts, cells
+
+    def _still(self, sums: Sums, cells: Constants) -> _Still:
+        """Normalisation and pixels; added up anew only where pixels were lost, or of a stack."""
+        known = self._newest.still
+        same = sums.norm is cells.norm_sum and sums.counts is cells.counts
+        if known is not None and same and known.cells is cells:
+            return known
+        norm, counts = _by_part(sums.norm), _by_part(sums.counts)
+        still = _Still(cells, read_only(norm), read_only(counts), _over_parts(norm), _over_parts(counts))
+        if same:
+            self._newest.still = still
+        return still
+
+
+def _by_part(sums: Float) -> Float:
+    return sums.reshape(-1, PARTS)
 
 
 @compiled_sums
-def _over_parts(signal: Any, variance: Any, norm: Any, counts: Any, rings: Any) -> None:
-    for b in range(signal.shape[0]):
-        rings[0, b], rings[1, b] = _sum(signal, b), _sum(variance, b)
-        rings[2, b], rings[3, b] = _sum(norm, b), _sum(counts, b)
+def _over_parts(parts: Any) -> Any:
+    rings = np.empty(parts.shape[0])
+    for b in range(rings.size):
+        rings[b] = _sum(parts, b)
+    return rings
 
 
 @compiled_sums

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,7 @@ _STRIP_ROWS = 150
 detectors; modules and chips are longer than that, saturated spots shorter."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PieceFaults:
+class PieceFaults(NamedTuple):
     """Marks of the pieces (rows, pieces), and how many rows and used pixels they concern."""
 
     marks: npt.NDArray[np.uint8]

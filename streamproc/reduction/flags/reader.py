@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,47 +10,28 @@ import numpy.typing as npt
 from streamproc.errors import FrameFailed
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.flags.against import strain_slope
-from streamproc.reduction.flags.curve import Curve, describe_curve
+from streamproc.reduction.flags.cleared import FINE, Cleared, Clearer, Look
 from streamproc.reduction.flags.dark import DarkJudge
-from streamproc.reduction.flags.hits import MANY_HITS, WithoutHits, scattered, spotty_without, without_hits
 from streamproc.reduction.flags.kinds import KINDS
-from streamproc.reduction.flags.lines import ice_places, ice_rings
-from streamproc.reduction.flags.outliers import OutlierFinder, Outliers
-from streamproc.reduction.flags.parts import PartedPlan, Parts
+from streamproc.reduction.flags.lines import ice_places
+from streamproc.reduction.flags.outliers import OutlierFinder
+from streamproc.reduction.flags.parts import PartedPlan
 from streamproc.reduction.flags.pieces import DEAD, HIGH, HOT
 from streamproc.reduction.flags.reading import Evidence, Reading, TileView
-from streamproc.reduction.flags.rings import near_lines
 from streamproc.reduction.flags.said import axis_said, boxes_said, pixels_said, rows_said, tiles_said
-from streamproc.reduction.flags.scan import PIECE, TILE_ROWS, CountingScan, Scan, Scanner
+from streamproc.reduction.flags.scan import CountingScan, Scanner
 from streamproc.reduction.flags.settings import FlagSettings
-from streamproc.reduction.flags.shades import shaded_tiles
 from streamproc.reduction.flags.sight import Sight, see
 from streamproc.reduction.flags.tiles import Tiles
 from streamproc.reduction.kernels import count_pixels
-from streamproc.reduction.passes import Constants
 from streamproc.reduction.profile import AXIS_KINDS, Profile
 
 __all__ = ["FrameReader"]
 
-Float = npt.NDArray[np.float64]
-
-_FINE = 0.03
-"""Spottiness below which no single grain stands out of a ring."""
-
 _NAN = float("nan")
 
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Look:
-    """One image, its integration and scan, and what they show."""
-
-    image: npt.NDArray[Any]
-    profile: Profile
-    parts: Parts
-    cells: Constants
-    scan: Scan
-    dark: Float | None
-    sight: Sight
+_SHOWN = ("saturated", "dead", "hot", "ice_rings", "spikes", "spotty", "shadow", "missing_rows")
+"""Kinds that concern some pixels, rows or rings of a frame."""
 
 
 class FrameReader:
@@ -78,10 +57,12 @@ class FrameReader:
         self._limits: dict[np.dtype[Any], float] = {}
         limits = {name: self._settings.limit(name) for name in KINDS}
         self._raised = {n: v.threshold if n not in self._settings.off else np.inf for n, v in limits.items()}
-        self._said = {name: limit.falls_below for name, limit in limits.items()}
+        self._said = {name: limits[name].falls_below for name in _SHOWN}
         kind = AXIS_KINDS[plan.options.unit]
         self._ice = ice_places(kind, plan.geometry.wavelength_A)
         self._slope = strain_slope(plan.axis, kind)
+        spotty = limits["spotty"].threshold
+        self._clearer = Clearer(self.parted, self._tiles, self._outliers, self._ice, spotty)
 
     def warm_up(self) -> None:
         """Compile for the usual types, so that no live frame waits."""
@@ -111,127 +92,87 @@ class FrameReader:
         FrameFailed
             As :meth:`AzimuthalPlan.integrate`, and where hardly any ring has a usable pixel.
         """
-        look = self._look(frame, dark)
-        sight, columns = look.sight, self.plan.shape[1]
-        spotty, ring, faults = sight.spotty, sight.ring, sight.faults
-        out = self._find(look, self._lines(sight, sight.rings, spotty))
-        curve, promise, shades, ice, tops = sight.curve, sight.promise, sight.shades, sight.ice, sight.tops
-        if look.profile.n_frames == 1:
-            limit = self._settings.limit("spotty").threshold
-            if not spotty < limit or out.high.size >= MANY_HITS:
-                every = self._find(look, None).high
-                without, hits = self._hits(look, every), scattered(self.parted, look.parts, every)
-                again = spotty_without(look.parts, without, sight.rings, sight.floor, spotty, limit, hits)
-                if again is not None:
-                    spotty, ring = again
-                    out = self._find(look, self._lines(sight, without.rings if hits else sight.rings, spotty))
-            if out.high.size:  # a hit is no line, and promises a tile nothing
-                high = self._all_high(look, out, spotty)
-                rings = self._hits(look, high).rings
-                curve = self._curve(sight, rings)
-                ice, tops = ice_rings(curve, self._ice)
-                promise = self._tiles.promise(look.scan, rings, sight.low, sight.floor, look.cells)
-                self._take_out(look, rings, high, promise.observed)
-            if promise is not sight.promise or spotty is not sight.spotty:
-                shades = shaded_tiles(promise, self._tiles.used, spotty < _FINE)
-        whole = faults.missing_rows == 0
+        profile, look = self._look(frame, dark)
+        sight, seen = look.sight, self._clearer.clear(look)
+        numbers = self._numbers(look, seen)
+        evidence = {
+            name: self._evidence(name, profile, sight, seen)
+            for name, least in self._said.items()
+            if numbers[name] >= least
+        }
+        shades, measured = seen.shades, sight.measured
+        reading = Reading(
+            numbers,
+            evidence,
+            look.scan.checksum,
+            sight.level,
+            seen.curve,
+            self._slope if measured is None else self._slope[measured],
+            constant=sight.highest == 0.0,
+            quadrants=sight.quadrants if measured is None else sight.quadrants[measured],
+            tiles=TileView(
+                shades.ratio, seen.promise.expected, self._tiles.used, shades.smooth, seen.spotty < FINE
+            ),
+            high=seen.high if numbers["spikes"] == numbers["spikes"] else seen.high[:0],
+            used=self._used,
+            lost_rows=sight.faults.lost_rows,
+            columns=self.plan.shape[1],
+            ice_places=self._ice,
+        )
+        return reading, profile
+
+    def _numbers(self, look: Look, seen: Cleared) -> dict[str, float]:
+        """Number of each kind; NaN where another kind says that it cannot be judged."""
+        faults, high = look.sight.faults, seen.high
         numbers = {
             "saturated": faults.saturated / self._used,
-            "dead": (faults.dead + out.dead.size) / self._used,
+            "dead": (faults.dead + seen.dead.size) / self._used,
             "hot": faults.hot / self._used,
-            "ice_rings": ice,
-            "spikes": float(out.high.size),
-            "spotty": spotty,
-            "shadow": _NAN if faults.hot else shades.share,
-            "over_exposed_dark": max(self._dark.ring_share(look.cells, sight.rings), sight.negative),
+            "ice_rings": seen.ice,
+            "spikes": float(high.size),
+            "spotty": seen.spotty,
+            "shadow": _NAN if faults.hot else seen.shades.share,
+            "over_exposed_dark": max(
+                self._dark.ring_share(look.cells, look.sight.rings), look.sight.negative
+            ),
             "missing_rows": float(faults.missing_rows),
         }
-        if not whole:  # rings that miss part of themselves promise too little
+        if faults.missing_rows:  # rings that miss part of themselves promise too little
             numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow", "over_exposed_dark"), _NAN)
         elif self._over("over_exposed_dark", numbers):  # and rings that the dark holds, nothing
             numbers |= dict.fromkeys(("dead", "hot", "spikes", "shadow"), _NAN)
-        elif self._over(
-            "spotty", numbers
-        ):  # a grain is as bright as a hit, and its absence as dark as a shadow
+        elif self._over("spotty", numbers):  # a grain is as bright as a hit, its absence as dark as a shadow
             numbers |= dict.fromkeys(("spikes", "shadow"), _NAN)
         if self._over("dead", numbers):  # what is dead is dark
             numbers["shadow"] = _NAN
-        high = out.high if numbers["spikes"] == numbers["spikes"] else out.high[:0]
-        said: dict[str, Callable[[], Evidence]] = {
-            "saturated": lambda: boxes_said(faults.marks & HIGH, columns),
-            "dead": lambda: boxes_said(faults.marks & DEAD, columns) | pixels_said(out.dead, columns),
-            "hot": lambda: boxes_said(faults.marks & HOT, columns),
-            "ice_rings": lambda: axis_said(curve.axis, tops),
-            "spikes": lambda: pixels_said(out.high, columns),
-            "spotty": lambda: {"axis": [[float(look.profile.axis[i]) for i in ring]]},
-            "shadow": lambda: tiles_said(shades.shaded, self.plan.shape),
-            "missing_rows": lambda: rows_said(faults.marks),
-        }
-        reading = Reading(
-            numbers,
-            {n: say() for n, say in said.items() if numbers[n] >= self._said[n]},
-            look.scan.checksum,
-            sight.level,
-            curve,
-            self._slope if sight.measured is None else self._slope[sight.measured],
-            constant=sight.highest == 0.0,
-            quadrants=sight.quadrants if sight.measured is None else sight.quadrants[sight.measured],
-            tiles=TileView(shades.ratio, promise.expected, self._tiles.used, shades.smooth, spotty < _FINE),
-            high=high,
-            used=self._used,
-            lost_rows=faults.lost_rows,
-            columns=columns,
-            ice_places=self._ice,
-        )
-        return reading, look.profile
+        return numbers
 
-    def _find(self, look: _Look, lines: npt.NDArray[np.bool_] | None) -> Outliers:
-        """Single pixels that the rings do not explain; no high ones on ``lines`` (rings; None: those too)."""
-        sight, times = look.sight, look.profile.n_frames
-        rings = sight.rings if times == 1 else sight.rings * times
-        lines = np.zeros(rings.size, bool) if lines is None else lines
-        return self._outliers.find(look.image, sight.asked, rings, lines, sight.spread, look.dark)
-
-    def _all_high(self, look: _Look, out: Outliers, spotty: float) -> npt.NDArray[np.int64]:
-        """Isolated high pixels, in a frame that is not spotty those on lines as well.
-
-        They may be hits or grains, but the pattern is better without them.
-        """
-        if _FINE <= spotty < self._settings.limit("spotty").threshold:
-            return self._find(look, None).high
-        return out.high
-
-    def _lines(self, sight: Sight, rings: Float, spotty: float) -> npt.NDArray[np.bool_]:
-        """Rings on which a high pixel may be a grain: none where the rings have many grains."""
-        near = np.zeros(rings.size, bool)
-        if len(sight.asked) and not spotty < _FINE:
-            variance = np.zeros(rings.size)
-            variance[slice(None) if sight.measured is None else sight.measured] = sight.curve.variance
-            near_lines(rings, sight.floor, variance, sight.curve.width, near)
-        return near
-
-    def _take_out(self, look: _Look, rings: Float, high: npt.NDArray[np.int64], observed: Float) -> None:
-        """Leave of high pixels what their rings promise: a tile with hits is as bright as one without."""
-        excess = look.image[high] - rings[self.parted.bins[high]] * look.cells.norm[high]
-        if look.dark is not None:
-            excess -= look.dark[high]
-        columns = self.plan.shape[1]
-        np.subtract.at(observed, (high // columns // TILE_ROWS, high % columns // PIECE), excess)
-
-    def _hits(self, look: _Look, high: npt.NDArray[np.int64]) -> WithoutHits:
-        return without_hits(self.parted, look.parts, look.cells, look.image, high, look.sight.rings)
-
-    def _curve(self, sight: Sight, rings: Float) -> Curve:
-        """The pattern of other rings: a hit is no line."""
-        return describe_curve(
-            sight.curve.axis, rings if sight.measured is None else rings[sight.measured], sight.curve.variance
-        )
+    def _evidence(self, name: str, profile: Profile, sight: Sight, seen: Cleared) -> Evidence:
+        """Pixels, rows or rings that a kind concerns."""
+        columns, marks = self.plan.shape[1], sight.faults.marks
+        match name:
+            case "saturated":
+                return boxes_said(marks & HIGH, columns)
+            case "dead":
+                return boxes_said(marks & DEAD, columns) | pixels_said(seen.dead, columns)
+            case "hot":
+                return boxes_said(marks & HOT, columns)
+            case "ice_rings":
+                return axis_said(seen.curve.axis, seen.tops)
+            case "spikes":
+                return pixels_said(seen.high, columns)
+            case "spotty":
+                return {"axis": [[float(profile.axis[i]) for i in seen.ring]]}
+            case "shadow":
+                return tiles_said(seen.shades.shaded, self.plan.shape)
+            case _:
+                return rows_said(marks)
 
     def _over(self, name: str, numbers: dict[str, float]) -> bool:
         """Whether a kind that is judged reaches its limit by itself."""
         return numbers[name] >= self._raised[name]
 
-    def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> _Look:
+    def _look(self, frame: npt.NDArray[Any], dark: npt.NDArray[Any] | None) -> tuple[Profile, Look]:
         frame = np.asarray(frame)
         images = len(frame) if frame.ndim == 3 else 1
         counting = None
@@ -246,10 +187,10 @@ class FrameReader:
         dark_pixels = None if cells.dark is None else cells.dark.mean
         if dark_pixels is not None and images > 1:
             dark_pixels = dark_pixels * images
-        sight = see(profile, parts, cells, scan, self._tiles, self._outliers, dark_pixels, self._ice, _FINE)
+        sight = see(profile, parts, cells, scan, self._tiles, self._outliers, dark_pixels, self._ice, FINE)
         if sight is None:
             raise FrameFailed("hardly any ring has a usable pixel: the frame is saturated, masked or empty")
-        return _Look(image, profile, parts, cells, scan, dark_pixels, sight)
+        return profile, Look(image, images, parts, cells, scan, dark_pixels, sight)
 
     def _limit(self, dtype: np.dtype[Any]) -> float:
         if dtype not in self._limits:

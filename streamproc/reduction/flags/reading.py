@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +23,7 @@ LEAST_CHANNELS = 16
 """Channels (rings) below which a pattern is none."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class TileView:
+class TileView(NamedTuple):
     """Tiles of a frame: observed over promised counts, promised counts, used pixels, and which are smooth.
 
     ``fine`` is true where the rings have so many grains that lines are as good as smooth parts.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.look import count_and_scan, scan_reals
+from streamproc.reduction.flags.counting import count_and_scan
+from streamproc.reduction.flags.look import scan_reals
 
 __all__ = ["BLOCK_ROWS", "PIECE", "TILE_ROWS", "CountingScan", "Scan", "Scanner"]
 
@@ -26,8 +26,7 @@ _NOT_COUNTED = (np.empty(0, np.uint16), 0, 0, 1, 0.0, np.empty(0), np.empty(0), 
 """What ``count_and_scan`` takes in place of bins, limits and sums where an image is scanned only."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Scan:
+class Scan(NamedTuple):
     """Figures of a frame.
 
     Attributes
@@ -66,10 +65,7 @@ class Scan:
     @property
     def figures(self) -> tuple[npt.NDArray[Any], ...]:
         """The arrays, in their order."""
-        return (
-            self.sums, self.tops, self.zeros, self.lows, self.highs, self.varied, self.plain, self.block_sums,
-            self.block_tops, self.tile_sums, self.tile_tops,
-        )  # fmt: skip
+        return self[1:]
 
 
 class CountingScan:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -21,8 +20,7 @@ _THERE = 0.8
 _DARKER, _DARKER_LINES, _SIGMAS = 0.8, 0.65, 8.0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Shades:
+class Shades(NamedTuple):
     """Tiles in the shadow of something, arrays of the shape of the tiles.
 
     Attributes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +23,7 @@ PROMISED = 20.0
 """Counts of which not one can be missing by chance (exp(-20) = 2e-9)."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Promise:
+class Promise(NamedTuple):
     """What the rings promise the tiles, and what is there; float64, shape (tile rows, pieces).
 
     ``per_pixel`` are the counts that the rings promise one used pixel, ``least`` by their darker quadrants,

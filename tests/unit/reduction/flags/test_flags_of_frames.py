@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from streamproc.reduction.flags import look, outliers, sight
+from streamproc.reduction.flags import counting, outliers, sight
 from streamproc.reduction.flags.hits import scattered
 from streamproc.reduction.flags.kinds import ALONE, KINDS
 from streamproc.reduction.flags.parts import COMBS, PARTS
@@ -254,7 +254,7 @@ def test_every_kind_has_a_threshold_above_its_release():
 def test_after_warming_up_no_usual_frame_waits_for_the_compiler(bench):
     """Not one without faults, and not one whose single pixels must be looked at."""
     bench.reader.warm_up()
-    kernels = [look.count_and_scan, outliers._search, sight._see_rings, sight._see_tiles]
+    kernels = [counting.count_and_scan, outliers._search, sight._see_rings, sight._see_tiles]
     compiled = [len(kernel.signatures) for kernel in kernels]
     assert min(compiled) > 0
     for dtype in ("u2", "u4", "i4"):

@@ -103,6 +103,25 @@ def test_counting_on_the_way_gives_the_same_counts_and_the_same_scan(faults, blo
     np.testing.assert_array_equal(counting.scan.tile_sums, plain.tile_sums)
 
 
+@pytest.mark.parametrize("height", [200_000, 400_000, 1_000_000_000])
+@pytest.mark.parametrize("negative", [False, True])
+def test_counts_that_32_bits_do_not_hold_are_added_up_exactly(height, negative):
+    """All pixels in two bins: a bin, a band, or a pair of pixels overflows. What is negative does not count."""
+    random = np.random.default_rng(4)
+    data = random.integers(height, height + 900, (ROWS, COLUMNS)).astype(np.int32)
+    if negative:
+        data[20:110, 70:130] = -height
+    bins = random.integers(0, 2, data.size).astype(np.uint16)
+    counting, results = CountingScan(Scanner(np.ones(data.shape, bool)), 2**31), []
+    for count in (count_pixels, counting):
+        sums, variances, lost = np.zeros(3), np.zeros(3), np.empty(data.size, np.int64)
+        n = count(data.ravel(), bins, 0, 2**31, data.size, 1.0, sums, variances, lost)
+        results.append((sums, variances, lost[:n].copy()))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert results[1][0].sum() == data[data > 0].sum(dtype=np.int64) > 2**32 - 1
+
+
 @pytest.mark.parametrize("masked", [0.0, 0.1])
 def test_plain_tiles_are_those_without_zeros_negative_and_limit_values(masked):
     used = np.random.default_rng(1).random((ROWS, COLUMNS)) >= masked
