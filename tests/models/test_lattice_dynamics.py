@@ -9,6 +9,7 @@ from streamproc.models.excitations.lattice.crystal import Crystal, cubic, shells
 from streamproc.models.excitations.lattice.density import (
     HBAR2_2U_MEV_A2,
     KELVIN_MEV,
+    Density,
     density_of_states,
     laid_out,
     mean_square_A2,
@@ -200,3 +201,24 @@ def test_amounts_laid_on_an_axis_keep_sum_and_mean_and_leave_out_what_is_beyond(
     assert found.sum() == pytest.approx(6.0)
     assert found @ axis == pytest.approx(amounts[0] @ energies[0])
     assert found[2] == pytest.approx(2.0) and found[0] == pytest.approx(0.54)
+
+
+@pytest.mark.parametrize("temperature_K", [0.0, 4.6, 300.0])
+def test_several_phonons_are_convolutions_of_one(temperature_K):
+    axis = np.arange(0.0, 40.5, 0.5)
+    density = Density(axis, np.where(axis < 36, axis**2, 0.0) / 36**3 * 3)
+    energy, q, u2 = np.arange(5.0, 48.0), np.array([3.0, 8.0]), 0.004
+    found = several_phonons(density, u2, temperature_K, energy, q)
+    step, reach = 0.5, 160
+    x = step * np.arange(-reach, reach + 1)
+    one = np.interp(np.abs(x), axis, density.states, right=0.0)
+    kT = KELVIN_MEV * max(temperature_K, 1e-3)
+    with np.errstate(all="ignore"):
+        one = np.where(x == 0, 0.0, one / x / -np.expm1(-x / kT))
+    one /= one.sum() * step
+    expected, more = np.zeros(found.shape), one
+    for n, factor in ((2, 2), (3, 6), (4, 24), (5, 120)):
+        more = np.convolve(more, one, "same") * step
+        share = np.exp(-(q**2) * u2) * (q**2 * u2) ** n / factor
+        expected += share[:, None] * np.interp(energy, x, more)
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-4 * expected.max())

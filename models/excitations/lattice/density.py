@@ -187,10 +187,23 @@ def mean_square_A2(
     weights : ndarray, optional
         Of the modes, of the energies' shape; default all alike.
     """
-    there = energy_meV > 0
-    e, share = energy_meV[there], None if weights is None else weights[there]
-    coth = 1 / np.tanh(e / (2 * KELVIN_MEV * max(temperature_K, 1e-3)))
-    return float(HBAR2_2U_MEV_A2 / mass_u * np.average(coth / e, weights=share))
+    energy = np.ascontiguousarray(energy_meV, float).ravel()
+    share = np.ones_like(energy) if weights is None else np.ascontiguousarray(weights, float).ravel()
+    mean = _mean_coth(energy, share, 2 * KELVIN_MEV * max(temperature_K, 1e-3))
+    return float(HBAR2_2U_MEV_A2 / mass_u * mean)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _mean_coth(energy: Array, share: Array, twice_kT: float) -> float:
+    """Mean of coth(E / 2kT) / E over positive energies."""
+    total, whole = 0.0, 0.0
+    for k in range(energy.size):
+        if energy[k] > 0.0:
+            u = energy[k] / twice_kT
+            coth = 1.0 if u > 20.0 else 1.0 / np.tanh(u)  # from there on it is 1 to all digits
+            total += share[k] * coth / energy[k]
+            whole += share[k]
+    return total / whole
 
 
 def peaks_of(energy_meV: Array, states: Array, least: float = 0.02) -> Array:

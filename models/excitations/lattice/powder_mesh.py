@@ -99,8 +99,7 @@ class PowderMesh:
             At T = 0, per atom; it sums to the whole intensity.
         """
         decay = np.exp(-self._square * u2_A2) * HBAR2_2U_MEV_A2 / self._mass
-        place = modes.energy_meV / step_meV
-        parts = (self._start, self._at, self._tensor, modes.vectors, place, 1 / modes.energy_meV)
+        parts = (self._start, self._at, self._tensor, modes.vectors, modes.energy_meV, step_meV)
         return np.asarray(_laid(*parts, decay, u2_A2, points))
 
 
@@ -187,12 +186,26 @@ def _reduced(j: Places, v: Array, divisions: int) -> int:
     return j[0] * (j[0] + 1) * (j[0] + 2) // 6 + j[1] * (j[1] + 1) // 2 + j[2]
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
 def _laid(
-    start: Places, at: Places, tensor: Array, vectors: Array, place: Array, inverse: Array, decay: Array,
+    start: Places, at: Places, tensor: Array, vectors: Array, energy: Array, step: float, decay: Array,
     u2: float, points: int,
 ) -> Array:  # fmt: skip
     found = np.zeros((len(start) - 1, points))
+    # of each mode: its tensor (what lies off the diagonal counts twice) over E, and shares of two neighbours
+    squares, left = np.empty((len(vectors), 3, 6)), np.empty((len(vectors), 3), np.int64)
+    share = np.empty((len(vectors), 3))
+    for r in range(len(vectors)):
+        for i in range(3):
+            x, y, z = vectors[r, i, 0], vectors[r, i, 1], vectors[r, i, 2]
+            place, per = energy[r, i] / step, 1.0 / energy[r, i]
+            left[r, i] = int(place)
+            share[r, i] = place - left[r, i]
+            if left[r, i] >= points - 1:  # beyond the grid: counts nothing
+                left[r, i], per = 0, 0.0
+            own = squares[r, i]
+            own[0], own[1], own[2] = per * x * x, 2.0 * per * x * y, 2.0 * per * x * z
+            own[3], own[4], own[5] = per * y * y, 2.0 * per * y * z, per * z * z
     for c in range(len(start) - 1):
         row = found[c]
         for k in range(start[c], start[c + 1]):
@@ -201,13 +214,11 @@ def _laid(
             xx, xy, xz = t[0] - u2 * t[6], t[1] - u2 * t[7], t[2] - u2 * t[8]
             yy, yz, zz = t[3] - u2 * t[9], t[4] - u2 * t[10], t[5] - u2 * t[11]
             for i in range(3):
-                left = int(place[r, i])
-                if left >= points - 1:
-                    continue
-                x, y, z = vectors[r, i, 0], vectors[r, i, 1], vectors[r, i, 2]
-                seen = x * (x * xx + 2.0 * (y * xy + z * xz)) + y * (y * yy + 2.0 * z * yz) + z * z * zz
-                amount = decay[c] * seen * inverse[r, i]
-                share = place[r, i] - left
-                row[left] += amount * (1.0 - share)
-                row[left + 1] += amount * share
+                e = squares[r, i]
+                amount = e[0] * xx + e[1] * xy + e[2] * xz + e[3] * yy + e[4] * yz + e[5] * zz
+                right, j = amount * share[r, i], left[r, i]
+                row[j] += amount - right
+                row[j + 1] += right
+        for j in range(points):
+            row[j] *= decay[c]
     return found

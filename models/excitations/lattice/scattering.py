@@ -85,8 +85,12 @@ def several_phonons(
     one /= one.sum() * step
     twice_w = q_invA**2 * u2_A2
     found, more = np.zeros((len(q_invA), len(energy_meV))), one
+    there = np.flatnonzero(one)  # a cold lattice gives hardly anything away
+    first, last = min(int(there[0]), reach), max(int(there[-1]), reach)
+    own = one[first : last + 1]
     for n in range(2, most + 1):
-        more = np.convolve(more, one, "same") * step
+        begin = reach - first
+        more = np.convolve(more, own)[begin : begin + axis.size] * step
         share = np.exp(-twice_w) * twice_w**n / factorial(n)
         found += share[:, None] * np.interp(energy_meV, axis, more)[None, :]
     return found

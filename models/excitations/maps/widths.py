@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.special import voigt_profile
@@ -15,6 +16,9 @@ Array = npt.NDArray[np.float64]
 FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 _SHARP, _FAR = 1e-3, 9.0
 """A Lorentzian below this share of the resolution is not seen; a Gaussian is not so many sigma away."""
+
+_GONE = 9.0
+"""Standard deviations at which less than 1e-17 of a Gaussian is left."""
 
 _LEAST_SHARE = 0.15
 """Beyond the window the resolution is not let fall below this share of its smaller end."""
@@ -121,7 +125,20 @@ def _profile(x: Array, sigma: Array, half: float) -> Array:
     """Voigt profile; a Gaussian where the Lorentzian's share cannot be seen."""
     if half > _SHARP * float(sigma.min(initial=np.inf)):
         return np.asarray(voigt_profile(x, sigma, half))
-    return np.asarray(np.exp(-0.5 * (x / sigma) ** 2) / (np.sqrt(2 * np.pi) * sigma))
+    return np.asarray(_gaussian(np.ascontiguousarray(x), np.ascontiguousarray(sigma[:, 0])))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _gaussian(x: Array, sigma: Array) -> Array:
+    """Normal densities at x (f, m), of standard deviations (f,); nothing where 1e-17 of the top is left."""
+    found = np.zeros(x.shape)
+    for k in range(len(sigma)):
+        top, per = 1 / (np.sqrt(2 * np.pi) * sigma[k]), 1 / sigma[k]
+        for j in range(x.shape[1]):
+            away = x[k, j] * per
+            if abs(away) < _GONE:
+                found[k, j] = top * np.exp(-0.5 * away * away)
+    return found
 
 
 def directions_of(q_rlu: Array, axes: Array, reciprocal: Array) -> Array:

@@ -5,21 +5,21 @@ Where the start does not lead to a fit that explains the spectrum, the classical
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import nnls
 from streamproc.models.excitations.oscillators.fit import Fitted, bounds_for, fit
 from streamproc.models.excitations.oscillators.forward import Forward
-from streamproc.models.excitations.oscillators.parameters import Composition, Mode
+from streamproc.models.excitations.oscillators.parameters import Composition
 from streamproc.models.excitations.oscillators.search import composition_for, leftover, search
 from streamproc.models.excitations.oscillators.slots import Guess, guess_of
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
 
-__all__ = ["Answer", "Signals", "answer", "signals_of", "start_from"]
+__all__ = ["Answer", "Signals", "answer"]
 
 Array = npt.NDArray[np.float64]
 
@@ -29,6 +29,9 @@ _LIKELY = 0.1
 _STEPS = 20
 _CLEARLY = 3.5
 """A fit that leaves no line of so many sigmas over needs no other number of modes beside it."""
+
+_BROAD = 4.0
+"""Width of a broad line that a fit may leave over, in resolution widths."""
 
 _LEFT, _MISFIT = 4.0, 3.0
 """Sigmas of a line that is left over, and of chi-square, from which the network's start is not trusted."""
@@ -81,34 +84,6 @@ class Answer:
     searched: bool
 
 
-def start_from(
-    forward: Forward, data: Spectrum, modes: Sequence[Mode], zero_sigma: float, slope: bool
-) -> tuple[Composition, Array]:
-    """Return a start with these energies and widths; everything linear is solved for, not below zero.
-
-    Parameters
-    ----------
-    forward : Forward
-        Model on the axis of the data.
-    data : Spectrum
-        What was measured.
-    modes : sequence of Mode
-        Energies and widths.
-    zero_sigma : float
-        Prior of the zero.
-    slope : bool
-        Linear background.
-    """
-    c = composition_for(forward, len(modes), zero_sigma, slope)
-    vector = c.vector([Mode(m.energy, m.width, 1.0) for m in modes])
-    _, derivatives = forward(c, vector)
-    linear = [3 * k + 2 for k in range(c.modes)] + [3 * c.modes] * c.elastic + [c.background]
-    variance = np.maximum(data.counts, 1.0) if data.variance is None else data.variance
-    weight = 1 / np.sqrt(variance)
-    vector[linear], _ = nnls((derivatives[linear] * weight).T, data.counts * weight)
-    return c, vector
-
-
 def answer(
     forward: Forward, data: Spectrum, outputs: Mapping[str, npt.NDArray[Any]], row: int,
     zero_sigma: float, *, slope: bool = False,
@@ -132,42 +107,61 @@ def answer(
     """
     probability = np.asarray(outputs["number"][row], float)
     top, fwhm = float(forward.energy[-1]), forward.resolution.fwhm
+    most = float(data.counts.max())
     tried: list[Fitted] = []
     guesses: dict[int, Guess] = {}
     # fewer modes first: a fit with too many goes astray slowly, one with too few shows it at once
-    for number in np.flatnonzero(probability >= min(_LIKELY, probability.max())):
-        guess = guesses[int(number)] = guess_of(outputs, row, int(number), top, fwhm)
-        c, start = start_from(forward, data, guess.modes, zero_sigma, slope)
-        limits = bounds_for(forward, c, zero_sigma, float(data.counts.max()))
-        tried.append(fit(forward, data, c, start, limits, _STEPS))
-        judged = tried[-1], _unexplained(forward, data, tried[-1])
-        if judged[1] < _CLEARLY:
+    for number in np.flatnonzero(probability >= min(_LIKELY, probability.max())).tolist():
+        guess = guesses[number] = guess_of(outputs, row, number, top, fwhm)
+        c = composition_for(forward, number, zero_sigma, slope)
+        limits, start = bounds_for(forward, c, zero_sigma, most), c.vector(guess.modes)
+        tried.append(fit(forward, data, c, start, limits, _STEPS, solve=True))
+        checked = _Checked.of(forward, data, tried[-1])
+        if checked.unexplained < _CLEARLY:
             break
     fitted = _without_idle(forward, data, min(tried, key=lambda f: f.bic), zero_sigma)
-    left = judged[1] if fitted is judged[0] else _unexplained(forward, data, fitted)
-    searched = left >= _LEFT
+    if fitted is not checked.fitted:
+        checked = _Checked.of(forward, data, fitted)
+    searched = checked.unexplained >= _LEFT
     if searched:
         found = search(forward, data, zero_sigma, slope=slope)
         fitted = min([fitted, *found], key=lambda f: f.bic)
+        checked = _Checked.of(forward, data, fitted)
     number = fitted.composition.modes
     guess = guesses.get(number) or guess_of(outputs, row, number, top, fwhm)
-    signals = signals_of(forward, data, fitted, guess, float(outputs["distance"][row]))
+    signals = _signals(checked, guess, float(outputs["distance"][row]))
     return Answer(fitted, guess, probability, signals, searched)
 
 
-def _unexplained(forward: Forward, data: Spectrum, fitted: Fitted) -> float:
-    """Significance of what looks like a line, sharp or broad, and is left over; infinite for no good fit."""
-    if not fitted.converged or _misfit(data, fitted) > _MISFIT:
-        return float("inf")
-    return max(leftover(forward, data, fitted, both=True, widths=w)[1] for w in (1.0, 4.0))
+@dataclass(frozen=True, slots=True, eq=False)
+class _Checked:
+    """A fit, its misfit, the most significant line as sharp as the resolution that it leaves over.
+
+    ``unexplained`` is the significance of such a line, sharp or broad; infinite for no good fit.
+    """
+
+    fitted: Fitted
+    misfit: float
+    sharp: float
+    unexplained: float
+
+    @classmethod
+    def of(cls, forward: Forward, data: Spectrum, fitted: Fitted) -> _Checked:
+        misfit = _misfit(data, fitted)
+        sharp = leftover(forward, data, fitted, both=True)[1]
+        if not fitted.converged or misfit > _MISFIT:
+            return cls(fitted, misfit, sharp, float("inf"))
+        broad = leftover(forward, data, fitted, both=True, widths=_BROAD)[1]
+        return cls(fitted, misfit, sharp, max(sharp, broad))
 
 
 def _without_idle(forward: Forward, data: Spectrum, fitted: Fitted, zero_sigma: float) -> Fitted:
     """Take modes out as long as the information criterion prefers it, the least significant first."""
     while (k := fitted.composition.modes) > 0:
-        significance = fitted.vector[2 : 3 * k : 3] / np.maximum(fitted.sigma[2 : 3 * k : 3], 1e-300)
-        weakest = int(np.argmin(significance))
-        if significance[weakest] > np.sqrt(3 * np.log(fitted.points)):
+        sigma = np.maximum(fitted.sigma[2 : 3 * k : 3], 1e-300)
+        significance = (fitted.vector[2 : 3 * k : 3] / sigma).tolist()
+        weakest = significance.index(min(significance))
+        if significance[weakest] > math.sqrt(3 * math.log(fitted.points)):
             break  # it would cost more deviance than is charged for it (Wald)
         old = fitted.composition
         c = Composition(k - 1, old.elastic, old.zero, old.slope)
@@ -185,13 +179,13 @@ def _misfit(data: Spectrum, fitted: Fitted) -> float:
     freedom = max(1, fitted.points - len(fitted.composition))
     # the fourth moment of Poisson counts makes chi-square wider than 2 n
     extra = float((1 / fitted.spectrum).sum()) if data.variance is None else 0.0
-    return float((fitted.pearson - freedom) / np.sqrt(2 * freedom + extra))
+    return (fitted.pearson - freedom) / math.sqrt(2 * freedom + extra)
 
 
-def signals_of(forward: Forward, data: Spectrum, fitted: Fitted, guess: Guess, distance: float) -> Signals:
-    """Return what speaks against an answer."""
+def _signals(checked: _Checked, guess: Guess, distance: float) -> Signals:
+    """What speaks against an answer."""
     surprise = 0.0
-    for mode, said, sigma in zip(fitted.modes, guess.modes, guess.sigma, strict=True):
-        width = float(np.hypot(sigma[0], 0.1 * mode.width))
+    for mode, said, sigma in zip(checked.fitted.modes, guess.modes, guess.sigma.tolist(), strict=True):
+        width = math.hypot(sigma[0], 0.1 * mode.width)
         surprise = max(surprise, abs(mode.energy - said.energy) / width)
-    return Signals(distance, _misfit(data, fitted), leftover(forward, data, fitted, both=True)[1], surprise)
+    return Signals(distance, checked.misfit, checked.sharp, surprise)

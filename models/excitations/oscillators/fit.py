@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.oscillators.descent import climb, inverse
 from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.parameters import Composition, Mode
-from streamproc.models.excitations.oscillators.scoring import propose, score_counts, score_errors
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
 
 __all__ = ["Bounds", "Fitted", "bounds_for", "fit"]
 
 Array = npt.NDArray[np.float64]
 
-_FLOOR = 1e-3
-"""Least expected count of a channel: an empty background must not weigh without end."""
-
 _SHARPEST = 0.01
-_TOLERANCE = 2e-3
-"""The descent ends when a step promises less than this of deviance."""
+_KNOWN = np.empty(0)
+"""Variance of counts: it is their expectation."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,12 +85,12 @@ class Fitted:
     @property
     def sigma(self) -> Array:
         """Standard deviation of each parameter."""
-        return np.sqrt(np.maximum(np.diag(self.covariance), 0.0))
+        return np.sqrt(np.maximum(self.covariance.diagonal(), 0.0))
 
     @property
     def bic(self) -> float:
         """Bayesian information criterion (Schwarz 1978), but for a constant of the data."""
-        return float(self.deviance + len(self.composition) * np.log(self.points))
+        return float(self.deviance + len(self.composition) * math.log(self.points))
 
     @property
     def chi2_reduced(self) -> float:
@@ -117,21 +115,18 @@ def bounds_for(forward: Forward, composition: Composition, zero_sigma: float, mo
     fwhm, span = forward.resolution.fwhm, forward.span
     largest = max(abs(forward.energy[0]), abs(forward.energy[-1]))
     area = 100 * max(most, 1.0) * span
-    low = np.tile([0.05 * fwhm, _SHARPEST * fwhm, 0.0], composition.modes)
-    high = np.tile([1.2 * largest, 4 * span, area], composition.modes)
-    rest_low = [0.0] * composition.elastic + [-5 * zero_sigma] * composition.zero + [0.0]
-    rest_high = [area] * composition.elastic + [5 * zero_sigma] * composition.zero + [10 * max(most, 1.0)]
-    slopes = [10 * max(most, 1.0)] * composition.slope
-    return Bounds(
-        np.concatenate([low, rest_low, [-s for s in slopes]]),
-        np.concatenate([high, rest_high, slopes]),
-        zero_sigma,
-    )
+    tall, c = 10 * max(most, 1.0), composition
+    low = [0.05 * fwhm, _SHARPEST * fwhm, 0.0] * c.modes
+    low += [0.0] * c.elastic + [-5 * zero_sigma] * c.zero + [0.0] + [-tall] * c.slope
+    high = [1.2 * largest, 4 * span, area] * c.modes
+    high += [area] * c.elastic + [5 * zero_sigma] * c.zero + [tall] + [tall] * c.slope
+    return Bounds(np.array(low, float), np.array(high, float), zero_sigma)
 
 
 def fit(
-    forward: Forward, data: Spectrum, composition: Composition, start: Array, bounds: Bounds, steps: int = 40
-) -> Fitted:
+    forward: Forward, data: Spectrum, composition: Composition, start: Array, bounds: Bounds, steps: int = 40,
+    *, solve: bool = False,
+) -> Fitted:  # fmt: skip
     """Climb to the nearest maximum of the likelihood.
 
     Parameters
@@ -148,80 +143,44 @@ def fit(
         Limits.
     steps : int
         At most so many.
+    solve : bool
+        Amplitudes, elastic line and background of the start are not read but solved for, not below zero.
     """
-    vector = np.clip(start, bounds.low, bounds.high)
-    state = _evaluate(forward, data, composition, vector, bounds)
-    damping, converged, made = 1e-3, False, 0
-    while made < steps:
-        proposed = np.empty_like(vector)
-        promise = propose(state.fisher, state.gradient, vector, bounds.low, bounds.high, damping, proposed)
-        if promise < _TOLERANCE:
-            converged = True
-            break
-        made += 1
-        tried = _evaluate(forward, data, composition, proposed, bounds)
-        if tried.deviance < state.deviance:
-            converged = state.deviance - tried.deviance < _TOLERANCE
-            vector, state, damping = proposed, tried, max(damping * 0.2, 1e-9)
-            if converged:
-                break
-        else:
-            damping *= 8
-            if damping > 1e8:
-                break
-    return _finish(data, composition, vector, state, bounds, converged, made)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _State:
-    spectrum: Array
-    deviance: float
-    gradient: Array
-    fisher: Array
-    variance: Array
-
-
-def _evaluate(forward: Forward, data: Spectrum, c: Composition, vector: Array, bounds: Bounds) -> _State:
-    spectrum, derivatives = forward(c, vector)
-    gradient, fisher = np.empty(len(c)), np.empty((len(c), len(c)))
-    if data.variance is None:
-        deviance = score_counts(spectrum, derivatives, data.counts, _FLOOR, gradient, fisher)
-        variance = spectrum
-    else:
-        variance = data.variance
-        deviance = score_errors(spectrum, derivatives, data.counts, variance, gradient, fisher)
-    if c.zero:
-        k = 3 * c.modes + c.elastic
-        precision = bounds.zero_sigma**-2
-        deviance += vector[k] ** 2 * precision
-        gradient[k] -= vector[k] * precision
-        fisher[k, k] += precision
-    return _State(spectrum, float(deviance), gradient, fisher, variance)
-
-
-def _finish(
-    data: Spectrum, c: Composition, vector: Array, state: _State, bounds: Bounds, converged: bool, made: int
-) -> Fitted:
-    order = np.argsort(vector[: 3 * c.modes : 3], kind="stable")
-    places = np.arange(len(c))
-    places[: 3 * c.modes] = (3 * order[:, None] + np.arange(3)).ravel()
+    p = len(composition)
+    vector, spectrum, fisher = np.array(start, float), np.empty(forward.points), np.empty((p, p))
+    variance = _KNOWN if data.variance is None else data.variance
+    precision = bounds.zero_sigma**-2 if composition.zero else 0.0
+    deviance, pearson, converged, made = climb(
+        forward.optics, forward.kT, composition.layout, data.counts, variance, vector, bounds.low,
+        bounds.high, precision, steps, solve, spectrum, fisher,
+    )  # fmt: skip
+    at_bound = (vector <= bounds.low) | (vector >= bounds.high)
+    energies = vector[: 3 * composition.modes : 3]
+    if composition.modes > 1 and (energies[1:] < energies[:-1]).any():
+        places = np.arange(p)
+        order = np.argsort(energies, kind="stable")
+        places[: 3 * composition.modes] = (3 * order[:, None] + np.arange(3)).ravel()
+        vector, fisher, at_bound = vector[places], fisher[np.ix_(places, places)], at_bound[places]
     return Fitted(
-        composition=c,
-        vector=vector[places],
-        covariance=_inverse(state.fisher[np.ix_(places, places)]),
-        spectrum=state.spectrum,
-        deviance=state.deviance,
-        pearson=float(((data.counts - state.spectrum) ** 2 / state.variance).sum()),
+        composition=composition,
+        vector=vector,
+        covariance=_inverse(fisher),
+        spectrum=spectrum,
+        deviance=deviance,
+        pearson=pearson,
         points=data.counts.size,
         converged=converged,
         iterations=made,
-        at_bound=((vector <= bounds.low) | (vector >= bounds.high))[places],
+        at_bound=at_bound,
     )
 
 
 def _inverse(fisher: Array) -> Array:
     """Inverse in units of the diagonal; what the data do not say at all gets a very large variance."""
+    covariance = np.empty_like(fisher)
+    if inverse(fisher, covariance):
+        return covariance
     scale = np.sqrt(np.maximum(np.diag(fisher), 1e-60))
     values, vectors = np.linalg.eigh(fisher / np.outer(scale, scale))
-    inverse = (vectors / np.maximum(values, 1e-10)) @ vectors.T
-    return np.asarray(inverse / np.outer(scale, scale))
+    found = (vectors / np.maximum(values, 1e-10)) @ vectors.T
+    return np.asarray(found / np.outer(scale, scale))

@@ -7,7 +7,7 @@ import copy
 import numpy as np
 import numpy.typing as npt
 from scipy.ndimage import spline_filter1d
-from streamproc.models.excitations.oscillators.kernels import deposit, deposit_line
+from streamproc.models.excitations.oscillators.expected import Optics, expected
 from streamproc.models.excitations.oscillators.parameters import Composition
 from streamproc.models.excitations.oscillators.resolution import Resolution
 
@@ -35,6 +35,11 @@ class Forward:
     kT : float
         Thermal energy, in the unit of the axis.
 
+    Attributes
+    ----------
+    optics : Optics
+        Grid and convolution, for compiled code.
+
     Raises
     ------
     ConfigurationError
@@ -48,22 +53,22 @@ class Forward:
         if e.ndim != 1 or e.size < 2 or not np.isfinite(e).all() or not (np.diff(e) > 0).all():
             raise ConfigurationError("energies of a spectrum must be finite and rise strictly")
         self.span = float(e[-1] - e[0])
-        self._step = resolution.fwhm / resolution.steps
-        margin = resolution.reach + _EDGE * self._step
-        n = int(np.ceil((self.span + 2 * margin) / self._step)) + 1
+        step = float(resolution.fwhm / resolution.steps)
+        margin = resolution.reach + _EDGE * step
+        n = int(np.ceil((self.span + 2 * margin) / step)) + 1
         if n > _MOST_STEPS:
             raise ConfigurationError(
                 f"the axis spans {self.span / resolution.fwhm:.0f} resolution widths "
                 f"({n} grid steps, at most {_MOST_STEPS}); check the units of resolution "
                 f"({resolution.fwhm:g}) and axis ({self.span:g})"
             )
-        self._first = float(e[0] - margin)
+        first = float(e[0] - margin)
         # a long line's samples need settled splines at both ends: mirrored there by the filter
-        grid = self._first + self._step * np.arange(n)
-        seen = resolution(e[:, None] - grid[None, :])
-        self._seen = np.ascontiguousarray(spline_filter1d(seen, order=5, axis=1, mode="mirror").T)
+        grid = first + step * np.arange(n)
+        seen = spline_filter1d(resolution(e[:, None] - grid[None, :]), order=5, axis=1, mode="mirror")
+        ramp = (e - e.mean()) / max(self.span / 2, 1e-300)
+        self.optics = Optics(np.ascontiguousarray(seen.T), ramp, first, step)
         self._smoothers: dict[float, Array] = {}
-        self._ramp = (e - e.mean()) / max(self.span / 2, 1e-300)
 
     @property
     def points(self) -> int:
@@ -108,27 +113,7 @@ class Forward:
         derivatives : ndarray, shape (p, n)
             By each parameter.
         """
-        c, m = composition, composition.modes
-        p, place = len(c), 3 * composition.modes
-        zero = float(vector[place + c.elastic]) if c.zero else 0.0
-        rows = place + c.elastic + c.zero
-        laid = np.zeros((place + 2, self._seen.shape[0]))  # in the order of the parameters; one to spare
-        shifted = laid[place + c.elastic if c.zero else -1]
-        for k in range(m):
-            centre, width, amplitude = vector[3 * k : 3 * k + 3]
-            deposit(
-                laid[3 * k : 3 * k + 3], shifted, self._first, self._step, zero,
-                centre, width, amplitude, self.kT,
-            )  # fmt: skip
-        if c.elastic:
-            deposit_line(laid[place], shifted, self._first, self._step, zero, float(vector[place]))
-        derivatives = np.empty((p, self.points))
-        np.matmul(laid[:rows], self._seen, out=derivatives[:rows])
-        derivatives[rows] = 1.0
-        if c.slope:
-            derivatives[rows + 1] = self._ramp
-        linear = np.array(vector, dtype=float)
-        linear[0:place:3] = linear[1:place:3] = 0.0
-        if c.zero:
-            linear[rows - 1] = 0.0
-        return linear @ derivatives, derivatives
+        vector = np.ascontiguousarray(vector, float)
+        spectrum, derivatives = np.empty(self.points), np.empty((len(composition), self.points))
+        expected(vector, composition.layout, self.optics, self.kT, spectrum, derivatives)
+        return spectrum, derivatives

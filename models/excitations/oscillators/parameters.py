@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.oscillators.expected import Layout
 
 __all__ = ["MOST_MODES", "PER_MODE", "Composition", "Mode"]
 
@@ -56,6 +57,11 @@ class Composition:
         modes = [f"{name}_{k}" for k in range(1, self.modes + 1) for name in PER_MODE]
         rest = ["elastic"] * self.elastic + ["zero"] * self.zero + ["background"] + ["slope"] * self.slope
         return (*modes, *rest)
+
+    @property
+    def layout(self) -> Layout:
+        """The same in numbers, for compiled code."""
+        return Layout(self.modes, int(self.elastic), int(self.zero), int(self.slope))
 
     def __len__(self) -> int:
         return 3 * self.modes + self.elastic + self.zero + 1 + self.slope

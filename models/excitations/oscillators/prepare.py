@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
@@ -36,11 +39,27 @@ def resample(energy: Array, counts: Array, channels: int = GRID) -> Array:
     channels : int
         How many.
     """
-    middle = (energy[1:] + energy[:-1]) / 2
-    edges = np.concatenate([[energy[0]], middle, [energy[-1]]])
-    summed = np.concatenate([[0.0], np.cumsum(counts * np.diff(edges))])
-    wanted = np.linspace(energy[0], energy[-1], channels + 1)
-    return np.diff(np.interp(wanted, edges, summed)) / (wanted[1] - wanted[0])
+    return _resampled(np.ascontiguousarray(energy, float), np.ascontiguousarray(counts, float), channels)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _resampled(energy: Array, counts: Array, channels: int) -> Array:
+    n, first, last = energy.size, energy[0], energy[-1]
+    width = (last - first) / channels
+    out = np.empty(channels)
+    # summed: counts times energy up to ``low``, where point i begins
+    i, low, high, summed = 0, first, (first + energy[1]) / 2, 0.0
+    before = 0.0
+    for k in range(channels):
+        wanted = first + (k + 1) * width if k < channels - 1 else last
+        while wanted > high and i < n - 1:
+            summed += counts[i] * (high - low)
+            i, low = i + 1, high
+            high = (energy[i] + energy[i + 1]) / 2 if i < n - 1 else last
+        here = summed + counts[i] * (wanted - low)
+        out[k] = (here - before) / width
+        before = here
+    return out
 
 
 def conditions_of(
@@ -62,12 +81,12 @@ def conditions_of(
     window = float(energy[-1] - energy[0])
     return np.array(
         [
-            np.log(window / fwhm) - 3.4,
-            -2.0 * energy[0] / window,
+            math.log(window / fwhm) - 3.4,
+            -2.0 * float(energy[0]) / window,
             2.0 * lorentzian - 0.5,
-            np.log10(np.clip(kT / fwhm, 0.01, 100.0)) / 1.5,
-            2.0 * (np.log10(energy.size) - 2.1),
-            np.log10(most + 1.0) - 2.5,
+            math.log10(min(max(kT / fwhm, 0.01), 100.0)) / 1.5,
+            2.0 * (math.log10(energy.size) - 2.1),
+            math.log10(most + 1.0) - 2.5,
         ],
         np.float32,
     )
@@ -78,4 +97,6 @@ def prepare(data: Spectrum, fwhm: float, lorentzian: float, kT: float) -> npt.ND
     counts = np.maximum(data.effective_counts, 0.0)
     channels = resample(data.energy, counts)
     conditions = conditions_of(data.energy, fwhm, lorentzian, kT, float(channels.max()))
-    return np.concatenate([np.log1p(channels) / 2, conditions]).astype(np.float32)
+    x = np.empty(GRID + len(CONDITIONS), np.float32)
+    x[:GRID], x[GRID:] = np.log1p(channels) / 2, conditions
+    return x

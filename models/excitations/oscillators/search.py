@@ -9,6 +9,7 @@ import numpy.typing as npt
 from streamproc.models.excitations.oscillators.fit import Fitted, bounds_for, fit
 from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.parameters import MOST_MODES, Composition, Mode
+from streamproc.models.excitations.oscillators.residuals import smoothed, strongest
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
 
 __all__ = ["add_mode", "composition_for", "elastic_start", "leftover", "search"]
@@ -104,9 +105,10 @@ def leftover(
     widths : float
         Of the peak, in resolution widths.
     """
-    smooth = _smoothed(forward, data, fitted, widths)
-    place = int(np.argmax(np.abs(smooth) if both else smooth))
-    return abs(float(forward.energy[place])), float(abs(smooth[place]) if both else smooth[place])
+    place, height = strongest(
+        forward.smoother(widths), data.counts, fitted.spectrum, _variance(data, fitted.spectrum), both
+    )
+    return abs(float(forward.energy[place])), height
 
 
 def add_mode(
@@ -150,8 +152,8 @@ def _split(fitted: Fitted, fwhm: float) -> Array:
 
 def _smoothed(forward: Forward, data: Spectrum, fitted: Fitted, widths: float) -> Array:
     """Residuals under a Gaussian of so many resolution widths, in sigmas."""
-    rest = (data.counts - fitted.spectrum) / np.sqrt(_variance(data, fitted.spectrum))
-    return np.asarray(forward.smoother(widths) @ rest)
+    variance = _variance(data, fitted.spectrum)
+    return np.asarray(smoothed(forward.smoother(widths), data.counts, fitted.spectrum, variance))
 
 
 def _peaks(forward: Forward, smooth: Array, apart: float) -> list[float]:

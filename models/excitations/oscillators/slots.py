@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -80,13 +83,13 @@ class Guess:
 
 
 def guess_of(
-    outputs: dict[str, npt.NDArray[np.float32]], row: int, number: int, top: float, fwhm: float
+    outputs: Mapping[str, npt.NDArray[Any]], row: int, number: int, top: float, fwhm: float
 ) -> Guess:
     """Read the answer for a number of modes.
 
     Parameters
     ----------
-    outputs : dict of str to ndarray
+    outputs : mapping of str to ndarray
         What the graph said.
     row : int
         Which spectrum.
@@ -96,10 +99,14 @@ def guess_of(
         Upper end of the axis, width of the resolution.
     """
     slots = slice(first_slot(number), first_slot(number) + number)
-    position = outputs["position"][row, slots].astype(float) * top
-    width = 10.0 ** outputs["value"][row, 0, slots].astype(float) * fwhm
-    amplitude = 10.0 ** outputs["value"][row, 1, slots].astype(float) * fwhm
-    sigma = np.hypot(outputs["scale"][row, :, slots], outputs["spread"][row, :, slots]).astype(float)
-    units = np.array([top, np.log(10.0), np.log(10.0)])[:, None]
-    modes = tuple(Mode(*map(float, m)) for m in zip(position, width, amplitude, strict=True))
-    return Guess(float(outputs["number"][row, number]), modes, (sigma * units).T)
+    position, value = outputs["position"][row, slots].tolist(), outputs["value"][row, :, slots].tolist()
+    scale, spread = outputs["scale"][row, :, slots].tolist(), outputs["spread"][row, :, slots].tolist()
+    modes = tuple(
+        Mode(at * top, 10.0**width * fwhm, 10.0**amplitude * fwhm)
+        for at, width, amplitude in zip(position, *value, strict=True)
+    )
+    units = (top, math.log(10.0), math.log(10.0))
+    sigma = np.empty((number, 3))
+    for i, unit in enumerate(units):
+        sigma[:, i] = [unit * math.hypot(*pair) for pair in zip(scale[i], spread[i], strict=True)]
+    return Guess(float(outputs["number"][row, number]), modes, sigma)

@@ -1,0 +1,145 @@
+"""Spectrum and derivatives of given parameters, compiled: modes are laid on the grid, then seen."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numba
+import numpy as np
+import numpy.typing as npt
+from streamproc.models.excitations.oscillators.kernels import (
+    cells_of,
+    deposit,
+    deposit_line,
+    thermal_weights,
+)
+
+__all__ = ["Layout", "Optics", "expected", "laid_rows", "lay", "see"]
+
+Array = npt.NDArray[np.float64]
+
+
+class Optics(NamedTuple):
+    """What lies between the sample and the points.
+
+    Attributes
+    ----------
+    seen : ndarray, shape (n, points)
+        Intensity at each point from splines of unit height at each node of the grid.
+    ramp : ndarray, shape (points,)
+        Linear background of slope 1.
+    first, step : float
+        Node j of the grid stands at ``first + j step``.
+    """
+
+    seen: Array
+    ramp: Array
+    first: float
+    step: float
+
+
+class Layout(NamedTuple):
+    """A composition in numbers: modes, and 1 or 0 for elastic line, zero and slope."""
+
+    modes: int
+    elastic: int
+    zero: int
+    slope: int
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def laid_rows(layout: Layout) -> int:
+    """Return how many rows :func:`lay` fills."""
+    return 4 * layout.modes + 2 * layout.elastic
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def lay(vector: Array, layout: Layout, optics: Optics, kT: float, laid: Array) -> None:
+    """Lay modes and elastic line on the grid, all of strength 1.
+
+    Parameters
+    ----------
+    vector : ndarray, shape (p,)
+        Parameters; only energies, widths and zero are read.
+    layout : Layout
+        What they are.
+    optics : Optics
+        The grid.
+    kT : float
+        Thermal energy.
+    laid : ndarray, shape (4 modes + 2 elastic, n)
+        Gets for each mode its derivatives by energy and width, itself, and its derivative by the zero; then
+        the line and its derivative by the zero.
+    """
+    m = layout.modes
+    zero = vector[3 * m + layout.elastic] if layout.zero else 0.0
+    weights = np.empty((5, cells_of(laid.shape[1])))
+    thermal_weights(optics.first, optics.step, zero, kT, weights)
+    for k in range(m):
+        deposit(
+            laid[4 * k : 4 * k + 4], weights, optics.first, optics.step, zero, vector[3 * k],
+            vector[3 * k + 1], kT,
+        )  # fmt: skip
+    if layout.elastic:
+        deposit_line(laid[4 * m :], optics.first, optics.step, zero)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def see(
+    vector: Array, layout: Layout, optics: Optics, laid: Array, spectrum: Array, derivatives: Array
+) -> None:
+    """Give what is laid its strengths, and see it through the resolution.
+
+    Parameters
+    ----------
+    vector : ndarray, shape (p,)
+        Parameters; energies, widths and zero as they were laid.
+    layout, optics, laid
+        As for :func:`lay`.
+    spectrum : ndarray, shape (points,)
+        Gets the expected intensities.
+    derivatives : ndarray, shape (p, points)
+        Gets them, in the order of the parameters.
+    """
+    m, place = layout.modes, 3 * layout.modes
+    rows = place + layout.elastic + layout.zero
+    source = np.empty((rows, len(optics.seen)))
+    if layout.zero:
+        source[rows - 1] = 0.0
+    for k in range(m):
+        strong = vector[3 * k + 2]
+        for j in range(source.shape[1]):
+            source[3 * k, j] = strong * laid[4 * k, j]
+            source[3 * k + 1, j] = strong * laid[4 * k + 1, j]
+            source[3 * k + 2, j] = laid[4 * k + 2, j]
+            if layout.zero:
+                source[rows - 1, j] += strong * laid[4 * k + 3, j]
+    if layout.elastic:
+        for j in range(source.shape[1]):
+            source[place, j] = laid[4 * m, j]
+            if layout.zero:
+                source[rows - 1, j] += vector[place] * laid[4 * m + 1, j]
+    np.dot(source, optics.seen, derivatives[:rows])
+    for i in range(spectrum.size):
+        derivatives[rows, i] = 1.0
+        spectrum[i] = vector[rows]
+    for k in range(m):
+        for i in range(spectrum.size):
+            spectrum[i] += vector[3 * k + 2] * derivatives[3 * k + 2, i]
+    if layout.elastic:
+        for i in range(spectrum.size):
+            spectrum[i] += vector[place] * derivatives[place, i]
+    if layout.slope:
+        for i in range(spectrum.size):
+            derivatives[rows + 1, i] = optics.ramp[i]
+            spectrum[i] += vector[rows + 1] * optics.ramp[i]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def expected(
+    vector: Array, layout: Layout, optics: Optics, kT: float, spectrum: Array, derivatives: Array
+) -> None:
+    """Fill in spectrum and derivatives, as :func:`lay` and :func:`see` do."""
+    laid = np.empty((laid_rows(layout), len(optics.seen)))
+    lay(vector, layout, optics, kT, laid)
+    see(vector, layout, optics, laid, spectrum, derivatives)

@@ -1,0 +1,29 @@
+"""Quintic B-splines, compiled."""
+
+from __future__ import annotations
+
+import numba
+
+__all__ = ["splines"]
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def splines(t: float) -> tuple[float, ...]:
+    """Quintic B-splines at ``t + m``, m = 0..5, then their slopes, as polynomials in t."""
+    a, b = t, 1.0 - t
+    a2, b2 = a * a, b * b
+    a4, b4 = a2 * a2, b2 * b2
+    return (
+        a4 * a / 120,
+        (((((-5 * a + 5) * a + 10) * a + 10) * a + 5) * a + 1) / 120,
+        (((((10 * a - 20) * a - 20) * a + 20) * a + 50) * a + 26) / 120,
+        (((-10 * a + 30) * a2 - 60) * a2 + 66) / 120,
+        (((((5 * a - 20) * a + 20) * a + 20) * a - 50) * a + 26) / 120,
+        b4 * b / 120,
+        a4 / 24,
+        ((((-5 * a + 4) * a + 6) * a + 4) * a + 1) / 24,
+        ((((10 * a - 16) * a - 12) * a + 8) * a + 10) / 24,
+        ((-10 * a + 24) * a2 - 24) * a / 24,
+        ((((5 * a - 16) * a + 12) * a + 8) * a - 10) / 24,
+        -b4 / 24,
+    )
