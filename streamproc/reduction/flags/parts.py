@@ -145,7 +145,9 @@ class PartedPlan:
         if known is not None and same and known.cells is cells:
             return known
         norm, counts = _by_part(sums.norm), _by_part(sums.counts)
-        still = _Still(cells, read_only(norm), read_only(counts), _over_parts(norm), _over_parts(counts))
+        # copies: what is read-only, as a table's own sums are, is another type to the compiler
+        by_ring = (_over_parts(norm.copy()), _over_parts(counts.copy()))
+        still = _Still(cells, read_only(norm), read_only(counts), *by_ring)
         if same:
             self._newest.still = still
         return still
