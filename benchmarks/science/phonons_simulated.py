@@ -3,8 +3,9 @@
 Each seed draws force constants from the inner 90 % of the ranges, counts a map of them on a mesh twice as
 fine as the fit's (its noise from another seed), and reads it as `excitation-fit` does: network, then the
 fit that begins there. Told are, for each force constant, the standard deviation of (found - true) / sigma and
-how often the 90 % interval holds the truth. With --foreign also how often maps of something else are refused:
-copper and iron (phonons of another crystal), columns in another order, energies upside down.
+how often the 90 % interval holds the truth, and how much of the structure the fits leave over. With --foreign
+also how often maps of something else are refused: copper and iron (phonons of another crystal), columns in
+another order, energies upside down.
 Usage: python benchmarks/science/phonons_simulated.py [--seeds 40] [--counts 200] [--foreign 10]
 """
 
@@ -76,7 +77,7 @@ def counted(y: np.ndarray) -> SqeMap:
 
 def reported(reader: MapReader, drawn: list[dict[str, float]], counts: float, first: int) -> None:
     names = reader.names
-    pulls, held, own, times, flagged, kinds = [], [], [], [], 0, []
+    pulls, held, own, times, flagged, kinds, left = [], [], [], [], 0, [], []
     for k, values in enumerate(drawn):
         measured = counted(powder_counts(reader.case, Q, ENERGY, values, counts, NOISE + first + k, KT_MEV))
         reader.read(measured)  # the first map of a run makes what all of its maps share
@@ -98,6 +99,7 @@ def reported(reader: MapReader, drawn: list[dict[str, float]], counts: float, fi
         network = [read.answer.numbers[n].interval90 for n in names]
         own.append([low < t < high for (low, high), t in zip(network, truth, strict=True)])
         kinds.append([f.sigma for f in found])
+        left.append(1 - refined.fit.explained)
         if np.abs(pulls[-1]).max() > 3.5:
             print(f"  seed {first + k}: pulls {np.round(pulls[-1], 1)}, chi2 {refined.fit.chi2_reduced:.2f}")
     p, h = np.array(pulls), np.array(held)
@@ -110,6 +112,7 @@ def reported(reader: MapReader, drawn: list[dict[str, float]], counts: float, fi
             f"(network {100 * net:.0f} %), median sigma {s:.3f} N/m"
         )
     print(f"  all: pulls {p.std():.3f} +- {p.std() / np.sqrt(2 * p.size):.3f}, hold {100 * h.mean():.1f} %")
+    print(f"  of the structure left over: {100 * max(left):.1f} % at most")
     for what, seconds in zip(("network", "fit"), np.array(times).T, strict=True):
         median, slow = 1e3 * np.median(seconds), 1e3 * np.quantile(seconds, 0.95)
         print(f"  {what}: {median:.0f} ms of processor time (95 % below {slow:.0f} ms)")
@@ -119,6 +122,7 @@ def refusals(reader: MapReader, drawn: list[dict[str, float]], counts: float) ->
     """How often maps of something else are flagged."""
     order = np.random.default_rng(1).permutation(len(Q))
     said: dict[str, list[bool]] = {}
+    left: dict[str, list[float]] = {}
     for k, values in enumerate(drawn):
         own = powder_counts(reader.case, Q, ENERGY, values, counts, 900 + k, KT_MEV)
         maps = {"columns in another order": own[order], "energies upside down": own[:, ::-1]}
@@ -130,8 +134,11 @@ def refusals(reader: MapReader, drawn: list[dict[str, float]], counts: float) ->
             refined = None if read.reasons else reader.refine(counted(y), read, KELVIN)
             refused = bool(read.reasons) or refined is None or bool(refined.reasons)
             said.setdefault(what, []).append(refused)
+            if refined is not None:
+                left.setdefault(what, []).append(100 * (1 - refined.fit.explained))
     for what, found in said.items():
-        print(f"  refused: {what}: {sum(found)} of {len(found)}")
+        over = f"; left over: {min(left[what]):.0f} to {max(left[what]):.0f} %" if what in left else ""
+        print(f"  refused: {what}: {sum(found)} of {len(found)}{over}")
 
 
 def other(case: LatticeCase, name: str) -> tuple[LatticeCase, Mapping[str, float]]:

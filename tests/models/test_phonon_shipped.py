@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import streamproc.models as package
+from streamproc.models.excitations.lattice.case import case_of
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.example_powder import ALUMINIUM, powder_counts
 from streamproc.models.excitations.maps.reader import MapReader
@@ -45,10 +46,17 @@ def test_intervals_cover_what_they_claim_on_held_out_maps(reader: MapReader) -> 
     assert all(0.86 <= c <= 0.94 for c in covered.values()), covered
 
 
+Q, ENERGY = np.arange(2.0, 8.1, 0.4), np.arange(8.5, 48.0, 1.0)
+COPPER = {"a": 3.615, "mass": 63.55}
+COPPER_FORCES = {"L1": 27.5, "T1": -1.5, "L2": 0.3, "T2": 0.0, "L3": 0.6, "T3": 0.0}
+
+
+def counted(y: np.ndarray) -> SqeMap:
+    return SqeMap.of(np.stack([Q, 0 * Q, 0 * Q], 1), ENERGY, y, np.sqrt(np.maximum(y, 1)))
+
+
 def test_a_fresh_map_is_read_and_fitted_from_there(reader: MapReader) -> None:
-    q, energy = np.arange(2.0, 8.1, 0.4), np.arange(8.5, 48.0, 1.0)
-    y = powder_counts(reader.case, q, energy, ALUMINIUM, 200.0, 5)
-    whole = SqeMap.of(np.stack([q, 0 * q, 0 * q], 1), energy, y, np.sqrt(np.maximum(y, 1)))
+    whole = counted(powder_counts(reader.case, Q, ENERGY, ALUMINIUM, 200.0, 5))
     read = reader.read(whole)
     low, high = read.answer.numbers["L1"].interval90
     assert not read.reasons and low - 1 < ALUMINIUM["L1"] < high + 1
@@ -56,3 +64,15 @@ def test_a_fresh_map_is_read_and_fitted_from_there(reader: MapReader) -> None:
     assert refined is not None and not refined.reasons
     for name, truth in ALUMINIUM.items():
         assert abs(refined.numbers[name].value - truth) < 4 * refined.numbers[name].sigma, name
+
+
+@pytest.mark.parametrize("counts", [40.0, 200.0])
+def test_copper_is_not_taken_for_aluminium_however_little_was_counted(
+    reader: MapReader, counts: float
+) -> None:
+    content = reader.case.file.model_dump(mode="json", exclude_none=True)
+    content["crystal"] |= COPPER
+    map_ = counted(powder_counts(case_of(content, Path("copper")), Q, ENERGY, COPPER_FORCES, counts, 11, 0.4))
+    refined = reader.refine(map_, reader.read(map_), 4.64)
+    assert refined is not None
+    assert any(reason.startswith("unknown-structure") for reason in refined.reasons)

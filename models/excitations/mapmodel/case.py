@@ -113,6 +113,11 @@ class MapCase(ABC):
         return float("inf")
 
     @property
+    def left_over(self) -> float:
+        """Share of the structure above which a fit leaves too much over, whatever limit a training found."""
+        return 1.0
+
+    @property
     def normal_where_told(self) -> bool:
         """Whether a fit that meets its map and tells every parameter needs no rivals, and no draws.
 

@@ -186,16 +186,13 @@ class Judge:
     Attributes
     ----------
     limits : mapping of str to float
-        Of the card, by signal.
+        By signal: of the card, and where fits of spoiled simulated maps found none, of the kind of model.
     signal : str
         What the model draws, for its words.
-    missed : float
-        A reduced chi-square above which a map is missed, whatever fits of spoiled simulated maps came to.
     """
 
     limits: Mapping[str, float]
     signal: str = "magnons"
-    missed: float = float("inf")
 
     def reasons(self, signals: Mapping[str, float]) -> tuple[str, ...]:
         """Return the reasons; none: the map is in domain."""
@@ -211,8 +208,6 @@ class Judge:
         found = []
         for name, text in words.items():
             value, most = signals.get(name, float("nan")), self.limits[name]
-            if name == "residual":
-                most = min(most, self.missed)
             if value > most:
                 found.append(text.format(v=value, m=most, p=100 * value, q=100 * most, signal=self.signal))
         return tuple(found)

@@ -129,7 +129,9 @@ class MapReader:
                 f"{self.preparer.layout.width}; it was trained with other code: train it again"
             )
         self.derived = Derived(self.case)
-        self.judge = Judge(card.calibration.limits, self.case.words.signal, self.case.missed)
+        most = {"residual": self.case.missed, "unexplained": self.case.left_over}
+        limits = {n: min(v, most.get(n, v)) for n, v in card.calibration.limits.items()}
+        self.judge = Judge(limits, self.case.words.signal)
 
     @property
     def names(self) -> tuple[str, ...]:
