@@ -17,7 +17,7 @@ __all__ = ["Bounds", "Fitted", "bounds_for", "fit"]
 Array = npt.NDArray[np.float64]
 
 _SHARPEST = 0.01
-_KNOWN = np.empty(0)
+_POISSON = np.empty(0)
 """Variance of counts: it is their expectation."""
 
 
@@ -148,7 +148,7 @@ def fit(
     """
     p = len(composition)
     vector, spectrum, fisher = np.array(start, float), np.empty(forward.points), np.empty((p, p))
-    variance = _KNOWN if data.variance is None else data.variance
+    variance = _POISSON if data.variance is None else data.variance
     precision = bounds.zero_sigma**-2 if composition.zero else 0.0
     deviance, pearson, converged, made = climb(
         forward.optics, forward.kT, composition.layout, data.counts, variance, vector, bounds.low,
