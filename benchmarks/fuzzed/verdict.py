@@ -24,8 +24,9 @@ CUT_BYTES = 1024 * 1024
 
 Place = tuple[int, int]
 
-_ALLOCATOR = "/proc/sys/vm/overcommit_memory"
-"""The C library looks there when it gives memory back."""
+_C_LIBRARY = ("/proc/sys/vm/overcommit_memory", "/sys/devices/system/cpu/online")
+"""What the C library itself opens: when it gives memory back, and to count processors (for whatever asks
+for the first time, such as a pool of threads)."""
 
 
 @dataclass
@@ -159,7 +160,7 @@ def strangers(
     """
     packages = (*streamproc.__path__, *consumers.__path__, *models.__path__)
     code = {str(Path(p).resolve()) for p in (sys.prefix, sys.base_prefix, *sys.path, *packages) if p}
-    allowed = (*map(str, roots), *code, _ALLOCATOR)
+    allowed = (*map(str, roots), *code, *_C_LIBRARY)
     before: set[str] = set()
     found: dict[str, Counter[str]] = {
         "open": Counter(),

@@ -82,6 +82,7 @@ def test_deeds_after_the_begin_are_seen_and_what_is_allowed_is_not(verdict, tmp_
     after = [
         Access("open", str(root / "a.h5"), 101.0),
         Access("open", json_file(), 101.0),
+        Access("open", "/sys/devices/system/cpu/online", 101.0),
         Access("open", "/etc/hosts", 101.0),
         Access("open", str(outside / "decoy"), 101.0),
         Access("open", f"{root}/../outside/other", 101.0),
