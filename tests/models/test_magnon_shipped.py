@@ -60,3 +60,20 @@ def test_a_fresh_map_of_another_energy_scale_is_read(reader: MapReader) -> None:
     assert refined is not None and not refined.reasons
     found = refined.numbers["J"]
     assert abs(found.value - values["J"]) < max(4 * found.sigma, 0.02 * abs(values["J"]))
+
+
+def test_one_spectrum_at_all_wave_vectors_and_columns_elsewhere_are_no_dispersion_of_its_own(
+    reader: MapReader,
+) -> None:
+    values, first, last = SHIPPED[reader.card.name]
+    q = np.array(first) + np.linspace(0, 1, 40)[:, None] * (np.array(last) - first)
+    energy = np.arange(0.4, 3.6, 0.05)
+    y = simulated_counts(example_case(reader.card.name), q, energy, values, 80.0, 5, 3.6)
+    rng = np.random.default_rng(11)
+    lines = np.exp(-0.5 * ((energy[:, None] - [1.2, 2.3]) / 0.1) ** 2).sum(1)
+    everywhere = rng.poisson(np.tile(10 + 40 * lines, (len(q), 1))).astype(float)
+    for foreign in (everywhere, y[rng.permutation(len(q))]):
+        one = SqeMap.of(q, energy, foreign, np.sqrt(np.maximum(foreign, 1)))
+        refined = reader.refine(one, reader.read(one))
+        assert refined is not None
+        assert any(reason.startswith("other-dispersion") for reason in refined.reasons), refined.reasons

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.maps.alike import LEAST, alike
 from streamproc.models.excitations.maps.check import (
     Judge,
     MapChecker,
@@ -215,13 +216,24 @@ class MapReader:
     def reasons(self, found: Refinement, read: Read) -> tuple[str, ...]:
         """Return why a map is not this model's, and where what is unknown lies; none: in domain."""
         reasons = self.judge.reasons(signals_of(read.answer, found.fit, self.names))
-        reasons += self._at_the_edge(found)
+        reasons += self._at_the_edge(found) + self._alike(found)
         where = most_unexplained(found.fitter.measured, found.fit.model)
         if where is None:
             return reasons
         (h, k, q3), energy, unit = *where, found.unit_meV
         said = f"; most of it near ({h:.3g}, {k:.3g}, {q3:.3g}) at {energy * unit:.3g} meV"
         return tuple(r + said if r.startswith("unknown-structure") else r for r in reasons)
+
+    def _alike(self, found: Refinement) -> tuple[str, ...]:
+        """Say whether what differs between the columns is another dispersion than the fitted one, or none."""
+        # along the columns of a powder it is strengths that differ, and what is its own lies at all Q
+        same = None if self.case.powder else alike(found.fit, found.fitter.measured.measured)
+        if same is None or not same.missed:
+            return ()
+        return (
+            f"other-dispersion: the fit explains {100 * max(0.0, same.explained):.0f} % of what differs "
+            f"between the columns (at least {100 * LEAST:.0f} % is wanted)",
+        )
 
     def _at_the_edge(self, found: Refinement) -> tuple[str, ...]:
         """Say which scale of the energies ends where the search does: its minimum lies elsewhere."""
