@@ -35,7 +35,7 @@ def counted(expected: np.ndarray, seed: int = 0) -> np.ndarray:
 
 def test_the_right_dispersion_explains_what_differs() -> None:
     truth = ridge(8.0, 1.0)
-    found = alike(fitted(counted(truth), truth), CELLS)
+    found = alike(fitted(counted(truth), truth), CELLS, counts=True)
     assert found is not None and not found.missed
     assert found.explained == pytest.approx(1.0, abs=0.02)
     assert found.numbers == M and found.cells == N * M
@@ -43,26 +43,26 @@ def test_the_right_dispersion_explains_what_differs() -> None:
 
 @pytest.mark.parametrize("model", [ridge(37.0, -1.0), np.full((N, M), 9.0)], ids=["turned", "none"])
 def test_another_dispersion_is_missed(model: np.ndarray) -> None:
-    found = alike(fitted(counted(ridge(8.0, 1.0)), model), CELLS)
+    found = alike(fitted(counted(ridge(8.0, 1.0)), model), CELLS, counts=True)
     assert found is not None and found.missed and found.explained < 0.5
 
 
 def test_lines_at_all_wave_vectors_are_missed_by_a_dispersion() -> None:
-    found = alike(fitted(counted(ridge(25.0, 0.0)), ridge(8.0, 1.0)), CELLS)
+    found = alike(fitted(counted(ridge(25.0, 0.0)), ridge(8.0, 1.0)), CELLS, counts=True)
     assert found is not None and found.missed and found.explained < 0
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_a_flat_band_that_is_met_is_no_fault_nor_is_hardly_a_count(seed: int) -> None:
     for truth in (ridge(25.0, 0.0), ridge(8.0, 1.0, 2.0), np.full((N, M), 1.0)):
-        found = alike(fitted(counted(truth, seed), truth), CELLS)
+        found = alike(fitted(counted(truth, seed), truth), CELLS, counts=True)
         assert found is not None and not found.missed
 
 
 def test_errors_that_are_too_small_favour_neither() -> None:
     rng, truth = np.random.default_rng(3), ridge(25.0, 0.0)
     y = truth + 3 * np.sqrt(truth) * rng.normal(size=truth.shape)
-    found = alike(fitted(y, truth), CELLS)
+    found = alike(fitted(y, truth), CELLS, counts=False)
     assert found is not None and not found.missed
 
 
@@ -70,7 +70,7 @@ def test_masked_cells_and_columns_count_for_nothing() -> None:
     truth, cells = ridge(8.0, 1.0), CELLS.copy()
     cells[::2], cells[:, :5] = False, False
     y = np.where(cells, counted(truth), 1e6)
-    found = alike(fitted(y, truth, cells), cells)
+    found = alike(fitted(y, truth, cells), cells, counts=True)
     assert found is not None and found.cells == cells.sum() and found.numbers == M - 5
     assert not found.missed
 
@@ -79,4 +79,4 @@ def test_fewer_than_three_columns_are_not_judged() -> None:
     cells = np.zeros_like(CELLS)
     cells[:2] = True
     truth = ridge(8.0, 1.0)
-    assert alike(fitted(counted(truth), truth, cells), cells) is None
+    assert alike(fitted(counted(truth), truth, cells), cells, counts=True) is None

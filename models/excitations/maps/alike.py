@@ -63,7 +63,7 @@ class Alike:
         return self.fit_chi2 - half_way > chance
 
 
-def alike(fit: MapFit, cells: npt.NDArray[np.bool_]) -> Alike | None:
+def alike(fit: MapFit, cells: npt.NDArray[np.bool_], counts: bool) -> Alike | None:
     """Return how one spectrum for all columns compares with a fit; None where there are hardly any columns.
 
     Parameters
@@ -72,6 +72,8 @@ def alike(fit: MapFit, cells: npt.NDArray[np.bool_]) -> Alike | None:
         With the data and weights it was fitted to.
     cells : ndarray of bool, shape (n, m)
         Cells that were fitted: columns, energies.
+    counts : bool
+        Intensities are counts, whose noise is known; otherwise errors may be too small.
     """
     linear = fit.linear
     if linear is None or int(cells.any(1).sum()) < _FEWEST_COLUMNS:
@@ -82,7 +84,7 @@ def alike(fit: MapFit, cells: npt.NDArray[np.bool_]) -> Alike | None:
     mean = (weight * y).sum(0) / np.where(total > 0, total, 1.0)
     left, left_by_fit = ((weight * (y - m) ** 2)[cells] for m in (mean, fit.model))
     # most cells of a map hold no ridge: what is usual there is noise, for the better of the two
-    noise = max(1.0, min(float(np.median(left)), float(np.median(left_by_fit))) / _MEDIAN)
+    usual = 1.0 if counts else min(float(np.median(left)), float(np.median(left_by_fit))) / _MEDIAN
     own = len(fit.free) + 1 + len(linear.background)
     energies, compared = int((total > 0).sum()), int(cells.sum())
-    return Alike(float(left.sum()), energies, float(left_by_fit.sum()), own, compared, noise)
+    return Alike(float(left.sum()), energies, float(left_by_fit.sum()), own, compared, max(1.0, usual))

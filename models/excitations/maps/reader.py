@@ -227,7 +227,9 @@ class MapReader:
     def _alike(self, found: Refinement) -> tuple[str, ...]:
         """Say whether what differs between the columns is another dispersion than the fitted one, or none."""
         # along the columns of a powder it is strengths that differ, and what is its own lies at all Q
-        same = None if self.case.powder else alike(found.fit, found.fitter.measured.measured)
+        if self.case.powder:
+            return ()
+        same = alike(found.fit, found.fitter.measured.measured, found.fitter.counts)
         if same is None or not same.missed:
             return ()
         return (
