@@ -66,7 +66,9 @@ def accuracy(judged: Judged, model: OnnxModel) -> dict[str, float]:
         found[f"90 % interval holds the {name}"] = np.mean(off[:, k] <= c.q90[name] * sigma[:, k])
         pull = (truth[:, k] - value[:, k]) / (c.q68[name] * sigma[:, k])
         rank = ndtr(pull)
-        found[f"rank of the true {name} uniform: KS distance"] = kstest(rank, "uniform").statistic
+        test = kstest(rank, "uniform")
+        found[f"rank of the true {name} uniform: KS distance"] = test.statistic
+        found[f"rank of the true {name}: how often uniform ones are as far (p)"] = test.pvalue
     return found
 
 

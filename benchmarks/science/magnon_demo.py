@@ -6,7 +6,9 @@ Every seed is another magnet and other noise, as `--seed` of the demo. Points go
 excitation fit as the service would give them, with the demo's settings; judged is the fit at the end (with
 `--part`: at the end of that part of the scan). Wanted: each coupling's interval holds the truth in at least
 85 of 100 seeds. A hundred seeds alone tell little: of intervals that are right every 25th coupling holds the
-truth in fewer. So 300 are the default, judged together, and each hundred is printed.
+truth in fewer. So 300 are the default, judged together, and each hundred is printed. Ranks: where the truth
+lies in the answer, as a share of what lies below it (half of a normal distribution on either side, as wide as
+that end of the interval); of right answers they are uniform (Talts 2018, arXiv:1804.06788).
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ import time
 import tomllib
 
 import numpy as np
+from scipy.special import ndtr
+from scipy.stats import kstest
 from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers.excitation_fit import ExcitationFit
 from streamproc.models.excitations.maps.example import example_run
@@ -29,6 +33,9 @@ from streamproc.demo.magnon.scan import POINTS_PER_COLUMN, couplings, expected_c
 from streamproc.settings import InferenceSettings
 
 WANTED = 0.85
+
+END_OF_90 = 1.6449
+"""Standard deviations."""
 
 
 def frames(points: int, seed: int) -> list[Frame]:
@@ -56,6 +63,12 @@ def loaded() -> ExcitationFit:
     return ExcitationFit.load(ExcitationFitSettings.model_validate(table), LoadContext(InferenceSettings()))
 
 
+def uniform(ranks: list[float]) -> str:
+    """Say how far ranks are from uniform, and how often uniform ones are as far."""
+    test = kstest(ranks, "uniform")
+    return f"largest distance from uniform {test.statistic:.3f} (p = {test.pvalue:.2f})"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -68,6 +81,7 @@ def main() -> int:
     analysis = loaded()
     held: dict[str, list[bool]] = {}
     pulls: dict[str, list[float]] = {}
+    ranks: dict[str, list[float]] = {}
     flagged, began = 0, time.monotonic()
     for seed in range(arguments.first, arguments.first + arguments.seeds):
         scan = frames(arguments.points, seed)
@@ -81,6 +95,8 @@ def main() -> int:
             held.setdefault(name, []).append(low <= truth <= high)
             if np.isfinite(found.value):
                 pulls.setdefault(name, []).append((found.value - truth) / found.sigma)
+                end = abs((high if truth > found.value else low) - found.value)
+                ranks.setdefault(name, []).append(ndtr(END_OF_90 * (truth - found.value) / max(end, 1e-12)))
     print(f"{arguments.seeds} seeds, {time.monotonic() - began:.0f} s; flagged though right: {flagged}")
     passed = True
     for name, found in held.items():
@@ -92,7 +108,7 @@ def main() -> int:
         print(
             f"Zc*{name:3s} 90 % intervals hold the truth in {sum(found)} of {len(found)} seeds "
             f"(by hundreds: {hundreds}); pulls: mean {np.mean(pull):+.2f}, standard deviation "
-            f"{np.std(pull):.2f}"
+            f"{np.std(pull):.2f}; ranks: {uniform(ranks[name])}"
         )
     print(f"{'holds ' if passed else 'FAILS '} at least {WANTED:.0%} for each coupling")
     return 0 if passed else 1
