@@ -111,7 +111,7 @@ class RunReference:
         share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, width, known)
         self._line_at = float(curve.axis[(a + b) // 2]) if share > 0 else _NAN
         numbers["parasitic_rings"] = share
-        told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1)))
+        told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1))) if share > 0 else {}
         numbers["shadow"], told["shadow"] = self._shadow(reading, recent)
         return numbers, told
 
@@ -120,7 +120,7 @@ class RunReference:
             return _NAN, {}
         share, tops = new_ice(reading.curve, followed, reading.ice_places, self._iced)
         self._iced = share >= 0.5
-        return share, axis_said(reading.curve.axis, tops)
+        return share, axis_said(reading.curve.axis, tops) if tops else {}
 
     def _line_width(self, curve: Curve) -> float:
         """Width of a line over the run (channels): one weak reading alone may say three times as much."""
@@ -172,9 +172,11 @@ class RunReference:
         if before.shape != tiles.ratio.shape:
             return _NAN, {}
         dark = darker_tiles(before, tiles)
+        if not dark.any():
+            return 0.0, {}
         rows = np.repeat(dark, TILE_ROWS, axis=0)
         share = float(tiles.used[dark].sum()) / max(float(tiles.used.sum()), 1.0)
-        return share, boxes_said(rows, reading.columns) if share > 0 else {}
+        return share, boxes_said(rows, reading.columns)
 
     # -- what the run is ----------------------------------------------------------------------------------
 

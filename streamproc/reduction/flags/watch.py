@@ -88,6 +88,8 @@ class FlagWatch:
 
     def __init__(self, settings: FlagSettings) -> None:
         self._settings = settings
+        limits = {name: settings.limit(name) for name in KINDS if name not in settings.off}
+        self._limits = {name: (v.threshold, v.falls_below) for name, v in limits.items()}
         self._up = dict.fromkeys(KINDS, False)
         self._copies, self._hot = Copies(), HotPixels()
         self._reference = RunReference()
@@ -126,10 +128,8 @@ class FlagWatch:
         return judgement
 
     def _over(self, name: str, number: float) -> bool:
-        limit = self._settings.limit(name)
-        return name not in self._settings.off and number >= (
-            limit.falls_below if self._up[name] else limit.threshold
-        )
+        limits = self._limits.get(name)  # None: it is off
+        return limits is not None and number >= limits[self._up[name]]
 
     def _raised(self, name: str, number: float, spoilt: bool) -> bool:
         """Hysteresis. What a spoilt reading cannot show stays as it is."""
