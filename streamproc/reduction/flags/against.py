@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["AGREES", "Comparison", "compare", "slope_reach", "strain_slope", "warp"]
+__all__ = ["AGREES", "Comparison", "between", "compare", "slope_reach", "strain_slope", "warp"]
 
 Float = npt.NDArray[np.float64]
 
@@ -141,15 +141,21 @@ def _attenuation(reference: Any, weights: Any, noise: float) -> float:
 @compiled
 def warp(axis: Any, slope: Any, reference: Any, zero: float, strain: float, out: Any) -> None:
     """Reference moved by ``zero + strain * slope``, by straight lines between channels."""
-    n, k = axis.size, 0
-    for i in range(n):
-        x = axis[i] - zero - strain * slope[i]
-        while k < n - 2 and axis[k + 1] < x:
-            k += 1
-        while k > 0 and axis[k] > x:
-            k -= 1
-        share = min(max((x - axis[k]) / (axis[k + 1] - axis[k]), 0.0), 1.0)
+    k = 0
+    for i in range(axis.size):
+        k, share = between(axis, axis[i] - zero - strain * slope[i], k)
         out[i] = reference[k] * (1 - share) + reference[k + 1] * share
+
+
+@compiled
+def between(axis: Any, x: float, k: int) -> Any:
+    """Return the channel below a place, sought from channel ``k`` on, and how far the place lies towards the
+    next: 0 to 1."""
+    while k < axis.size - 2 and axis[k + 1] < x:
+        k += 1
+    while k > 0 and axis[k] > x:
+        k -= 1
+    return k, min(max((x - axis[k]) / (axis[k + 1] - axis[k]), 0.0), 1.0)
 
 
 @compiled

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import AGREES, compare, slope_reach, warp
+from streamproc.reduction.flags.against import AGREES, between, compare, slope_reach
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["beam_shift"]
@@ -91,14 +91,15 @@ def _quadrant_shifts(
 ) -> None:  # fmt: skip
     """Shift of each quadrant: least squares of y on its moved reference, one, and that reference's slope."""
     n, lag = axis.size, max(slope_reach(width), 1)
-    gaps, weights, one, moved = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
+    gaps, weights, all_moved, k = np.empty(n), np.empty(n), np.empty((4, n)), 0
     for i in range(n):
         gaps[i] = 1.0 / (axis[min(i + lag, n - 1)] - axis[max(i - lag, 0)])
         weights[i] = 0.25 / max(variance[i], 1e-300)
+        k, share = between(axis, axis[i] - zero - strain * slope[i], k)
+        for q in range(4):  # all quadrants move alike
+            all_moved[q, i] = reference[k, q] * (1 - share) + reference[k + 1, q] * share
     for q in range(4):
-        for i in range(n):
-            one[i] = reference[i, q]
-        warp(axis, slope, one, zero, strain, moved)
+        moved = all_moved[q]
         a00, a10, a11, a20, a21, a22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         b0, b1, b2, swyy, count = 0.0, 0.0, 0.0, 0.0, 0
         for i in range(lag, n - lag):

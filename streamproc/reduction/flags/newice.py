@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from streamproc.reduction.flags.against import Comparison
 from streamproc.reduction.flags.curve import Curve
 from streamproc.reduction.flags.lines import ice_rings
+from streamproc.reduction.kernels import compiled
 
 __all__ = ["new_ice"]
 
@@ -40,10 +42,21 @@ def new_ice(
     """
     if not followed.scale > 0:
         return float("nan"), []
-    new = curve.y - followed.scale * followed.moved - followed.offset
-    noise = 2.0 * np.sqrt(curve.variance)
-    came, gone = np.maximum(new - noise, 0).sum(), np.maximum(-new - noise, 0).sum()
+    new = np.empty_like(curve.y)
+    came, gone = _changes(curve.y, curve.variance, followed.moved, followed.scale, followed.offset, new)
     if gone > _AS_MUCH * came:
         return 0.0, []
     added = replace(curve, y=new, floor=np.zeros(new.size))
     return ice_rings(added, places, 1, _CLEAR_AGAIN if before else _CLEAR)
+
+
+@compiled
+def _changes(y: Any, variance: Any, moved: Any, scale: float, offset: float, new: Any) -> Any:
+    """Write what has changed; return the sums of what has come and gone by more than two sigma."""
+    came, gone = 0.0, 0.0
+    for i in range(y.size):
+        d, noise = y[i] - scale * moved[i] - offset, 2.0 * np.sqrt(variance[i])
+        new[i] = d
+        came += max(d - noise, 0.0)
+        gone += max(-d - noise, 0.0)
+    return came, gone

@@ -110,6 +110,8 @@ class FrameReader:
             self._slope if measured is None else self._slope[measured],
             constant=sight.highest == 0.0,
             quadrants=sight.quadrants if measured is None else sight.quadrants[measured],
+            parts=look.parts,
+            measured=measured,
             tiles=TileView(
                 shades.ratio, seen.promise.expected, self._tiles.used, shades.smooth, seen.spotty < FINE
             ),

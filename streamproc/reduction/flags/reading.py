@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.curve import Curve
+from streamproc.reduction.flags.parts import Parts
 
 __all__ = ["LEAST_CHANNELS", "MOST_SAID", "Evidence", "Reading", "TileView", "ranges"]
 
@@ -58,6 +59,10 @@ class Reading:
         Every value is the same: copies of it say nothing.
     quadrants : ndarray, shape (n, 4), or None
         The pattern of each quadrant of an image.
+    parts : Parts or None
+        The rings of an image in parts, all bins.
+    measured : ndarray of bool, shape (bins,), or None
+        Rings that the curve holds; None: all of them.
     tiles : TileView or None
         The tiles of an image.
     high : ndarray of int64
@@ -80,6 +85,8 @@ class Reading:
     slope: npt.NDArray[np.float64]
     constant: bool = False
     quadrants: npt.NDArray[np.float64] | None = None
+    parts: Parts | None = None
+    measured: npt.NDArray[np.bool_] | None = None
     tiles: TileView | None = None
     high: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
     used: int = 0

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from streamproc.reduction.flags.against import AGREES, Comparison, compare
 from streamproc.reduction.flags.beam import beam_shift
 from streamproc.reduction.flags.curve import Curve
+from streamproc.reduction.flags.grains import few_grains
 from streamproc.reduction.flags.newice import new_ice
 from streamproc.reduction.flags.newlines import new_line, shaded_share
 from streamproc.reduction.flags.reading import Evidence, Reading, TileView
@@ -37,6 +38,9 @@ _SURE = 0.01
 """Sigma of the zero over a line's width, up to which a new reference carries no error along."""
 
 _NAN = float("nan")
+
+_COMPARED = ("i0_drift", "zero_drift", "parasitic_rings", "shadow", "ice_rings", "spotty")
+"""Kinds that the comparison with the run tells, or tells as well."""
 
 
 class RunReference:
@@ -76,7 +80,7 @@ class RunReference:
 
     def compare(self, reading: Reading) -> tuple[dict[str, float], dict[str, Evidence]]:
         """Return numbers and evidence of the kinds that compare patterns; NaN where they cannot be judged."""
-        numbers = dict.fromkeys(("i0_drift", "zero_drift", "parasitic_rings", "shadow", "ice_rings"), _NAN)
+        numbers = dict.fromkeys(_COMPARED, _NAN)
         told: dict[str, Evidence] = {}
         if not self._n:
             return numbers, told
@@ -91,6 +95,10 @@ class RunReference:
             scale = self._base[0] * self._drifted(found, reading)
             numbers["i0_drift"] = abs(scale - 1.0) if self._n >= _STARTS else _NAN
             told["i0_drift"] = {"by": "pattern", "scale": scale}
+        if reading.parts is not None:
+            numbers["spotty"], lines = few_grains(reading.parts, reading.measured, curve, recent)
+            if lines:
+                told["spotty"] = {"axis": [[float(curve.axis[i]) for i in lines]], "by": "run"}
         numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, found)
         noise = _FOLLOWING + (1 - _FOLLOWING) * (1 - _RATE) ** (2 * self._n - 2)
         jump = (0.0, 0.0)  # of all lines since the reading before
@@ -103,7 +111,7 @@ class RunReference:
         share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, width, known)
         self._line_at = float(curve.axis[(a + b) // 2]) if share > 0 else _NAN
         numbers["parasitic_rings"] = share
-        told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1)))
+        told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1))) if share > 0 else {}
         numbers["shadow"], told["shadow"] = self._shadow(reading, recent)
         return numbers, told
 
@@ -112,7 +120,7 @@ class RunReference:
             return _NAN, {}
         share, tops = new_ice(reading.curve, followed, reading.ice_places, self._iced)
         self._iced = share >= 0.5
-        return share, axis_said(reading.curve.axis, tops)
+        return share, axis_said(reading.curve.axis, tops) if tops else {}
 
     def _line_width(self, curve: Curve) -> float:
         """Width of a line over the run (channels): one weak reading alone may say three times as much."""
@@ -164,18 +172,30 @@ class RunReference:
         if before.shape != tiles.ratio.shape:
             return _NAN, {}
         dark = darker_tiles(before, tiles)
+        if not dark.any():
+            return 0.0, {}
         rows = np.repeat(dark, TILE_ROWS, axis=0)
         share = float(tiles.used[dark].sum()) / max(float(tiles.used.sum()), 1.0)
-        return share, boxes_said(rows, reading.columns) if share > 0 else {}
+        return share, boxes_said(rows, reading.columns)
 
     # -- what the run is ----------------------------------------------------------------------------------
 
-    def accept(self, reading: Reading, monitor: float, doubtful: bool) -> None:
-        """Take a reading that is not bad into the reference; slowly where new lines are in it."""
+    def accept(self, reading: Reading, monitor: float, doubtful: bool, spotty: bool = False) -> None:
+        """Take a reading that is not bad into the reference.
+
+        Parameters
+        ----------
+        reading, monitor
+            As :meth:`FlagWatch.take` has them.
+        doubtful : bool
+            New lines are in it, or lines are missing: it is taken slowly.
+        spotty : bool
+            Its tiles are as bright as their grains: they say nothing of the detector.
+        """
         self._take_levels(reading, monitor)
         found, curve, self._found = self._found, reading.curve, None
         if not self._n:
-            self._begin(reading)
+            self._begin(reading, spotty)
         elif found is not None and found.agreement >= AGREES and found.scale > 0:
             if found.agreement >= _FAR or reading.quadrants is None:
                 self._zero, self._strain = found.zero, found.strain
@@ -185,13 +205,13 @@ class RunReference:
             self._strange += 1
         self._n += 1
         self._blend("recent", curve.axis, curve.y, _SLOW_RATE if doubtful else _RATE)
-        if reading.tiles is not None:
+        if reading.tiles is not None and not spotty:
             self._blend_tiles(reading.tiles)
         if self._strange >= (_REBASE_DOUBTFUL if doubtful else _REBASE_AFTER):
-            self._begin(reading)
+            self._begin(reading, spotty)
         elif self._slowly(found, reading) and not doubtful:  # go on from here before it is strange
             kept = self._arrays["recent"]
-            self._begin(reading)
+            self._begin(reading, spotty)
             self._arrays["recent"] = kept if kept.size == curve.y.size else self._arrays["recent"]
 
     def _slowly(self, found: Comparison | None, reading: Reading) -> bool:
@@ -200,7 +220,7 @@ class RunReference:
             return False
         return found.zero_sigma < _SURE * self._line_width(reading.curve) * reading.curve.step
 
-    def _begin(self, reading: Reading) -> None:
+    def _begin(self, reading: Reading, spotty: bool) -> None:
         """Begin, or begin anew where the pattern has become another one."""
         curve = reading.curve
         self._base = (self._base[0] * self._scale, self._base[1] + self._zero)
@@ -208,7 +228,7 @@ class RunReference:
         self._scale, self._strange, self._first_level = 1.0, 0, reading.level
         new: dict[str, Float] = {"axis": curve.axis, "first": curve.y, "recent": curve.y}
         new["quadrants"] = np.empty((0, 4)) if reading.quadrants is None else reading.quadrants
-        new["tiles"] = np.empty((0, 0)) if reading.tiles is None else reading.tiles.ratio
+        new["tiles"] = np.empty((0, 0)) if reading.tiles is None or spotty else reading.tiles.ratio
         self._arrays = {name: value.astype(np.float32) for name, value in new.items()}
 
     def _take_levels(self, reading: Reading, monitor: float) -> None:
@@ -233,6 +253,8 @@ class RunReference:
         if old.shape == tiles.ratio.shape:
             mixed = np.where(np.isfinite(old), old + _RATE * (tiles.ratio - old), tiles.ratio)
             self._arrays["tiles"] = np.where(np.isfinite(mixed), mixed, old).astype(np.float32)
+        elif not old.size:  # the readings before were spotty
+            self._arrays["tiles"] = tiles.ratio.astype(np.float32)
 
     def _on(self, axis: Float, name: str) -> Float:
         """Return a stored pattern on the axis of a reading."""

@@ -11,15 +11,18 @@ import numpy.typing as npt
 from streamproc.reduction.flags.parts import QUADRANTS, Parts
 from streamproc.reduction.kernels import compiled, compiled_sums
 
-__all__ = ["RingView", "every_of", "near_lines", "spots", "spottiness", "spread_of", "view", "view_rings"]
+__all__ = [
+    "LEAST_PIXELS", "STANDS_OUT", "RingView", "comb_differences", "every_of", "near_lines", "spots",
+    "spottiness", "spread_of", "view", "view_rings",
+]  # fmt: skip
 
 Float = npt.NDArray[np.float64]
 
-_LEAST_PIXELS = 4.0
+LEAST_PIXELS = 4.0
 _TRIMMED = 0.368
 """Mean of the lower three quarters of a chi-square variable of one degree."""
 
-_STANDS_OUT = 1.0
+STANDS_OUT = 1.0
 """A ring is a line where it is at least this much of the floor above the floor."""
 
 
@@ -180,9 +183,7 @@ def spottiness(parts: Parts, sturdy: Float, floor: Float) -> tuple[float, tuple[
 def spots(signal: Any, variance: Any, norm: Any, counts: Any, sturdy: Any, floor: Any) -> Any:
     """Spottiness as :func:`spottiness` has it, first and last ring of the line that tells most."""
     terms, ends = np.empty(2 * signal.shape[0] + 8), np.zeros(2, np.int64)
-    n = _comb_differences(
-        signal, variance, norm, counts, sturdy, floor, _STANDS_OUT, _LEAST_PIXELS, terms, ends
-    )
+    n = comb_differences(signal, variance, norm, counts, sturdy, floor, STANDS_OUT, LEAST_PIXELS, terms, ends)
     if n < signal.shape[1] // 2:
         return np.nan, ends[0], ends[1]
     kept = np.sort(terms[:n])[: max(n * 3 // 4, 1)]
@@ -190,7 +191,7 @@ def spots(signal: Any, variance: Any, norm: Any, counts: Any, sturdy: Any, floor
 
 
 @compiled
-def _comb_differences(
+def comb_differences(
     signal: Any, variance: Any, norm: Any, counts: Any, sturdy: Any, floor: Any, stands_out: float,
     least_pixels: float, terms: Any, ends: Any,
 ) -> int:  # fmt: skip

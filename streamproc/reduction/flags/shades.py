@@ -102,13 +102,20 @@ def darker_tiles(before: npt.NDArray[np.float64], tiles: TileView) -> npt.NDArra
     tiles : TileView
         Now.
     """
-    expected = before * tiles.promised
-    with np.errstate(invalid="ignore"):
-        missing = expected - tiles.ratio * tiles.promised
-        sure = missing > _SIGMAS * np.sqrt(expected + 1.0)
-        # spots come and go, so where there are few grains only a deep shadow of a smooth tile tells
-        judged = (tiles.promised >= 100.0) if tiles.fine else tiles.smooth
-        dark = sure & judged & (missing > (1 - _DARKER_LINES) * expected)
-        if tiles.fine:
-            dark |= sure & tiles.smooth & (missing > (1 - _DARKER) * expected)
-    return np.asarray(dark)
+    dark = np.empty(before.shape, np.bool_)
+    _darker(before, tiles.promised, tiles.ratio, tiles.smooth, tiles.fine, dark)
+    return dark
+
+
+@compiled
+def _darker(before: Any, promised: Any, ratio: Any, smooth: Any, fine: bool, dark: Any) -> None:
+    """Write which tiles are darker; what is not a number is not."""
+    for i in range(before.shape[0]):
+        for p in range(before.shape[1]):
+            expected = before[i, p] * promised[i, p]
+            missing = expected - ratio[i, p] * promised[i, p]
+            # spots come and go, so where there are few grains only a deep shadow of a smooth tile tells
+            judged = promised[i, p] >= _LEAST_COUNTS if fine else smooth[i, p]
+            deep = judged and missing > (1 - _DARKER_LINES) * expected
+            deep = deep or (fine and smooth[i, p] and missing > (1 - _DARKER) * expected)
+            dark[i, p] = deep and missing > _SIGMAS * np.sqrt(expected + 1.0)

@@ -30,6 +30,12 @@ _SPOILS = ("saturated", "dead", "hot", "over_exposed_dark", "missing_rows")
 _NEEDS_BEAM = ("dead", "spikes", "ice_rings", "spotty", "shadow")
 """Kinds of which a few stray counts say nothing."""
 
+_LIKE_GRAINS = ("spikes", "shadow")
+"""Kinds that a few grains look like: one is as bright as a hit, its absence as dark as a shadow."""
+
+_DOUBTFUL = ("parasitic_rings", "ice_rings", "spotty")
+"""Kinds whose readings enter the run's reference slowly: their lines are not the sample's, or are missing."""
+
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
@@ -82,6 +88,8 @@ class FlagWatch:
 
     def __init__(self, settings: FlagSettings) -> None:
         self._settings = settings
+        limits = {name: settings.limit(name) for name in KINDS if name not in settings.off}
+        self._limits = {name: (v.threshold, v.falls_below) for name, v in limits.items()}
         self._up = dict.fromkeys(KINDS, False)
         self._copies, self._hot = Copies(), HotPixels()
         self._reference = RunReference()
@@ -115,15 +123,13 @@ class FlagWatch:
         flags = {n: self._raised(n, v, spoilt) for n, v in numbers.items()}
         judgement = _said(reading, numbers, flags, evidence, self._settings)
         if not judgement.bad:
-            doubtful = flags.get("parasitic_rings", False) or flags.get("ice_rings", False)
-            self._reference.accept(reading, monitor, doubtful)
+            doubtful = any(flags.get(name, False) for name in _DOUBTFUL)
+            self._reference.accept(reading, monitor, doubtful, flags.get("spotty", False))
         return judgement
 
     def _over(self, name: str, number: float) -> bool:
-        limit = self._settings.limit(name)
-        return name not in self._settings.off and number >= (
-            limit.falls_below if self._up[name] else limit.threshold
-        )
+        limits = self._limits.get(name)  # None: it is off
+        return limits is not None and number >= limits[self._up[name]]
 
     def _raised(self, name: str, number: float, spoilt: bool) -> bool:
         """Hysteresis. What a spoilt reading cannot show stays as it is."""
@@ -135,26 +141,24 @@ class FlagWatch:
         self, reading: Reading, monitor: float, numbers: Numbers, evidence: dict[str, Evidence]
     ) -> None:
         found, told = self._reference.compare(reading)
-        alone, darker = numbers["shadow"], found.pop("shadow")
-        ice, new = numbers["ice_rings"], found.pop("ice_rings")
+        within = {name: found.pop(name) for name in ("spotty", "ice_rings", "shadow")}
         if self._over("zero_drift", found["zero_drift"]):
-            ice = new = numbers["ice_rings"] = _NAN  # ice is told by its places, and these are wrong
-        if new == new and not ice >= new:
-            numbers["ice_rings"], evidence["ice_rings"] = new, told["ice_rings"]
-        told.pop("ice_rings", None)
+            # ice is told by its places, and these are wrong
+            within["ice_rings"] = numbers["ice_rings"] = _NAN
+        _take_higher("ice_rings", within, told, numbers, evidence)
+        _take_higher("spotty", within, told, numbers, evidence)
         if self._over("spotty", numbers["spotty"]):  # lines are where a few grains are, and these come and go
             found |= dict.fromkeys(("zero_drift", "parasitic_rings"), _NAN)
-        if any(self._over(n, numbers[n]) for n in ("spotty", "dead")):
-            pass  # grains come and go, and what is dead is dark: darker tiles tell nothing more
-        elif darker == darker and not alone >= darker:
-            numbers["shadow"], evidence["shadow"] = darker, told["shadow"]
-        told.pop("shadow", None)
+            numbers |= dict.fromkeys(_LIKE_GRAINS, _NAN)
+        # grains come and go, and what is dead is dark: darker tiles tell nothing more
+        if not any(self._over(n, numbers[n]) for n in ("spotty", "dead")):
+            _take_higher("shadow", within, told, numbers, evidence)
         if self._over("ice_rings", numbers["ice_rings"]):
             found["parasitic_rings"] = _NAN  # known by name
         if self._over("shadow", numbers["shadow"]):
             found = dict.fromkeys(found, _NAN)
         numbers |= found
-        evidence |= told
+        evidence |= {name: told[name] for name in found if name in told}
         if monitor == monitor:
             numbers["i0_drift"], evidence["i0_drift"] = self._reference.monitor_drift()
 
@@ -205,6 +209,14 @@ class FlagWatch:
         self._hot.restore(state["hot"])
         self._reference.restore(state["reference"])
         self._fewest_lost = state["fewest_lost"]
+
+
+def _take_higher(
+    name: str, within: Numbers, told: Mapping[str, Evidence], numbers: Numbers, evidence: dict[str, Evidence]
+) -> None:
+    """Of a kind that a reading also shows by itself, take what the run shows where that is more."""
+    if within[name] == within[name] and not numbers[name] >= within[name]:
+        numbers[name], evidence[name] = within[name], told[name]
 
 
 def _empty(reading: Reading) -> bool:

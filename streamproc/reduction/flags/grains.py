@@ -1,0 +1,123 @@
+"""Grains where the run knows a line: a frame that shows no line of its own may hold a few of its grains."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from streamproc.reduction.flags.curve import Curve
+from streamproc.reduction.flags.parts import Parts
+from streamproc.reduction.flags.rings import LEAST_PIXELS, STANDS_OUT, comb_differences
+from streamproc.reduction.kernels import compiled
+
+__all__ = ["few_grains"]
+
+Float = npt.NDArray[np.float64]
+
+_GONE = 0.5
+"""Lines of which less than this is left in the middle mean of the quadrants have gone from most quadrants."""
+
+_HELD = 0.05
+"""Of the lines' intensity, at least this must be on them still, in few places: else the sample is gone."""
+
+_BETWEEN = 0.25
+"""A ring is no line where the run has less than this of the floor above the floor."""
+
+_ELSEWHERE = 0.1
+"""Hits lie anywhere: they add to the rings between the lines at least this of what they add to lines."""
+
+
+def few_grains(
+    parts: Parts, measured: npt.NDArray[np.bool_] | None, curve: Curve, known: Float
+) -> tuple[float, list[int]]:
+    """Measure spottiness along the lines of the run, where they have gone from a frame but for a few places.
+
+    With so few grains that most quadrants have none, no line stands out of the frame's own pattern. Where the
+    run has lines, and less than half of them is left in the frame's middle mean of the quadrants, the
+    difference of the two combs, counting noise taken off, is taken over the height of the run's lines, as
+    :func:`~streamproc.reduction.flags.rings.spottiness` does over the frame's own; all heights alike are made
+    those of the mean of all quadrants, which holds the grains. Nothing is left out: the few parts that hold a
+    grain are all there is.
+
+    Parameters
+    ----------
+    parts : Parts
+        Of the frame.
+    measured : ndarray of bool, shape (bins,), or None
+        Rings that the curve holds; None: all.
+    curve : Curve
+        The frame's pattern, of the middle mean of the quadrants.
+    known : ndarray of float64, shape (n,)
+        Pattern of the run's readings before, on the curve's axis.
+
+    Returns
+    -------
+    spottiness : float
+        Relative standard uncertainty of a ring's intensity. NaN where the lines have not gone, the run knows
+        too few, few places on them hold less than a
+        twentieth of what they had (the sample has left the beam), or what is high
+        lies between them as well (hits).
+    channels : list of int
+        First and last channel of the line that tells most.
+    """
+    there = np.ones(len(parts.signal), np.bool_) if measured is None else measured
+    found, first, last = _few_grains(
+        parts.signal, parts.variance, parts.norm, parts.counts, there, curve.y, curve.floor, known
+    )
+    return float(found), [int(first), int(last)] if found == found else []
+
+
+@compiled
+def _few_grains(
+    signal: Any, variance: Any, norm: Any, counts: Any, there: Any, y: Any, floor: Any, known: Any
+) -> Any:
+    """Spottiness, first and last channel; the curve's floor stands for that of the run as well."""
+    n, left, usual = signal.shape[0], 0.0, 0.0
+    ring, k = np.empty(y.size, np.int64), 0
+    for b in range(n):
+        if there[b]:
+            ring[k] = b
+            k += 1
+    for k in range(y.size):
+        over = known[k] - floor[k]
+        if over > STANDS_OUT * max(floor[k], 0.0):
+            weight = _ring_sum(norm, ring[k])
+            usual += over * weight
+            left += min(y[k] - floor[k], over) * weight
+    if not left < _GONE * usual:  # mostly so
+        return np.nan, 0, 0
+    held, on, off, n_on, n_off = 0.0, 0.0, 0.0, 0.0, 0.0
+    lines, low, place = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+    for k in range(y.size):
+        b, over = ring[k], known[k] - floor[k]
+        lines[b], low[b], place[b] = known[k], floor[k], k
+        total, weight = _ring_sum(signal, b), _ring_sum(norm, b)
+        beyond = total - y[k] * weight  # what few places add to the mean of all
+        if over > STANDS_OUT * max(floor[k], 0.0):
+            held += total - floor[k] * weight
+            on += beyond
+            n_on += weight
+        elif over < _BETWEEN * floor[k]:
+            off += beyond
+            n_off += weight
+    if not on > _HELD * usual or n_off == 0.0 or off * n_on > _ELSEWHERE * on * n_off:
+        return np.nan, 0, 0
+    terms, ends = np.empty(2 * n + 8), np.zeros(2, np.int64)
+    found = comb_differences(
+        signal, variance, norm, counts, lines, low, STANDS_OUT, LEAST_PIXELS, terms, ends
+    )
+    if found < signal.shape[1] // 2:
+        return np.nan, 0, 0
+    height = max(held, on) / usual  # of what is there over what the run has
+    spotty = np.sqrt(max(terms[:found].mean(), 0.0) / signal.shape[1]) / height
+    return spotty, place[ends[0]], place[ends[1]]
+
+
+@compiled
+def _ring_sum(parts: Any, b: int) -> float:
+    total = 0.0
+    for i in range(parts.shape[1]):
+        total += parts[b, i]
+    return total
