@@ -29,7 +29,7 @@ _FEWEST_EFFECTIVE = 8.0
 TOLD = 0.12
 """Standard deviation of a parameter that a map tells, in parts of the prior's range."""
 
-_FAR, _ALIKE = 1.6, 0.3
+_FAR, _ALIKE = 1.6, 0.25
 """A posterior is normal where so many standard deviations along each axis lower the likelihood by what they
 should, to this share."""
 
