@@ -22,8 +22,8 @@ from streamproc.models.excitations.lattice.scattering import (
     bose,
     directions,
     is_cubic,
-    several_phonons,
 )
+from streamproc.models.excitations.lattice.several import several_phonons
 
 from streamproc.errors import ConfigurationError
 

@@ -77,6 +77,11 @@ class Dynamics:
         self._parts = np.ascontiguousarray(stacked.real) if real else stacked
         self._flat = self._parts.reshape(len(self._parts), -1)
 
+    @property
+    def parts(self) -> npt.NDArray[Any]:
+        """The dynamical matrices of 1 N/m of each force constant alone (N/m per u), shape (p, q, m, m)."""
+        return self._parts
+
     def matrix(self, forces_N_m: Sequence[float] | Array) -> npt.NDArray[Any]:
         """Return the dynamical matrices (N/m per u), shape (q, m, m); real where the crystal lets them be."""
         if len(forces_N_m) != len(self.names):

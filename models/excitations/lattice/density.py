@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
-from scipy.ndimage import gaussian_filter1d
 from streamproc.models.excitations.lattice.born_karman import Dynamics
 from streamproc.models.excitations.lattice.crystal import Crystal
 
@@ -22,6 +21,7 @@ __all__ = [
     "mesh",
     "peaks_of",
     "smeared",
+    "smoothed",
     "zone_of",
 ]
 
@@ -126,11 +126,11 @@ def smeared(
     """Return the density of given modes (meV, shape (q, m)), weighted by q; see :func:`density_of_states`."""
     step = energy_meV[1] - energy_meV[0]
     amount = np.ones(len(energies)) if weights is None else weights
-    shares = np.broadcast_to(amount[:, None], energies.shape)
+    shares = np.repeat(amount[:, None], energies.shape[1], 1)
     counts = laid_out(energies, shares, float(energy_meV[0]), float(step), energy_meV.size)
     if np.ndim(fwhm_meV) == 0:
         sigma = float(fwhm_meV) / 2.3548200450309493
-        smooth = gaussian_filter1d(counts, sigma / step, mode="constant", truncate=6.0)
+        smooth = smoothed(counts, sigma / step)
     else:
         wide = np.asarray(fwhm_meV, float) / 2.3548200450309493
         kernel = np.exp(-0.5 * ((energy_meV[:, None] - energy_meV[None, :]) / wide[None, :]) ** 2)
@@ -138,7 +138,7 @@ def smeared(
     return Density(energy_meV, smooth / (smooth.sum() * step))
 
 
-@numba.njit(cache=True, nogil=True)
+@numba.njit(cache=True, nogil=True, error_model="numpy")
 def laid_out(energies: Array, amounts: Array, first: float, step: float, points: int) -> Array:
     """Return amounts laid on an even axis, each shared between two neighbours; what lies beyond is left out.
 
@@ -167,6 +167,19 @@ def laid_out(energies: Array, amounts: Array, first: float, step: float, points:
             found[left] += amounts[k, i] * (1.0 - (at - left))
             found[left + 1] += amounts[k, i] * (at - left)
     return found
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+def smoothed(counts: Array, sigma: float) -> Array:
+    """Convolve with a Gaussian of so many steps, cut at six of them; beyond the ends there is nothing."""
+    points, reach = counts.size, int(6.0 * sigma + 0.5)
+    weights = np.exp(-0.5 * (np.arange(-reach, reach + 1) / sigma) ** 2)
+    weights /= weights.sum()
+    found = np.zeros(points + 2 * reach)
+    for k in range(points):
+        if counts[k] != 0.0:
+            found[k : k + 2 * reach + 1] += counts[k] * weights
+    return found[reach : reach + points]
 
 
 def mean_square_A2(

@@ -18,9 +18,10 @@ import numpy.typing as npt
 from streamproc.models.excitations.lattice.born_karman import MEV_PER_ROOT_NM_U, Dynamics
 from streamproc.models.excitations.lattice.crystal import Crystal
 from streamproc.models.excitations.lattice.density import HBAR2_2U_MEV_A2, zone_of
-from streamproc.models.excitations.lattice.eigen import modes_of_three
+from streamproc.models.excitations.lattice.eigen import modes_of_three, signed_roots
+from streamproc.models.excitations.lattice.mesh_slopes import laid_slopes
 
-__all__ = ["MeshModes", "PowderMesh"]
+__all__ = ["MeshModes", "MeshSlopes", "PowderMesh"]
 
 Array = npt.NDArray[np.float64]
 Places = npt.NDArray[np.int64]
@@ -40,6 +41,25 @@ class MeshModes:
 
     energy_meV: Array
     vectors: Array = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MeshSlopes:
+    """How phonons, and what :meth:`PowderMesh.laid` returns, change with p force constants.
+
+    Attributes
+    ----------
+    energy : ndarray, shape (p, z, 3)
+        Energies (meV per N/m).
+    forces : ndarray, shape (p, n, f)
+        What is laid on the grid (per N/m), at a fixed mean square displacement.
+    displacement : ndarray, shape (n, f)
+        The same with the mean square displacement (per square angstrom).
+    """
+
+    energy: Array = field(repr=False)
+    forces: Array = field(repr=False)
+    displacement: Array = field(repr=False)
 
 
 class PowderMesh:
@@ -71,13 +91,13 @@ class PowderMesh:
         soft = min(step, width_invA / np.sqrt(2))
         flat = np.sqrt(max(width_invA**2 - soft**2, soft**2))
         found = _gathered(divisions, step, np.asarray(q_invA, float), 0.5 * (flat + soft), soft)
-        self._start, self._at, self._tensor, self._square = found
-        self.names = self._dynamics.names
+        self._tensor, self._square = found
+        self.shares, self.names = np.repeat(self.weights[:, None] / 3, 3, 1), self._dynamics.names
 
     def modes(self, forces_N_m: Sequence[float] | Array) -> MeshModes:
-        """Return the phonons of the zone; its weights are ``weights``, shape (z,)."""
+        """Return the phonons of the zone; ``weights`` (z,) are its weights, ``shares`` (z, 3) the modes'."""
         squares, vectors = modes_of_three(self._dynamics.matrix(forces_N_m))
-        return MeshModes(MEV_PER_ROOT_NM_U * np.sign(squares) * np.sqrt(np.abs(squares)), vectors)
+        return MeshModes(signed_roots(squares, MEV_PER_ROOT_NM_U), vectors)
 
     def laid(self, modes: MeshModes, u2_A2: float, step_meV: float, points: int) -> Array:
         """Return hbar^2/2M |Q.e|^2 / E exp(-Q^2 <u^2>), averaged, on a grid of energies from 0.
@@ -98,22 +118,32 @@ class PowderMesh:
         ndarray, shape (n, f)
             At T = 0, per atom; it sums to the whole intensity.
         """
-        decay = np.exp(-self._square * u2_A2) * HBAR2_2U_MEV_A2 / self._mass
-        parts = (self._start, self._at, self._tensor, modes.vectors, modes.energy_meV, step_meV)
-        return np.asarray(_laid(*parts, decay, u2_A2, points))
+        found = _laid(self._tensor, modes.vectors, modes.energy_meV, step_meV, u2_A2, points)
+        return np.asarray((found * self._decay(u2_A2)).T)
+
+    def slopes(self, modes: MeshModes, u2_A2: float, step_meV: float, laid: Array) -> MeshSlopes:
+        """Return how all of it changes with each of the p force constants, given what it is."""
+        per, points = MEV_PER_ROOT_NM_U**2, laid.shape[1]
+        parts = (self._tensor, modes.vectors, modes.energy_meV, self._dynamics.parts, per, step_meV)
+        energy, forces, u2 = laid_slopes(*parts, u2_A2, points)
+        decay = self._decay(u2_A2)
+        return MeshSlopes(
+            energy, (forces * decay).transpose(1, 2, 0), (u2 * decay).T - laid * self._square[:, None]
+        )
+
+    def _decay(self, u2_A2: float) -> Array:
+        return np.asarray(np.exp(-self._square * u2_A2) * HBAR2_2U_MEV_A2 / self._mass)
 
 
 @numba.njit(cache=True, nogil=True)
-def _gathered(
-    divisions: int, step: float, q: Array, half: float, soft: float
-) -> tuple[Places, Places, Array, Array]:
+def _gathered(divisions: int, step: float, q: Array, half: float, soft: float) -> tuple[Array, Array]:
     """Sum Q Q, and Q Q (Q^2 - its mean), of every column over wave vectors of one place in the zone.
 
-    Returns where each column's places begin, (n + 1,), the places (k,), tensors (k, 12) and mean Q^2 (n,).
+    Returns tensors (z, 12, n), with columns last so that all of them are added to at once, and mean Q^2 (n,).
     """
     columns, zone = len(q), divisions * (divisions + 1) * (divisions + 2) // 6
     total, square = np.zeros(columns), np.zeros(columns)
-    sums = np.zeros((columns, zone, 12))
+    sums = np.zeros((zone, 12, columns))
     order = np.argsort(q)
     rising = q[order]
     top, least = rising[-1] + half, max(rising[0] - half, 0.0)
@@ -145,27 +175,17 @@ def _gathered(
                             j[0], j[1], j[2] = ix, iy, iz
                             place = _reduced(j, v, divisions)
                         weight /= total[c]
-                        own, k = sums[c, place], 0
+                        k = 0
                         for a in range(3):
                             for b in range(a, 3):
                                 product = weight * v[a] * v[b]
-                                own[k] += product
-                                own[k + 6] += product * (length2 - square[c])
+                                sums[place, k, c] += product
+                                sums[place, k + 6, c] += product * (length2 - square[c])
                                 k += 1
         if turn == 0:
             for c in range(columns):
                 square[c] /= max(total[c], 1e-300)
-    start = np.zeros(columns + 1, np.int64)
-    for c in range(columns):
-        start[c + 1] = start[c] + np.count_nonzero(sums[c, :, 0])
-    at, tensor = np.empty(start[-1], np.int64), np.empty((start[-1], 12))
-    for c in range(columns):
-        k = start[c]
-        for place in range(zone):
-            if sums[c, place, 0] != 0.0:
-                at[k], tensor[k] = place, sums[c, place]
-                k += 1
-    return start, at, tensor, square
+    return sums, square
 
 
 @numba.njit(cache=True, nogil=True)
@@ -187,38 +207,38 @@ def _reduced(j: Places, v: Array, divisions: int) -> int:
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
-def _laid(
-    start: Places, at: Places, tensor: Array, vectors: Array, energy: Array, step: float, decay: Array,
-    u2: float, points: int,
-) -> Array:  # fmt: skip
-    found = np.zeros((len(start) - 1, points))
-    # of each mode: its tensor (what lies off the diagonal counts twice) over E, and shares of two neighbours
-    squares, left = np.empty((len(vectors), 3, 6)), np.empty((len(vectors), 3), np.int64)
-    share = np.empty((len(vectors), 3))
-    for r in range(len(vectors)):
+def _laid(tensor: Array, vectors: Array, energy: Array, step: float, u2: float, points: int) -> Array:
+    """Lay |Q.e|^2 / E of all modes on a grid, without what decays with Q, (f, n)."""
+    zone, columns = tensor.shape[0], tensor.shape[2]
+    found, amount = np.zeros((points, columns)), np.empty((3, columns))
+    # of each mode: its tensor over E (what lies off the diagonal counts twice), place and share of the next
+    e, left, share = np.empty((3, 6)), np.empty(3, np.int64), np.empty(3)
+    for r in range(zone):
         for i in range(3):
             x, y, z = vectors[r, i, 0], vectors[r, i, 1], vectors[r, i, 2]
             place, per = energy[r, i] / step, 1.0 / energy[r, i]
-            left[r, i] = int(place)
-            share[r, i] = place - left[r, i]
-            if left[r, i] >= points - 1:  # beyond the grid: counts nothing
-                left[r, i], per = 0, 0.0
-            own = squares[r, i]
-            own[0], own[1], own[2] = per * x * x, 2.0 * per * x * y, 2.0 * per * x * z
-            own[3], own[4], own[5] = per * y * y, 2.0 * per * y * z, per * z * z
-    for c in range(len(start) - 1):
-        row = found[c]
-        for k in range(start[c], start[c + 1]):
-            r, t = at[k], tensor[k]
+            left[i] = int(place)
+            share[i] = place - left[i]
+            if left[i] >= points - 1:  # beyond the grid: counts nothing
+                left[i], per = 0, 0.0
+            e[i, 0], e[i, 1], e[i, 2] = per * x * x, 2.0 * per * x * y, 2.0 * per * x * z
+            e[i, 3], e[i, 4], e[i, 5] = per * y * y, 2.0 * per * y * z, per * z * z
+        # all in one loop without branches: it is done for several columns at once
+        a0, a1, a2, a3, a4, a5 = e[0, 0], e[0, 1], e[0, 2], e[0, 3], e[0, 4], e[0, 5]
+        b0, b1, b2, b3, b4, b5 = e[1, 0], e[1, 1], e[1, 2], e[1, 3], e[1, 4], e[1, 5]
+        c0, c1, c2, c3, c4, c5 = e[2, 0], e[2, 1], e[2, 2], e[2, 3], e[2, 4], e[2, 5]
+        for n in range(columns):
             # exp(-Q^2 u2) within a column, to the first order about its mean
-            xx, xy, xz = t[0] - u2 * t[6], t[1] - u2 * t[7], t[2] - u2 * t[8]
-            yy, yz, zz = t[3] - u2 * t[9], t[4] - u2 * t[10], t[5] - u2 * t[11]
-            for i in range(3):
-                e = squares[r, i]
-                amount = e[0] * xx + e[1] * xy + e[2] * xz + e[3] * yy + e[4] * yz + e[5] * zz
-                right, j = amount * share[r, i], left[r, i]
-                row[j] += amount - right
-                row[j + 1] += right
-        for j in range(points):
-            row[j] *= decay[c]
+            t0, t1 = tensor[r, 0, n] - u2 * tensor[r, 6, n], tensor[r, 1, n] - u2 * tensor[r, 7, n]
+            t2, t3 = tensor[r, 2, n] - u2 * tensor[r, 8, n], tensor[r, 3, n] - u2 * tensor[r, 9, n]
+            t4, t5 = tensor[r, 4, n] - u2 * tensor[r, 10, n], tensor[r, 5, n] - u2 * tensor[r, 11, n]
+            amount[0, n] = a0 * t0 + a1 * t1 + a2 * t2 + a3 * t3 + a4 * t4 + a5 * t5
+            amount[1, n] = b0 * t0 + b1 * t1 + b2 * t2 + b3 * t3 + b4 * t4 + b5 * t5
+            amount[2, n] = c0 * t0 + c1 * t1 + c2 * t2 + c3 * t3 + c4 * t4 + c5 * t5
+        for i in range(3):
+            j, part = left[i], share[i]
+            for n in range(columns):
+                right = amount[i, n] * part
+                found[j, n] += amount[i, n] - right
+                found[j + 1, n] += right
     return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import factorial
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +18,9 @@ from streamproc.models.excitations.lattice.density import (
     mesh,
     smeared,
 )
+from streamproc.models.excitations.lattice.several import several_phonons
 
-__all__ = ["PowderModel", "bose", "directions", "is_cubic", "several_phonons"]
+__all__ = ["PowderModel", "bose", "directions", "is_cubic"]
 
 Array = npt.NDArray[np.float64]
 
@@ -65,35 +65,6 @@ def is_cubic(crystal: Crystal) -> bool:
         if any({tuple(v) for v in np.round(t, 4) + 0.0} != points for t in turned):
             return False
     return True
-
-
-def several_phonons(
-    density: Density, u2_A2: float, temperature_K: float, energy_meV: Array, q_invA: Array, most: int = 5
-) -> Array:
-    """Return S(Q, E) of two to ``most`` phonons, incoherent approximation, shape (q, k), per meV and atom.
-
-    S_n = exp(-2W) (2W)^n / n! F_n with F_n the n-fold convolution of g(E) (n(E) + 1) / E made a probability
-    and 2W = Q^2 <u^2> (Sjoelander 1958, Ark. Fys. 14, 315).
-    """
-    step = float(density.energy_meV[1] - density.energy_meV[0])
-    reach = int(np.ceil(max(np.abs(energy_meV).max(), density.energy_meV[-1] * 2) / step))
-    axis = step * np.arange(-reach, reach + 1)
-    states = np.interp(np.abs(axis), density.energy_meV, density.states, right=0.0)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        one = states / np.abs(axis) * bose(axis, temperature_K)
-    one[np.abs(axis) < _SMALLEST_MEV] = 0.0
-    one /= one.sum() * step
-    twice_w = q_invA**2 * u2_A2
-    found, more = np.zeros((len(q_invA), len(energy_meV))), one
-    there = np.flatnonzero(one)  # a cold lattice gives hardly anything away
-    first, last = min(int(there[0]), reach), max(int(there[-1]), reach)
-    own = one[first : last + 1]
-    for n in range(2, most + 1):
-        begin = reach - first
-        more = np.convolve(more, own)[begin : begin + axis.size] * step
-        share = np.exp(-twice_w) * twice_w**n / factorial(n)
-        found += share[:, None] * np.interp(energy_meV, axis, more)[None, :]
-    return found
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.mapmodel.tables import ParameterTable
@@ -15,6 +16,10 @@ from streamproc.errors import ConfigurationError
 __all__ = ["Parameters", "parameters_of"]
 
 Array = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int64]
+
+_PRIORS = {"log": 1, "origin": 2}
+"""Numbers of the priors that are not uniform in the value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,6 +39,21 @@ class Parameters:
     names: tuple[str, ...]
     free: tuple[str, ...]
     tables: Mapping[str, ParameterTable] = field(repr=False)
+    _ranges: Array = field(init=False, repr=False)
+    _kinds: tuple[Whole, Whole] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # a fit asks for values thousands of times
+        tables = [self.tables[n] for n in self.free]
+        object.__setattr__(self, "_ranges", np.array([t.range or (0.0, 1.0) for t in tables], dtype=float))
+        prior = np.array([_PRIORS.get(t.prior, 0) for t in tables])
+        relative = [self.free.index(t.relative_to) if t.relative_to in self.free else -1 for t in tables]
+        object.__setattr__(self, "_kinds", (prior, np.array(relative)))
+
+    @property
+    def ranges(self) -> Array:
+        """Lowest and highest value, or ratio, of each free parameter, shape (free, 2)."""
+        return self._ranges
 
     def values(self, free: Sequence[float] | Array) -> dict[str, float]:
         """Return every parameter's value for values of the free ones."""
@@ -50,20 +70,7 @@ class Parameters:
 
     def values_at(self, unit: Array) -> Array:
         """Return free values for places in the prior, 0 to 1 each, which are uniform under it; (n, free)."""
-        found: dict[str, Array] = {}
-        for k, name in enumerate(self.free):
-            table = self.tables[name]
-            low, high = table.range or (0.0, 0.0)
-            u = np.asarray(unit)[:, k]
-            if table.prior == "log":
-                value = low * (high / low) ** u
-            elif table.prior == "origin":
-                signed = low + (high - low) * u
-                value = signed * np.abs(signed) / max(abs(low), abs(high))
-            else:
-                value = low + (high - low) * u
-            found[name] = value * (found[table.relative_to] if table.relative_to else 1.0)
-        return np.stack([found[n] for n in self.free], 1)
+        return np.asarray(_values_at(np.ascontiguousarray(unit, dtype=float), self._ranges, *self._kinds))
 
     def places_of(self, free: Array) -> Array:
         """Return the places in the prior of free values (n, free): what :meth:`values_at` undoes."""
@@ -96,6 +103,21 @@ class Parameters:
                 ends = np.outer(ends, [low[table.relative_to], high[table.relative_to]]).ravel()
             low[name], high[name] = float(ends.min()), float(ends.max())
         return np.array([low[n] for n in self.free]), np.array([high[n] for n in self.free])
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _values_at(unit: Array, ranges: Array, prior: Whole, relative: Whole) -> Array:
+    found = np.empty(unit.shape)
+    for row in range(len(unit)):
+        for k in range(unit.shape[1]):
+            low, high, u = ranges[k, 0], ranges[k, 1], unit[row, k]
+            value = low + (high - low) * u
+            if prior[k] == 1:
+                value = low * (high / low) ** u
+            elif prior[k] == 2:
+                value *= abs(value) / max(abs(low), abs(high))
+            found[row, k] = value * found[row, relative[k]] if relative[k] >= 0 else value
+    return found
 
 
 def parameters_of(tables: Mapping[str, ParameterTable], names: Sequence[str], path: Path) -> Parameters:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,8 +20,15 @@ _STEP = 5e-5
 
 _FIRST_DAMP, _LEAST_DAMP, _MOST_DAMP, _FACTOR = 1e-3, 1e-7, 1e6, 8.0
 
-Problem = Callable[[Array, Linear], Projection | None]
-"""Solves the linear part at some numbers with some weights; None where there is no model (unstable order)."""
+
+class Problem(Protocol):
+    """What a descent goes down on."""
+
+    def __call__(self, x: Array, linear: Any) -> Any:
+        """Solve the linear part at some numbers with some weights; None where there is no model."""
+
+    def slopes(self, x: Array, linear: Any, solved: Any) -> Array | None:
+        """Return how residuals change with each number, (numbers, cells); None: differences tell."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +111,9 @@ def descend(
 
 def jacobian(problem: Problem, x: Array, linear: Linear, solved: Projection, bounds: Bounds) -> Array:
     """Return how residuals change with each number, shape (numbers, cells); zero for what does not move."""
+    known = problem.slopes(x, linear, solved)
+    if known is not None:
+        return np.where(bounds.moving[:, None], known, 0.0)
     base = linear.residual(solved)
     rows = np.zeros((len(x), len(base)))
     for k, size in enumerate(_STEP * (bounds.high - bounds.low)):

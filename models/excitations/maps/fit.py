@@ -14,7 +14,6 @@ from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.descent import (
     Bounds,
     Found,
-    Problem,
     descend,
     inverse,
     jacobian,
@@ -24,7 +23,9 @@ from streamproc.models.excitations.maps.fitted import FitSettings, MapFit
 from streamproc.models.excitations.maps.kinds import physics_of
 from streamproc.models.excitations.maps.linear import Linear, Projection, background_basis
 from streamproc.models.excitations.maps.noise import deviance, expected_variance, smoothed
+from streamproc.models.excitations.maps.physics import MapRenderer
 from streamproc.models.excitations.maps.prior import folded, off_zero, slope_of
+from streamproc.models.excitations.maps.problem import MapProblem
 from streamproc.models.excitations.maps.widths import Widths
 
 from streamproc.errors import FrameFailed
@@ -72,7 +73,8 @@ class MapFitter:
         self.case, self.measured = case, measured
         physics = physics_of(case)
         self.settings = settings or FitSettings.of(case)
-        self._renderer = physics.renderer(measured.q_rlu, measured.energy_meV, points)
+        self._renderer: MapRenderer = physics.renderer(measured.q_rlu, measured.energy_meV, points)
+        self._problem: MapProblem | None = None
         seen = measured.measured
         self._cells = seen
         if int(seen.sum()) < 30:
@@ -138,16 +140,23 @@ class MapFitter:
         return Bounds(low, high, np.ones(len(low), bool) if free is None else np.asarray(free, bool))
 
     def descents(
-        self, starts: Sequence[Sequence[float]] | Array, widths: Widths, free: Sequence[bool] | None = None
+        self,
+        starts: Sequence[Sequence[float]] | Array,
+        widths: Widths,
+        free: Sequence[bool] | None = None,
+        tolerance: float | None = None,
     ) -> list[Found]:
-        """Descend from each start; those where the order is unstable are left out. See :meth:`fit`."""
+        """Descend from each start; those where the order is unstable are left out. See :meth:`fit`.
+
+        ``tolerance`` is the settings' by default.
+        """
         bounds, s = self.bounds(free), self.settings
         own = [max(getattr(widths, w), 1e-3 * self.measured.energy_meV[-1]) for w in s.widths]
         renew = self.counted if self.counts else None
         places = self.case.parameters.places_of(np.atleast_2d(np.asarray(starts, dtype=float)))
         places = off_zero(self.case.parameters, places)
         begun = [np.concatenate([u, own]) for u in places]
-        found = [self._descend(x, widths, self._linear, renew, bounds) for x in begun]
+        found = [self._descend(x, widths, self._linear, renew, bounds, tolerance) for x in begun]
         return [replace(f, chi2=self.chi2_at(f.x, widths, f.linear)) for f in found if f is not None]
 
     def _descend(
@@ -157,9 +166,11 @@ class MapFitter:
         linear: Linear,
         renew: Callable[[Projection], Linear] | None,
         bounds: Bounds,
+        tolerance: float | None = None,
     ) -> Found | None:
         s = self.settings
-        return descend(self.problem(widths), renew, x, linear, bounds, s.iterations, s.tolerance)
+        rest = s.tolerance if tolerance is None else tolerance
+        return descend(self.problem(widths), renew, x, linear, bounds, s.iterations, rest)
 
     def chi2_at(self, x: Array, widths: Widths, linear: Linear) -> float:
         """Return what a fit makes small at places and widths; infinite where the order is unstable.
@@ -203,12 +214,6 @@ class MapFitter:
         low, high = np.full(n, -BEYOND), np.full(n, 1 + BEYOND)
         return np.concatenate([low, ends[:, 0] / _WIDER]), np.concatenate([high, ends[:, 1] * _WIDER])
 
-    def _parts(self, x: Array, widths: Widths) -> tuple[dict[str, float], Widths]:
-        n, parameters = len(self.case.parameters.free), self.case.parameters
-        given = dict(zip(self.settings.widths, map(float, x[n:]), strict=True))
-        u = folded(parameters, x[None, :n])
-        return parameters.values(parameters.values_at(u)[0]), replace(widths, **given)
-
     @property
     def counts(self) -> bool:
         """Whether intensities are counts, and weights come from the model."""
@@ -217,22 +222,35 @@ class MapFitter:
     def exact_at(self, x: Array, widths: Widths) -> MapFitter:
         """Return a fitter whose model is exact at places and widths; itself where it is so everywhere."""
         try:
-            renderer = self._renderer.exact_at(*self._parts(x, widths))
+            renderer = self._renderer.exact_at(*self.problem(widths).parts(x))
         except NotStable:
             return self
-        if renderer is self._renderer:
-            return self
-        found = copy(self)
-        found._renderer = renderer
-        return found
+        return self if renderer is self._renderer else self._with(renderer)
+
+    def shift_at(self, x: Array, widths: Widths, linear: Linear) -> float | None:
+        """Return by how many standard deviations a parameter would move at most with :meth:`other`'s model.
+
+        None where that cannot be said.
+        """
+        if self.other() is None:
+            return None
+        problem, bounds = self.problem(widths), self.bounds()
+        solved = problem(x, linear)
+        if solved is None:
+            return None
+        slope = jacobian(problem, x, linear, solved, bounds)
+        known = inverse(slope @ slope.T, bounds)
+        shift = np.abs(self._shift(x, widths, linear, solved, slope, known))
+        return float((shift / np.sqrt(np.diag(known)))[: len(self.case.parameters.free)].max())
 
     def other(self) -> MapFitter | None:
         """Return a fitter whose model averages over other wave vectors; None where that would not be seen."""
         renderer = self._renderer.other()
-        if renderer is None:
-            return None
+        return None if renderer is None else self._with(renderer)
+
+    def _with(self, renderer: MapRenderer) -> MapFitter:
         found = copy(self)
-        found._renderer = renderer
+        found._renderer, found._problem = renderer, None
         return found
 
     def _shift(
@@ -244,19 +262,12 @@ class MapFitter:
             return np.zeros(len(x))
         return shift_of(linear.residual(solved), linear.residual(again), slope, known)
 
-    def problem(self, widths: Widths) -> Problem:
+    def problem(self, widths: Widths) -> MapProblem:
         """Return what solves scales and background at places and widths; None where there is no order."""
-
-        def solve(x: Array, linear: Linear) -> Projection | None:
-            values, broad = self._parts(x, widths)
-            try:
-                signal = self._renderer.map(values, broad)[self._cells]
-                beside = self._renderer.beside(values, broad)[:, self._cells]
-            except NotStable:
-                return None
-            return linear.solve(signal, beside)
-
-        return solve
+        if self._problem is None or self._problem.widths != widths:
+            parts = (self.case.parameters, self.settings.widths, self._renderer, self._cells)
+            self._problem = MapProblem(*parts, widths)
+        return self._problem
 
     def counted(self, solved: Projection) -> Linear:
         """Weights of counts from what the model expects."""
@@ -287,7 +298,7 @@ class MapFitter:
         known = inverse(slope @ slope.T, bounds)
         shift = self._shift(x, widths, linear, solved, slope, known)
         known = known * max(1.0, reduced) + np.outer(shift, shift)
-        values, broad = self._parts(x, widths)
+        values, broad = self.problem(widths).parts(x)
         explained, significance = self._share(solved, linear, reduced)
         model, signal = np.zeros(self._cells.shape), np.zeros(self._cells.shape)
         model[self._cells], signal[self._cells] = solved.model, solved.signal

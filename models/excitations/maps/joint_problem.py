@@ -98,6 +98,22 @@ class AllMaps:
             found.append(known[2])
         return tuple(found)
 
+    __call__ = solve
+
+    def slopes(self, x: Array, linear: Parts, solved: tuple[Projection, ...]) -> Array | None:
+        """Return how the residuals of all maps change; None where one of them knows differences only."""
+        columns, at, p = [], self.couplings, self.couplings
+        parts = zip(self.fitters, self.split(x), self.widths, linear.linears, solved, self.noise, strict=True)
+        for fitter, own, widths, weights, s, noise in parts:
+            known = fitter.problem(widths).slopes(own, weights, s)
+            if known is None:
+                return None
+            rows = np.zeros((len(x), known.shape[1]))
+            rows[:p], rows[at : at + len(own) - p] = known[:p], known[p:]
+            at += len(own) - p
+            columns.append(rows / np.sqrt(noise))
+        return np.concatenate(columns, 1)
+
     def renew(self, solved: tuple[Projection, ...]) -> Parts:
         """Weights of counts from the model; what a map alone had found to be an outlier stays one."""
         linears = []
@@ -119,7 +135,7 @@ class AllMaps:
         solved, bounds = self.solve(x, linear), self.bounds()
         if solved is None:
             return np.diag((bounds.high - bounds.low) ** 2)
-        slope = jacobian(self.solve, x, linear, solved, bounds)
+        slope = jacobian(self, x, linear, solved, bounds)
         return inverse(slope @ slope.T, bounds)
 
     def _known_at(self, x: Array, linear: Parts) -> tuple[Array, Array]:
@@ -128,7 +144,7 @@ class AllMaps:
         again = None if others is None else others.solve(x, linear)
         if solved is None or again is None:
             return known, np.zeros(len(x))
-        slope = jacobian(self.solve, x, linear, solved, self.bounds())
+        slope = jacobian(self, x, linear, solved, self.bounds())
         shift = shift_of(linear.residual(solved), linear.residual(again), slope, known)
         return known + np.outer(shift, shift), shift
 
@@ -146,7 +162,7 @@ class AllMaps:
         """Go down from a place; None where the order is unstable."""
         linear = Parts(self._linears, self.noise)
         renew = self.renew if any(f.counts for f in self.fitters) else None
-        return descend(self.solve, renew, x, linear, self.bounds(), _ITERATIONS, _TOLERANCE)
+        return descend(self, renew, x, linear, self.bounds(), _ITERATIONS, _TOLERANCE)
 
     def finished(self, found: Found) -> JointFit:
         """Return what is to be said of the place where a descent ended."""

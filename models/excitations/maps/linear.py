@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import BSpline
@@ -117,23 +118,42 @@ class Linear:
 
     def solve(self, signal: Array, beside: Array | None = None) -> Projection:
         """Return the best scales and background for a drawn signal (cells,), and others (k, cells)."""
+        own = self._own(signal, beside)
+        return Projection(*_solved(own, self.root, self.y, self.background, *self._fixed))
+
+    def slopes(
+        self, solved: Projection, signal: Array, beside: Array, change: Array, beside_change: Array
+    ) -> Array:
+        """Return how weighted residuals change with some numbers, shape (numbers, cells).
+
+        Scales and background, solved anew, change along (Golub & Pereyra 1973, SIAM J. Numer. Anal. 10,
+        413): the derivative of what a step leaves over, not of the map at fixed scales.
+
+        Parameters
+        ----------
+        solved : Projection
+            The linear part, solved.
+        signal, beside : ndarray, shapes (cells,) and (k, cells)
+            What was drawn.
+        change, beside_change : ndarray, shapes (numbers, cells) and (numbers, k, cells)
+            Their slopes.
+        """
+        moved = np.stack([change, change * self.tilt], 1) if self.tilted else change[:, None]
+        moved = np.concatenate([moved, beside_change], 1) * self.root
+        s, mine = moved.shape[1], self._own(signal, beside) * self.root
+        normal, size = _normal(mine, *self._fixed[:2])
+        every = np.concatenate([mine, self._fixed[0]])
+        lead = np.tensordot(moved, solved.coefficients[:s], (1, 0))
+        right = -lead @ every.T
+        right[:, :s] -= moved @ self.residual(solved)
+        return np.asarray(lead + (np.linalg.solve(normal, (right / size).T).T / size) @ every)
+
+    def _own(self, signal: Array, beside: Array | None) -> Array:
+        """The signal's functions, shape (s, cells)."""
         own = np.stack([signal, signal * self.tilt]) if self.tilted else signal[None]
         if beside is not None and len(beside):
             own = np.concatenate([own, beside])
-        s, (weighted, gram, told) = len(own), self._fixed
-        mine = own * self.root
-        normal = np.empty((s + len(gram),) * 2)
-        normal[:s, :s], normal[s:, s:] = mine @ mine.T, gram
-        normal[:s, s:] = mine @ weighted.T
-        normal[s:, :s] = normal[:s, s:].T
-        size = np.sqrt(np.diag(normal))
-        size[size == 0] = 1.0  # a function that is nowhere seen: the ridge keeps its coefficient at zero
-        normal /= np.outer(size, size)
-        normal[np.diag_indices_from(normal)] += _RIDGE
-        right = np.concatenate([mine @ (self.y * self.root), told]) / size
-        coefficients = np.linalg.solve(normal, right) / size
-        seen = coefficients[:s] @ own
-        return Projection(coefficients, seen + coefficients[s:] @ self.background, seen)
+        return own
 
     def residual(self, solved: Projection) -> Array:
         """Return weighted differences of model and data."""
@@ -143,3 +163,48 @@ class Linear:
         """Return the sum of their squares."""
         found = self.residual(solved)
         return float(found @ found)
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _normal(mine: Array, weighted: Array, gram: Array) -> tuple[Array, Array]:
+    """Normal equations of weighted functions, and of the background, over the functions' sizes; those."""
+    s, b = len(mine), len(gram)
+    normal = np.empty((s + b, s + b))
+    normal[:s, :s], normal[s:, s:] = mine @ mine.T, gram
+    normal[:s, s:] = mine @ weighted.T
+    normal[s:, :s] = normal[:s, s:].T
+    size = np.sqrt(np.diag(normal))
+    for k in range(s + b):
+        if size[k] == 0.0:  # a function that is nowhere seen: the ridge keeps its coefficient at zero
+            size[k] = 1.0
+    normal /= size
+    normal /= size.reshape(-1, 1)
+    for k in range(s + b):
+        normal[k, k] += _RIDGE
+    return normal, size
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _solved(
+    own: Array, root: Array, y: Array, background: Array, weighted: Array, gram: Array, told: Array
+) -> tuple[Array, Array, Array]:
+    """Coefficients, model and the signal's share, by Cholesky's decomposition of the normal equations."""
+    s, mine = len(own), own * root
+    lower, size = _normal(mine, weighted, gram)
+    x = np.concatenate((mine @ (y * root), told)) / size
+    for i in range(len(x)):
+        for j in range(i + 1):
+            left = lower[i, j]
+            for k in range(j):
+                left -= lower[i, k] * lower[j, k]
+            lower[i, j] = np.sqrt(left) if i == j else left / lower[j, j]
+        for k in range(i):
+            x[i] -= lower[i, k] * x[k]
+        x[i] /= lower[i, i]
+    for i in range(len(x) - 1, -1, -1):
+        for k in range(i + 1, len(x)):
+            x[i] -= lower[k, i] * x[k]
+        x[i] /= lower[i, i]
+    x /= size
+    seen = x[:s] @ own
+    return x, seen + x[s:] @ background, seen

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -23,6 +23,15 @@ class MapRenderer(Protocol):
 
     def beside(self, values: Mapping[str, float], widths: Widths) -> Array:
         """Return further shapes with an amount of their own, shape (k, n, m); k may be 0."""
+
+    def slopes(
+        self, values: Mapping[str, float], widths: Widths, fitted: Sequence[str]
+    ) -> tuple[Array, Array] | None:
+        """Return how map and further shapes change with each parameter, as ``values`` has them, and width.
+
+        Shapes (v + w, n, m) and (v + w, k, n, m) for w names of fields of widths. None where only
+        differences of maps tell. NotStable where there is no model.
+        """
 
     def exact_at(self, values: Mapping[str, float], widths: Widths) -> MapRenderer:
         """Return one that is exact at these numbers, and off elsewhere only by how the error changes.

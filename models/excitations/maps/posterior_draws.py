@@ -29,7 +29,7 @@ _FEWEST_EFFECTIVE = 8.0
 TOLD = 0.12
 """Standard deviation of a parameter that a map tells, in parts of the prior's range."""
 
-_FAR, _ALIKE = 1.6, 0.3
+_FAR, _ALIKE = 1.6, 0.25
 """A posterior is normal where so many standard deviations along each axis lower the likelihood by what they
 should, to this share."""
 
@@ -43,8 +43,8 @@ whatever the map)."""
 _ENOUGH = 80.0
 """Effective draws that end the drawing where valleys are smooth: sigmas are then known to 8 %."""
 
-_NETWORK_WEIGHT = 0.35
-"""Share of draws where the network points, over those around one minimum."""
+_NETWORK_WEIGHT, _TOLD_WEIGHT = 0.35, 0.1
+"""Share of draws where the network points, over those around one minimum; and where the map tells all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,13 +95,16 @@ def posterior_of(
             found[k] = -0.5 * fitter.chi2_at(places[k], widths, linear) / noise
         return found
 
-    given = [*guesses, _with_widths(network, guesses[0], box)] if network is not None else guesses
+    told = case.normal_where_told and len(minima) == 1 and _is_told(fit, p)
+    weight, given = _TOLD_WEIGHT if told else _NETWORK_WEIGHT, guesses
+    if network is not None:
+        given = [*guesses, _with_widths(network, guesses[0], box, weight)]
     draws = int(np.clip(_WORK / (fit.model.size + _LIGHT), _FEWEST, _MOST))
 
     def curvature(place: Array) -> Array:
         return guess_of(place, fitter.covariance_at(place, widths, linear) * noise, box).covariance
 
-    if case.normal_where_told and len(minima) == 1 and _is_normal(log_likelihood, fit, p, box):
+    if told and _is_normal(log_likelihood, fit, p, box):
         drawn = Sampled(fit.places[None], np.ones(1), log_likelihood(fit.places[None]))
         return _normal_posterior(fit, p, 1, drawn)
     bent = curvature if fit.model.size < LARGE else None
@@ -125,16 +128,19 @@ def posterior_of(
     return Posterior(mean, covariance, ends, len(minima), drawn)
 
 
+def _is_told(fit: MapFit, p: int) -> bool:
+    """Whether a map tells all parameters."""
+    return bool((np.diag(fit.place_covariance)[:p] - fit.shift[:p] ** 2).max() <= TOLD**2)
+
+
 def _is_normal(
     log_likelihood: Callable[[Array], Array], fit: MapFit, p: int, box: tuple[Array, Array]
 ) -> bool:
-    """Whether all parameters are told, and chi-square rises along the axes of their covariance as it says.
+    """Whether chi-square rises along the axes of the parameters' covariance as that says.
 
     Widths go along as the covariance has it; how they are distributed themselves is not published.
     """
     spread = fit.place_covariance - np.outer(fit.shift, fit.shift)
-    if np.sqrt(np.diag(spread)[:p]).max() > TOLD:
-        return False
     variance, axes = np.linalg.eigh(spread[:p, :p])
     along = _FAR * np.sqrt(np.maximum(variance, 1e-18))[:, None] * axes.T
     steps = along @ np.linalg.solve(spread[:p, :p], spread[:p])
@@ -164,9 +170,9 @@ def _box(fitter: MapFitter) -> tuple[Array, Array]:
     return low, high
 
 
-def _with_widths(network: Guess, minimum: Guess, box: tuple[Array, Array]) -> Guess:
+def _with_widths(network: Guess, minimum: Guess, box: tuple[Array, Array], weight: float) -> Guess:
     """Return the network's answer with the widths of a minimum, loosely."""
     p, n = len(network.centre), len(minimum.centre)
     covariance = np.diag((0.2 * (box[1] - box[0])) ** 2)
     covariance[:p, :p] = network.covariance
-    return Guess(np.concatenate([network.centre, minimum.centre[p:n]]), covariance, _NETWORK_WEIGHT)
+    return Guess(np.concatenate([network.centre, minimum.centre[p:n]]), covariance, weight)

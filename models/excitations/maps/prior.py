@@ -19,14 +19,16 @@ def folded(parameters: Parameters, places: Array) -> Array:
     A gap goes with the root of an anisotropy, so its place there is a minimum or a maximum of any fit; a
     descent that were stopped at the end would never leave it.
     """
-    ranges = np.array([parameters.tables[n].range or (0.0, 1.0) for n in parameters.free])
+    ranges = parameters.ranges
+    if ranges.all():
+        return np.asarray(places)
     found = np.where((ranges[:, 0] == 0) & (places < 0), -places, places)
     return np.where((ranges[:, 1] == 0) & (found > 1), 2 - found, found)
 
 
 def off_zero(parameters: Parameters, places: Array) -> Array:
     """Return places (n, p) no nearer to an end at zero than a descent needs to feel which way is down."""
-    ranges = np.array([parameters.tables[n].range or (0.0, 1.0) for n in parameters.free])
+    ranges = parameters.ranges
     found = np.where(ranges[:, 0] == 0, np.maximum(places, _OFF_ZERO), places)
     return np.where(ranges[:, 1] == 0, np.minimum(found, 1 - _OFF_ZERO), found)
 

@@ -28,7 +28,9 @@ _COLUMNS, _POINTS, _FEW_POINTS = 220, 16, 10
 """Columns that are left of a map; points of each for its width in Q, and with many columns, which complete
 each other."""
 
-_TOLERANCE = 1e-4
+_TOLERANCE, _AT_REST = 1e-4, 1e-6
+"""A descent ends when a step lowers chi-square by less than this share; the best one does so later where its
+end is what is published."""
 
 _BETTER = 2.0
 """A draw whose log likelihood is so much higher than the fit's begins another descent."""
@@ -36,11 +38,17 @@ _BETTER = 2.0
 _SAME = 0.04
 """Places nearer than this are one."""
 
+_ALIKE = 1.0
+"""Ends of descents nearer than so many standard deviations are one where valleys are straight."""
+
 _RIVAL = 25.0
 """A minimum whose chi-square is higher by more than this says nothing."""
 
 _EXACT_ROUNDS = 2
 """So often the model is made exact where the fit is, and the fit goes on."""
+
+_NOTICED = 0.05
+"""A model whose average is so little off, in standard deviations of a parameter, is exact enough."""
 
 _MET = 1.2
 """Chi-square for each cell of a map that is met."""
@@ -99,6 +107,9 @@ def refine_map(
     if not found:
         raise FrameFailed(f"{case.words.unstable} at every start of the fit")
     fitter, found = _exact(fitter, found, widths)
+    if case.normal_where_told:
+        best = min(found, key=lambda f: f.chi2)
+        found += fitter.descents(*_begun(fitter, best, widths), tolerance=_AT_REST)
     found += _off_zero(fitter, min(found, key=lambda f: f.chi2), widths)
     fit, minima = _minima(fitter, found, widths)
     posterior = posterior_of(fitter, fit, minima, widths, network)
@@ -127,6 +138,9 @@ def _exact(fitter: MapFitter, found: list[Found], widths: Widths) -> tuple[MapFi
         best = min(found, key=lambda f: f.chi2)
         exact = fitter.exact_at(best.x, widths)
         if exact is fitter:
+            break
+        shift = fitter.shift_at(best.x, widths, best.linear)
+        if shift is not None and shift < _NOTICED:
             break
         again = []
         for f in found:
@@ -186,7 +200,15 @@ def _minima(fitter: MapFitter, found: Sequence[Found], widths: Widths) -> tuple[
     limit = best.chi2 + _RIVAL * max(1.0, fit.chi2_reduced)
     kept = [fit]
     for f in others:
-        again = any(np.abs(f.x - k.places).max() < 0.5 * _SAME for k in kept)
-        if f.chi2 < limit and not again:
+        if f.chi2 < limit and not any(_again(fitter, f, k) for k in kept):
             kept.append(fitter.finished(f, widths, bounds))
     return fit, kept
+
+
+def _again(fitter: MapFitter, found: Found, known: MapFit) -> bool:
+    """Whether a descent ended in a minimum that is known."""
+    apart = found.x - known.places
+    if np.abs(apart).max() < 0.5 * _SAME:
+        return True
+    away = float(apart @ np.linalg.solve(known.place_covariance, apart))
+    return fitter.case.normal_where_told and away < _ALIKE**2

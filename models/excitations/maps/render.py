@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.maps.widths import Widths, directions_of, kernel, sub_points
+from streamproc.models.excitations.maps.widths import Widths, channel_width, directions_of, kernel, sub_points
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 __all__ = ["Renderer", "deposit", "line_grid", "powder_directions"]
@@ -71,6 +71,9 @@ class Renderer:
         """Return no further shapes: magnons are all there is."""
         return np.zeros((0, len(self.q_rlu), len(self.energy_meV)))
 
+    def slopes(self, values: Mapping[str, float], widths: Widths, fitted: Sequence[str]) -> None:
+        """Return None: differences tell."""
+
     def exact_at(self, values: Mapping[str, float], widths: Widths) -> Renderer:
         """Return itself: the points of neighbouring columns complete each other."""
         return self
@@ -116,8 +119,8 @@ def line_grid(energy_meV: Array, widths: Widths) -> Array:
     """Return the grid of energies on which lines are laid: fine enough for what then broadens them."""
     stop = float(energy_meV[-1])
     broad = 3 * widths.energy_fwhm + 12 * widths.damping_fwhm
-    channel = float(np.median(np.diff(energy_meV))) / np.sqrt(12)
-    sigma = float(np.min(widths.sigma(np.array([0.0, stop]))))
+    channel = channel_width(energy_meV) / np.sqrt(12)
+    sigma = min(widths.sigma_at(0.0), widths.sigma_at(stop))
     narrow = np.hypot(sigma, channel) + widths.damping_fwhm / 2
     return _grid(stop + broad, max(narrow, 1e-9))
 
@@ -125,7 +128,7 @@ def line_grid(energy_meV: Array, widths: Widths) -> Array:
 def _grid(end: float, narrow: float) -> Array:
     """Return a grid from 0 whose step is one of a fixed ladder: a fit sees no change when widths do."""
     step = _LADDER ** np.floor(np.log(narrow / _PER_SIGMA) / np.log(_LADDER))
-    step = float(np.clip(step, end / _MOST, end / _FEWEST))
+    step = min(max(float(step), end / _MOST), end / _FEWEST)
     return np.asarray(step * np.arange(int(np.ceil(end / step)) + 1))
 
 

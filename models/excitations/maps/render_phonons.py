@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from copy import copy
 
 import numpy as np
@@ -16,8 +16,9 @@ from streamproc.models.excitations.lattice.density import (
     smeared,
     zone_of,
 )
-from streamproc.models.excitations.lattice.scattering import directions, several_phonons
+from streamproc.models.excitations.lattice.scattering import directions
 from streamproc.models.excitations.lattice.seen import seen_modes
+from streamproc.models.excitations.lattice.several import several_phonons
 from streamproc.models.excitations.mapmodel.errors import NotStable
 from streamproc.models.excitations.maps.render import deposit, line_grid
 from streamproc.models.excitations.maps.render_powder import column_width
@@ -113,6 +114,9 @@ class PhononRenderer:
         n = len(self.q_rlu)
         laid = deposit(energy.reshape(n, -1), weight.reshape(n, -1), lines) + self._error(lines)
         return np.asarray(laid @ spread + self._more(values, widths, zone))
+
+    def slopes(self, values: Mapping[str, float], widths: Widths, fitted: Sequence[str]) -> None:
+        """Return None: differences tell."""
 
     def exact_at(self, values: Mapping[str, float], widths: Widths) -> PhononRenderer:
         """Return one that adds what many directions see more than its own do, at these force constants.

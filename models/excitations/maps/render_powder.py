@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.case import LatticeCase
-from streamproc.models.excitations.lattice.density import KELVIN_MEV, laid_out, mean_square_A2, smeared
+from streamproc.models.excitations.lattice.density import (
+    KELVIN_MEV,
+    Density,
+    laid_out,
+    mean_square_A2,
+    smeared,
+)
+from streamproc.models.excitations.lattice.density_slopes import (
+    laid_out_slopes,
+    mean_square_slopes_A2,
+    smeared_slopes,
+)
 from streamproc.models.excitations.lattice.powder_mesh import MeshModes, PowderMesh
-from streamproc.models.excitations.lattice.scattering import several_phonons
+from streamproc.models.excitations.lattice.several import several_phonons, several_slopes
 from streamproc.models.excitations.mapmodel.errors import NotStable
 from streamproc.models.excitations.maps.render import line_grid
-from streamproc.models.excitations.maps.widths import FWHM_TO_SIGMA, Widths, kernel
+from streamproc.models.excitations.maps.widths import FWHM_TO_SIGMA, Widths, channel_width, kernel
 
 __all__ = ["PowderRenderer", "column_width"]
 
@@ -43,6 +54,10 @@ def column_width(q_invA: Array, usual: float) -> float:
     steps = np.diff(np.sort(q_invA))
     steps = steps[steps > 1e-6]
     return float(np.median(steps)) if len(steps) else usual
+
+
+_NUDGE = 1e-5
+"""A small step of a width (meV)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,6 +95,7 @@ class PowderRenderer:
         self._laid: tuple[tuple[float, ...], Array] | None = None
         self._several: tuple[tuple[float, ...], Array] | None = None
         self._spread: tuple[Widths, Array, Array] | None = None
+        self._another: PowderRenderer | None = None
 
     def map(self, values: Mapping[str, float], widths: Widths) -> Array:
         """Return the intensity of the phonons per meV and atom, shape (n, m), without the elastic line.
@@ -90,26 +106,44 @@ class PowderRenderer:
             A mode has no real energy for these force constants.
         """
         state = self._at(values, widths)
-        lines, spread = self._kernel(widths)
-        key = (*state.key, float(lines[1]), float(len(lines)))
-        if self._laid is None or self._laid[0] != key:
-            mesh = self._mesh_of(widths)
-            self._laid = (key, mesh.laid(state.modes, state.u2_A2, float(lines[1]), len(lines)))
-        return np.asarray(self._laid[1] @ spread + self._more(state, widths.kT))
+        spread = self._kernel(widths)[1]
+        return np.asarray(self._laid_at(state, widths) @ spread + self._more(state, widths.kT))
 
     def beside(self, values: Mapping[str, float], widths: Widths) -> Array:
         """Return what is scattered more than once: the density of states over E, alike at every Q."""
-        energy, (lines, spread) = self._at(values, widths).modes.energy_meV, self._kernel(widths)
-        share = self._shares(widths) / energy
-        twice = laid_out(energy, share, 0.0, float(lines[1]), len(lines)) @ spread
+        twice = self._density_of(self._at(values, widths), widths) @ self._kernel(widths)[1]
         return np.broadcast_to(twice, (1, len(self.q_rlu), len(self.energy_meV)))
+
+    def slopes(
+        self, values: Mapping[str, float], widths: Widths, fitted: Sequence[str]
+    ) -> tuple[Array, Array]:
+        """Return how map and :meth:`beside` change; see :class:`~...physics.MapRenderer`."""
+        state, mesh = self._at(values, widths), self._mesh_of(widths)
+        lines, spread = self._kernel(widths)
+        laid, step, kelvin = self._laid_at(state, widths), float(lines[1]), widths.kT / KELVIN_MEV
+        forces = mesh.slopes(state.modes, state.u2_A2, step, laid)
+        energy, share = state.modes.energy_meV, mesh.shares
+        mass = float(self.case.crystal.masses_u[0])
+        u2 = mean_square_slopes_A2(energy, forces.energy, mass, kelvin, share)
+        density = self._states(energy)
+        change = smeared_slopes(energy, forces.energy, density, _SMOOTH_FWHM, mesh.weights)
+        more = several_slopes(density, change, state.u2_A2, u2, kelvin, self.energy_meV, self.q_rlu[:, 0])
+        ones = (forces.forces + u2[:, None, None] * forces.displacement) @ spread + more
+        over = share / energy
+        twice = laid_out_slopes(energy, over, forces.energy, -over / energy, step, len(lines)) @ spread
+        order, n, m = [mesh.names.index(name) for name in values], len(self.q_rlu), len(self.energy_meV)
+        bands = self._density_of(state, widths)
+        wider = [self._wider(widths, name) for name in fitted]
+        every = np.concatenate([ones[order], np.array([laid @ w for w in wider]).reshape(-1, n, m)])
+        beside = np.concatenate([twice[order], np.array([bands @ w for w in wider]).reshape(-1, m)])
+        return every, np.broadcast_to(beside[:, None, None], (len(every), 1, n, m))
 
     def exact_at(self, values: Mapping[str, float], widths: Widths) -> PowderRenderer:
         """Return one whose mesh is fine enough for the resolution; itself where this one is."""
         # beyond the highest phonon no resolution is seen, and a channel's own width is part of it
         top = float(self._at(values, widths).modes.energy_meV.max())
         ends = np.array([self.energy_meV[0], min(float(self.energy_meV[-1]), top)])
-        channel = float(np.median(np.diff(self.energy_meV))) / np.sqrt(12) / FWHM_TO_SIGMA
+        channel = channel_width(self.energy_meV) / np.sqrt(12) / FWHM_TO_SIGMA
         fwhm = np.hypot(float(widths.sigma(ends).min()) / FWHM_TO_SIGMA, channel)
         narrow = fwhm + widths.damping_fwhm
         wanted = min(_MOST, int(np.ceil(_SHARPEST / max(narrow, 1e-3))))
@@ -117,7 +151,9 @@ class PowderRenderer:
 
     def other(self) -> PowderRenderer:
         """Return one with another mesh: how far its maps differ is how far these may be off."""
-        return self._with(self.divisions - _OTHER)
+        if self._another is None:
+            self._another = self._with(self.divisions - _OTHER)
+        return self._another
 
     # -- inside -------------------------------------------------------------------------------------------
 
@@ -146,24 +182,43 @@ class PowderRenderer:
                 said = ", ".join(f"{n} = {v:.4g}" for n, v in values.items())
                 raise NotStable(f"{self.case.name}: with {said} N/m a mode has no real energy")
             mass = float(self.case.crystal.masses_u[0])
-            u2 = mean_square_A2(modes.energy_meV, mass, widths.kT / KELVIN_MEV, self._shares(widths))
+            u2 = mean_square_A2(modes.energy_meV, mass, widths.kT / KELVIN_MEV, mesh.shares)
             self._state = _State(key, modes, u2)
         return self._state
 
-    def _shares(self, widths: Widths) -> Array:
-        """Weights of the zone's modes, shape (z, 3); they sum to 1."""
-        return np.repeat(self._mesh_of(widths).weights[:, None] / 3, 3, 1)
+    def _laid_at(self, state: _State, widths: Widths) -> Array:
+        """One phonon on the grid of energies, before it is spread."""
+        lines = self._kernel(widths)[0]
+        key = (*state.key, float(lines[1]), float(len(lines)))
+        if self._laid is None or self._laid[0] != key:
+            laid = self._mesh_of(widths).laid(state.modes, state.u2_A2, float(lines[1]), len(lines))
+            self._laid = (key, laid)
+        return self._laid[1]
+
+    def _density_of(self, state: _State, widths: Widths) -> Array:
+        """The density of states over E on the grid of energies."""
+        energy, lines = state.modes.energy_meV, self._kernel(widths)[0]
+        return laid_out(energy, self._mesh_of(widths).shares / energy, 0.0, float(lines[1]), len(lines))
 
     def _more(self, state: _State, kT: float) -> Array:
         """Two and more phonons."""
         if self._several is None or self._several[0] != state.key:
-            energy = state.modes.energy_meV
-            axis = np.arange(0.0, 1.1 * float(energy.max()) + 3.0, _SMOOTH_STEP)
-            assert self._mesh is not None
-            density = smeared(energy, axis, _SMOOTH_FWHM, self._mesh[1].weights)
+            density = self._states(state.modes.energy_meV)
             found = several_phonons(density, state.u2_A2, kT / KELVIN_MEV, self.energy_meV, self.q_rlu[:, 0])
             self._several = (state.key, found)
         return self._several[1]
+
+    def _states(self, energy: Array) -> Density:
+        """The density that several phonons are made of."""
+        assert self._mesh is not None
+        axis = np.arange(0.0, 1.1 * float(energy.max()) + 3.0, _SMOOTH_STEP)
+        return smeared(energy, axis, _SMOOTH_FWHM, self._mesh[1].weights)
+
+    def _wider(self, widths: Widths, name: str) -> Array:
+        """How the kernel changes with a width, on the same grid."""
+        lines, spread = self._kernel(widths)
+        wider = replace(widths, **{name: getattr(widths, name) + _NUDGE})
+        return (kernel(lines, self.energy_meV, wider, lines[1] ** 2 / 6) - spread) / _NUDGE
 
     def _kernel(self, widths: Widths) -> tuple[Array, Array]:
         if self._spread is None or self._spread[0] != widths:

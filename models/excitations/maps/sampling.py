@@ -30,6 +30,9 @@ _ROUNDS, _CENTRES, _NEAR, _WHOLE, _OUTSIDE = 4, 4, 0.6, 0.6, 6
 """Rounds of draws; heavy draws that are drawn around next, and how wide over the spread of all; share of the
 draws over that spread; most draws for one that lies in the prior."""
 
+_LEAST, _YIELD = 24, 0.4
+"""Draws of a round at least; effective ones that each of them is taken to add, to say how many are enough."""
+
 _EASY = 0.3
 """Where so large a share of the draws counts, the posterior is nearly normal, and no bends are looked for."""
 
@@ -104,22 +107,25 @@ def sample(
         Covariance (p, p) that the likelihood has around a place; so draws follow a bent valley. Without it
         the spread of the draws so far stands for it.
     enough : float
-        No further round once so many draws of equal weight would tell as much.
+        No further round once so many draws of equal weight would tell as much, and none larger than that
+        needs.
     """
     low, high = box
     spread = low + (high - low) * _quasi(int(_PRIOR_SHARE * draws / _ROUNDS), len(low))
     parts, places, likelihood = [], spread, log_likelihood(spread)
     ahead: Sequence[Guess] = guesses
     used = 0
+    wanted = np.inf
     for turn in range(_ROUNDS):
         if turn:
             so_far = _weighted(places, likelihood, _Mixture(parts, len(spread), box))
             if so_far.effective > enough:
                 return so_far
+            wanted = max(_LEAST, (enough - so_far.effective) / _YIELD)
             ahead = _learned(so_far, curvature)
         inside = int(((places >= low) & (places <= high)).all(1).sum())
         drawn = []
-        for g, n in _split(ahead, (draws - inside) // (_ROUNDS - turn)):
+        for g, n in _split(ahead, int(min(wanted, (draws - inside) // (_ROUNDS - turn)))):
             drawn.append(_normal(g, n, low, high, used))
             used += len(drawn[-1])
         parts += [(g, len(d)) for g, d in zip(ahead, drawn, strict=True)]

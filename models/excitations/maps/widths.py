@@ -9,13 +9,22 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import voigt_profile
 
-__all__ = ["FWHM_TO_SIGMA", "Widths", "bose", "direct_geometry", "directions_of", "kernel", "sub_points"]
+__all__ = [
+    "FWHM_TO_SIGMA",
+    "Widths",
+    "bose",
+    "channel_width",
+    "direct_geometry",
+    "directions_of",
+    "kernel",
+    "sub_points",
+]
 
 Array = npt.NDArray[np.float64]
 
 FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
-_SHARP, _FAR = 1e-3, 9.0
-"""A Lorentzian below this share of the resolution is not seen; a Gaussian is not so many sigma away."""
+_SHARP = 1e-3
+"""A Lorentzian below this share of the resolution is not seen."""
 
 _GONE = 9.0
 """Standard deviations at which less than 1e-17 of a Gaussian is left."""
@@ -63,6 +72,11 @@ class Widths:
         least = _LEAST_SHARE * min(self.energy_fwhm, self.end_fwhm)
         return np.asarray(np.maximum(fwhm, least) * FWHM_TO_SIGMA)
 
+    def sigma_at(self, energy_meV: float) -> float:
+        """Return the same at one energy transfer, a few times faster."""
+        fwhm = self.energy_fwhm + (self.end_fwhm - self.energy_fwhm) * (energy_meV / self.end_meV)
+        return float(max(fwhm, _LEAST_SHARE * min(self.energy_fwhm, self.end_fwhm)) * FWHM_TO_SIGMA)
+
 
 def direct_geometry(energy_fwhm: float, energy_meV: float, ei_meV: float) -> float:
     """Return the resolution at an energy transfer, from the elastic one.
@@ -107,37 +121,42 @@ def kernel(line_meV: Array, energy_meV: Array, widths: Widths, laid: float = 0.0
         Per meV: each row sums to 1 over a wide enough axis of 1 meV steps.
     """
     half = widths.damping_fwhm / 2
-    centre = np.sqrt(np.maximum(line_meV**2 - half**2, 0.0))[:, None]
-    channel = float(np.median(np.diff(energy_meV))) / np.sqrt(12)
+    centre = np.sqrt(np.maximum(line_meV**2 - half**2, 0.0))
+    channel = channel_width(energy_meV) / np.sqrt(12)
     variance = np.maximum(widths.sigma(line_meV), 1e-9) ** 2 + channel**2
-    sigma = np.sqrt(np.maximum(variance - laid, 0.5 * variance))[:, None]
-    shape = _profile(energy_meV - centre, sigma, half)
-    # the other Lorentzian, at -W', is only seen where a line lies near zero, or is broad
-    seen = slice(None)
-    if half <= _SHARP * float(sigma.min()):
-        reach = _FAR * float(sigma.max()) - float(energy_meV[0])
-        seen = slice(0, int(np.searchsorted(centre[:, 0], reach)))
-    shape[seen] -= _profile(energy_meV + centre[seen], sigma[seen], half)
-    return np.asarray(shape * bose(energy_meV, widths.kT))
+    sigma = np.sqrt(np.maximum(variance - laid, 0.5 * variance))
+    factor = bose(energy_meV, widths.kT)
+    if half <= _SHARP * float(sigma.min(initial=np.inf)):
+        return np.asarray(_gaussians(centre, np.asarray(energy_meV, float), sigma, factor))
+    away, wide = centre[:, None], sigma[:, None]
+    shape = voigt_profile(energy_meV - away, wide, half) - voigt_profile(energy_meV + away, wide, half)
+    return np.asarray(shape * factor)
 
 
-def _profile(x: Array, sigma: Array, half: float) -> Array:
-    """Voigt profile; a Gaussian where the Lorentzian's share cannot be seen."""
-    if half > _SHARP * float(sigma.min(initial=np.inf)):
-        return np.asarray(voigt_profile(x, sigma, half))
-    return np.asarray(_gaussian(np.ascontiguousarray(x), np.ascontiguousarray(sigma[:, 0])))
+def channel_width(energy_meV: Array) -> float:
+    """Return the usual distance of neighbouring channels (the median)."""
+    steps = np.sort(np.diff(energy_meV))
+    return float(steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
-def _gaussian(x: Array, sigma: Array) -> Array:
-    """Normal densities at x (f, m), of standard deviations (f,); nothing where 1e-17 of the top is left."""
-    found = np.zeros(x.shape)
-    for k in range(len(sigma)):
-        top, per = 1 / (np.sqrt(2 * np.pi) * sigma[k]), 1 / sigma[k]
-        for j in range(x.shape[1]):
-            away = x[k, j] * per
-            if abs(away) < _GONE:
-                found[k, j] = top * np.exp(-0.5 * away * away)
+def _gaussians(centre: Array, energy: Array, sigma: Array, factor: Array) -> Array:
+    """Normal densities about centres, less those about their mirror images, times a factor, (f, m).
+
+    Energies rise; where 1e-17 of a top is left there is nothing.
+    """
+    found = np.zeros((centre.size, energy.size))
+    for k in range(centre.size):
+        top, per, reach = 1 / (np.sqrt(2 * np.pi) * sigma[k]), 1 / sigma[k], _GONE * sigma[k]
+        for side in (1.0, -1.0):
+            middle = side * centre[k]
+            for j in range(np.searchsorted(energy, middle - reach), energy.size):
+                away = (energy[j] - middle) * per
+                if away > _GONE:
+                    break
+                found[k, j] += side * top * np.exp(-0.5 * away * away)
+        for j in range(energy.size):
+            found[k, j] *= factor[j]
     return found
 
 
