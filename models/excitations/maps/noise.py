@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.container import SqeMap, averaged
@@ -95,8 +96,19 @@ def deviance(intensity: Array, expected: Array, per_intensity: Array, trust: Arr
     trust : ndarray or float
         Weight of each cell.
     """
-    counted = np.maximum(intensity, 0.0) / per_intensity
-    mean = np.maximum(expected / per_intensity, _LEAST_COUNTS)
-    ratio = np.where(counted > 0, counted, 1.0) / mean
-    each = np.where(counted > 0, counted * np.log(ratio), 0.0) - (counted - mean)
-    return float(2 * np.sum(trust * each))
+    share = np.ones(len(intensity)) if np.ndim(trust) == 0 else np.asarray(trust)
+    whole = float(trust) if np.ndim(trust) == 0 else 1.0
+    return whole * float(_deviance(intensity, expected, per_intensity, share))
+
+
+@numba.njit(cache=True, nogil=True, error_model="numpy")
+def _deviance(intensity: Array, expected: Array, per_intensity: Array, trust: Array) -> float:
+    total = 0.0
+    for k in range(intensity.size):
+        counted = max(intensity[k], 0.0) / per_intensity[k]
+        mean = max(expected[k] / per_intensity[k], _LEAST_COUNTS)
+        each = mean - counted
+        if counted > 0.0:
+            each += counted * np.log(counted / mean)
+        total += trust[k] * each
+    return 2.0 * total

@@ -36,9 +36,9 @@ should, to this share."""
 _PRIOR_PRECISION = 12.0
 """Inverse variance of a uniform distribution of length 1: a direction that the map does not tell."""
 
-_FEWEST, _MOST, _WORK, _LIGHT = 96, 480, 1.8e6, 3750
-"""Draws: so many at least and at most, between them such work over the map's cells (and what each costs
-whatever the map)."""
+_FEWEST, _MOST, _MOST_SMOOTH, _WORK, _LIGHT = 96, 480, 400, 1.8e6, 3750
+"""Draws: so many at least and at most (where valleys are smooth), between them such work over the map's cells
+(and what each costs whatever the map)."""
 
 _ENOUGH = 80.0
 """Effective draws that end the drawing where valleys are smooth: sigmas are then known to 8 %."""
@@ -99,7 +99,8 @@ def posterior_of(
     weight, given = _TOLD_WEIGHT if told else _NETWORK_WEIGHT, guesses
     if network is not None:
         given = [*guesses, _with_widths(network, guesses[0], box, weight)]
-    draws = int(np.clip(_WORK / (fit.model.size + _LIGHT), _FEWEST, _MOST))
+    most = _MOST_SMOOTH if case.normal_where_told else _MOST
+    draws = int(np.clip(_WORK / (fit.model.size + _LIGHT), _FEWEST, most))
 
     def curvature(place: Array) -> Array:
         return guess_of(place, fitter.covariance_at(place, widths, linear) * noise, box).covariance

@@ -135,8 +135,13 @@ def kernel(line_meV: Array, energy_meV: Array, widths: Widths, laid: float = 0.0
 
 def channel_width(energy_meV: Array) -> float:
     """Return the usual distance of neighbouring channels (the median)."""
-    steps = np.sort(np.diff(energy_meV))
-    return float(steps[(len(steps) - 1) // 2] + steps[len(steps) // 2]) / 2
+    return float(_median_step(np.asarray(energy_meV, float)))
+
+
+@numba.njit(cache=True, nogil=True)
+def _median_step(rising: Array) -> float:
+    steps = np.sort(rising[1:] - rising[:-1])
+    return 0.5 * (steps[(steps.size - 1) // 2] + steps[steps.size // 2])
 
 
 @numba.njit(cache=True, nogil=True, error_model="numpy")
