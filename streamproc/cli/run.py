@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import structlog
@@ -17,6 +17,9 @@ from streamproc.errors import BrokerAway, ConfigurationError, DeliveryError
 from streamproc.observability.http import StatusServer
 from streamproc.observability.logs import configure_logs
 from streamproc.settings import Settings
+
+if TYPE_CHECKING:
+    from streamproc.analysis import Analysis
 
 __all__ = ["run_command"]
 
@@ -72,9 +75,10 @@ def run_command(
     wrong, 3 a publication did not finish in its deadline, or no broker answered. After 1 and 3 a restart goes
     on where it ended.
     """
-    from streamproc.cli.reloading import Reloader
-    from streamproc.cli.shadow import ShadowPlan, ShadowProcess, end_with_parent, plan_shadow
-    from streamproc.cli.wiring import analysis_table, build_service, load_for, settings_of
+    with _nothing_collected():
+        from streamproc.cli.reloading import Reloader
+        from streamproc.cli.shadow import ShadowPlan, ShadowProcess, end_with_parent, plan_shadow
+        from streamproc.cli.wiring import analysis_table, build_service, load_for, settings_of
 
     plan = ShadowPlan.from_text(as_shadow) if as_shadow is not None else None
 
@@ -87,7 +91,7 @@ def run_command(
     settings = read_settings()
     configure_logs(settings.observability)
     shadow: ShadowProcess | None = None
-    with _broker_may_come_back():
+    with _broker_may_come_back(), _nothing_collected():
         if shadow_model is not None:
             wanted = plan_shadow(analysis, settings, shadow_model)
             arguments = _again(analysis, config, bootstrap, beamline, once, given)
@@ -99,11 +103,16 @@ def run_command(
     if plan is not None:
         structlog.contextvars.bind_contextvars(shadow=plan.model.parent.name)
         end_with_parent(service.stop)
+
+    def swap(again: Analysis) -> None:
+        service.reload(again)
+        gc.unfreeze()  # the old one may go now
+
     reloader = Reloader(
         read_settings,
         lambda again: load_for(analysis, again, plan),
         loaded,
-        service.reload,
+        swap,
         metrics.reload,
     )
 
@@ -146,6 +155,21 @@ def run_command(
             status.close()
     _log.info("ended")
     gc.freeze()  # or the interpreter looks for half a second through what goes with the process anyway
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Leave garbage alone while everything is loaded, and never look through what was loaded again.
+
+    A million objects come and stay: looking for garbage among them is a sixth of the time that a restart is
+    waited for, and later a pause between two frames.
+    """
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _settings(settings: Settings, analysis: str, once: bool, plan: Any) -> Settings:

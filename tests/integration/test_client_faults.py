@@ -6,11 +6,13 @@ import threading
 import time
 
 import pytest
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaConnectionError
 
 from streamproc.errors import DeliveryAborted
 from streamproc.settings import DeliverySettings
 from streamproc.transports.kafka import KafkaSource, KafkaState, TransactionalSink, transactions
+from streamproc.transports.kafka.connect import connect
 from streamproc.transports.kafka.mends import joining
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.ports import Outgoing
@@ -135,6 +137,49 @@ def test_a_member_that_is_put_out_during_a_join_is_told_what_it_lost(beamline):
     assert sorted(told) == sorted(held) and not asked
     frozen.close()
     other.close()
+
+
+def test_a_partition_that_comes_back_with_nothing_new_has_no_lag(beamline):
+    """As after a freeze: the broker has told this connection of its end before, and does not say it again."""
+    settings = beamline()
+    kafka = settings.kafka.model_copy(update={"session_timeout_s": 6.0})
+    names = settings.topic("raw"), settings.group("phase-map")
+    frozen, other = (KafkaSource(kafka, *names, restores=True) for _ in range(2))
+
+    def turned_until(condition, *sources):
+        deadline_s = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline_s, "did not come true in time"
+            for source in sources:
+                source.poll(0.01)
+                source.revoked()
+                for partition in source.gained():
+                    source.begin(partition, 0)
+
+    for source in (frozen, other):
+        source.on_leaving(lambda partitions: None)
+    turned_until(lambda: frozen.assigned() and frozen.lag() == 0, frozen)
+    frozen._consumer._coordinator.request_rejoin()
+    frozen._consumer.poll(0)  # a join begins; nothing more is heard of this member, no heartbeat either
+    turned_until(lambda: other.assigned() and other.lag() == 0, other)
+    other.close()
+    turned_until(lambda: not joining(frozen._consumer) and frozen.assigned(), frozen)
+    turned_until(lambda: frozen.lag() == 0, frozen)
+    frozen.close()
+
+
+def test_all_clients_ask_for_metadata_again_as_soon_as_they_were_told_to(beamline):
+    """The client keeps to 100 ms between two topics, whatever it is told: three times for each takeover."""
+    kafka = beamline().kafka
+    clients = [
+        connect(kafka, lambda options: KafkaConsumer(**options)),
+        connect(kafka, lambda options: KafkaProducer(**options)),
+        connect(kafka, lambda options: KafkaAdminClient(**options)),
+    ]
+    pauses_ms = [clients[0]._cluster, clients[1]._metadata, clients[2]._manager.cluster]
+    assert [cluster.refresh_backoff() for cluster in pauses_ms] == [20, 20, 20]
+    for client in clients:
+        client.close()
 
 
 class _Claims:

@@ -23,6 +23,7 @@ from kafka.errors import (
 from streamproc.errors import BrokerAway, ConfigurationError
 from streamproc.settings import KafkaSettings
 from streamproc.transports.kafka.login import find_open_address
+from streamproc.transports.kafka.mends import ask_again_soon
 from streamproc.transports.kafka.records import stand_odd_headers
 
 __all__ = [
@@ -145,7 +146,9 @@ def connect(kafka: KafkaSettings, make: Callable[[dict[str, Any]], Client]) -> C
                 # kafka-python takes any address of the list and keeps to it, also to one that is frozen.
                 options["bootstrap_servers"] = [find_open_address(kafka, addresses, options, deadline_s)]
                 options["bootstrap_timeout_ms"] = milliseconds(max(_LEAST_TRY_S, left_s / 2))
-                return make(options)
+                client = make(options)
+                ask_again_soon(client)
+                return client
             except KafkaTimeoutError as error:
                 cause = said[-1] if said else error
             except (KafkaError, ValueError) as error:

@@ -11,9 +11,28 @@ from kafka import KafkaConsumer, KafkaProducer
 from kafka.coordinator.base import MemberState
 from kafka.errors import KafkaConnectionError
 
-from streamproc.transports.kafka.connect import milliseconds
+__all__ = [
+    "ask_again_soon",
+    "forget_positions",
+    "join",
+    "joining",
+    "keep_requests",
+    "tell_of_losses",
+    "topic_id",
+]
 
-__all__ = ["forget_positions", "join", "joining", "keep_requests", "tell_of_losses", "topic_id"]
+_BACKOFF_MS = 20
+
+
+def ask_again_soon(client: Any) -> None:
+    """Have a consumer, producer or administrator ask for metadata again after 20 ms.
+
+    What it says of topics is asked for one topic after the other, and kafka-python lets 100 ms pass between
+    two questions: it never gives its ``retry_backoff_ms`` to the part that asks. Each takeover of a partition
+    would wait for three of them. After failures its own growing pauses go on to hold.
+    """
+    cluster = client._metadata if isinstance(client, KafkaProducer) else client._manager.cluster
+    cluster.config["retry_backoff_ms"] = _BACKOFF_MS
 
 
 def joining(consumer: KafkaConsumer) -> bool:
@@ -22,8 +41,8 @@ def joining(consumer: KafkaConsumer) -> bool:
     return rejoin or consumer.group_metadata().state is not MemberState.STABLE
 
 
-def join(consumer: KafkaConsumer, timeout_s: float) -> bool:
-    """Join the group for at most ``timeout_s`` (s); returns, as soon as it is so, whether it is joined.
+def join(consumer: KafkaConsumer, timeout_ms: int) -> bool:
+    """Join the group for at most ``timeout_ms`` (ms); returns, as soon as it is so, whether it is joined.
 
     A poll would wait to its end for messages, of partitions that cannot be read yet. And a leader that joins
     because the topic's partitions became known needs no join any more once it has assigned them. When the
@@ -33,7 +52,7 @@ def join(consumer: KafkaConsumer, timeout_s: float) -> bool:
     coordinator = consumer._coordinator
     if not coordinator.need_rejoin():
         coordinator.request_rejoin()
-    coordinator.poll(timeout_ms=milliseconds(timeout_s))
+    coordinator.poll(timeout_ms=timeout_ms)
     return not joining(consumer)
 
 

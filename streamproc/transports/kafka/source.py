@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -107,6 +108,7 @@ class KafkaSource:
         tell_of_losses(self._consumer)
         self._rebalance = Rebalance(self._consumer)
         self._pending: dict[TopicPartition, int] = {}
+        self._ends: dict[KafkaPartition, int] = {}
         self._pending_since_s: float | None = None
         self._reached = True
         self._next_look_s = 0.0
@@ -182,7 +184,7 @@ class KafkaSource:
     def _look(self, timeout_s: float) -> Mapping[Any, Sequence[Any]]:
         """Return what has arrived, by partition; without waiting any longer once a group is joined."""
         if joining(self._consumer):
-            if not join(self._consumer, max(timeout_s, _JOIN_POLL_S)):
+            if not join(self._consumer, milliseconds(max(timeout_s, _JOIN_POLL_S))):
                 return {}
             timeout_s = 0.0
         records: Mapping[Any, Sequence[Any]] = self._consumer.poll(round(timeout_s * 1000))
@@ -341,6 +343,10 @@ class KafkaSource:
             self._consumer.seek_to_beginning(where)
         elif self._restores:
             self._consumer.seek_to_end(where)
+        self._ends.pop(where, None)
+        with contextlib.suppress(KafkaError):
+            timeout_ms = milliseconds(self._kafka.request_timeout_s)
+            self._ends[where] = int(self._consumer.end_offsets([where], timeout_ms)[where])
         self._rebalance.begun(where)
 
     def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
@@ -384,7 +390,10 @@ class KafkaSource:
     def _partition_lag(self, partition: KafkaPartition) -> int:
         try:
             position = self._consumer.position(partition, timeout_ms=50)
+            # A broker leaves a partition out of its answers while nothing is new since it was last asked,
+            # also when the partition went away and came back meanwhile: its end is the one it began with.
             end = self._consumer.highwater(partition)
+            end = self._ends.get(partition) if end is None else end
         except KafkaError:
             return 1
         return 1 if position is None or end is None else max(0, end - position)
