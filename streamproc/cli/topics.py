@@ -56,6 +56,9 @@ def create(
 ) -> int:
     """Make the topics that are missing; those that exist are left as they are and checked.
 
+    Only a state topic is given more partitions, where the raw topic has more by now: what is stored stays
+    where it is.
+
     \b
     Example:
       streamproc topics create --config beamline.toml --partitions 3 --analysis phase-map

@@ -136,8 +136,9 @@ def build_service(
     validator = DocumentValidator()
     sink = _sink(settings, group, source, watchdog)
     state = KafkaState(
-        settings.kafka, settings.delivery, settings.state_topic(analysis.name), settings.topic("raw"), group
-    )
+        settings.kafka, settings.delivery, settings.state_topic(analysis.name), settings.topic("raw"), group,
+        grow=lambda: ensure_topics(settings, analysis=analysis.name),
+    )  # fmt: skip
     parts = ServiceParts(
         source=source,
         sink=sink if shadow is None else shadow.sink(sink, settings),
@@ -174,8 +175,9 @@ def _sink(settings: Settings, group: str, source: KafkaSource, watchdog: Watchdo
 def _require_topics(settings: Settings, analysis: str) -> None:
     """A topic that is missing or cannot take our messages is said at once, not at the first result."""
     reports = check_topics(settings, analysis)
-    if [r.role for r in reports if not r.partitions] == ["state"]:
-        # The service's own, and new to whoever comes from a version that had none.
+    partitions = {r.role: r.partitions for r in reports}
+    if 0 < partitions["raw"] > partitions["state"] and all(partitions[r] for r in ("results", "deadletters")):
+        # The service's own: new to whoever comes from a version that had none, or the raw topic has grown.
         reports = ensure_topics(settings, analysis=analysis)
     faults = [f"topic {r.name} {problem}" for r in reports for problem in r.problems]
     if faults:

@@ -346,6 +346,11 @@ class Lane:
             self._give_up_unread()
         return found.offset
 
+    def begins_at(self, offset: int) -> None:
+        """Keep the end that a new group begins at: what comes while it is away comes after that."""
+        self._through = self._resume = self._stored_offset = offset
+        self._moved = True
+
     def _drop_stored(self, owners: Mapping[str, Any], stored: int, committed: int) -> int:
         _log.warning(
             "the group's position was moved; open-run state is dropped and runs are read again",

@@ -163,7 +163,9 @@ class Service:
             stored = self._parts.state.load(partition[1])
             offset = lane.placed(stored.held, lane.restore(stored.records, stored.committed))
             self._lanes[partition] = lane
-            self._source.begin(partition, offset)
+            began = self._source.begin(partition, offset)
+            if began is not None:
+                lane.begins_at(began)
             _log.info(
                 "partition taken over", partition=partition[1], offset=offset, open_runs=len(lane.desk.works)
             )

@@ -47,8 +47,11 @@ class Source(Protocol):
     def gained(self) -> Sequence[TopicPartition]:
         """Return the partitions assigned since the last call."""
 
-    def begin(self, partition: TopicPartition, offset: int | None) -> None:
-        """Read a gained partition from ``offset`` on; None: where the transport would begin by itself."""
+    def begin(self, partition: TopicPartition, offset: int | None) -> int | None:
+        """Read a gained partition from ``offset`` on; None: where the transport would begin by itself.
+
+        Returns where that is; None where a restart cannot come upon another place.
+        """
 
     def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
         """Have ``callback`` called, during a poll, while partitions may still be committed before they go.

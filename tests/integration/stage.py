@@ -61,12 +61,13 @@ class Instance:
 
     def __init__(self, settings, folder, name, **service):
         self.name, self.log = name, folder / f"{name}.log"
-        pause_s = service.pop("pause_s", 0.0)
+        pause_s, from_beginning = service.pop("pause_s", 0.0), service.pop("from_beginning", True)
         sections = {
             "kafka": {
                 "bootstrap": settings.kafka.bootstrap,
                 "session_timeout_s": SESSION_S,
                 "group_instance_id": name,
+                "from_beginning": from_beginning,
             },
             "frames": {"roots": [str(folder)], "wait_s": 20.0},
             "service": service,

@@ -136,3 +136,50 @@ def test_messages_deleted_under_a_running_service_end_it_and_the_restart_names_t
     cut, reason = ledgers(topics)[15]
     assert (cut["expected"], cut["done"], cut["failed"]) == (20, 15, 5)
     assert "5 messages (10 to 14) were deleted" in reason
+
+
+def test_what_comes_while_a_new_service_is_away_is_answered(stage):
+    """It began at the topic's end and nothing came; that end is its position, not the one it finds later."""
+    make_topics, instance = stage
+    topics = make_topics(1)
+    topics.publish(inline_run(frames(5), uid="before"), 0)
+    one = instance(topics.settings, "one", from_beginning=False)
+    until(lambda: one.said("partition taken over"))
+    assert one.end() == 0
+    topics.publish(inline_run(frames(6), uid="away"), 0)
+    one.start()
+    until(lambda: topics.stops() == 1)
+    assert one.end() == 0
+    assert ledgers(topics)[6][0]["done"] == 6
+
+
+def test_partitions_added_under_a_running_service_are_read_from_their_beginning(stage):
+    """Also by a service that otherwise begins at the end; its state topic grows with them."""
+    make_topics, instance = stage
+    topics = make_topics(1)
+    one = instance(topics.settings, "one", from_beginning=False)
+    until(lambda: one.said("partition taken over"))
+    admin = admin_of(topics)
+    admin.create_partitions({topics.settings.topic("raw"): 3})
+    admin.close()
+    topics.reopen()
+    topics.publish(inline_run(frames(6), uid="added"), 2)
+    topics.publish(inline_run(frames(5), uid="as ever"), 0)
+    until(lambda: topics.stops() == 2)
+    assert one.end() == 0
+    assert {count: ledger["done"] for count, (ledger, _) in ledgers(topics).items()} == {5: 5, 6: 6}
+
+
+def test_a_state_topic_that_became_too_small_while_nobody_was_there_grows_at_the_start(stage):
+    topics, one, run = begun(stage, 8)
+    assert one.end() == 0
+    admin = admin_of(topics)
+    admin.create_partitions({topics.settings.topic("raw"): 2})
+    admin.close()
+    topics.reopen()
+    topics.publish(inline_run(frames(6), uid="added"), 1)
+    topics.publish(run[10:], 0)
+    one.start()
+    until(lambda: topics.stops() == 2)
+    assert one.end() == 0
+    assert {count: ledger["done"] for count, (ledger, _) in ledgers(topics).items()} == {6: 6, 20: 20}

@@ -122,11 +122,13 @@ def test_a_state_topic_that_would_lose_state_is_a_problem(kafka, admin):
     assert not problems(settings, "deadletters")
 
 
-def test_a_state_topic_of_other_partitions_than_the_raw_one_is_a_problem(kafka, admin):
+@pytest.mark.parametrize(("partitions", "after"), [(2, 3), (4, 4)], ids=["too few", "too many"])
+def test_a_state_topic_gets_the_partitions_of_the_raw_topic(kafka, admin, partitions, after):
     settings = own_settings(kafka)
-    admin.create_topics(
-        [NewTopic(settings.state_topic("a"), 2, 1, topic_configs={"cleanup.policy": "compact"})]
-    )
-    made = {r.role: r for r in ensure_topics(settings, partitions=3, analysis="a")}
-    assert not made["state"].created and made["state"].partitions == 2
-    assert "has 2 partitions, the raw topic 3" in " ".join(made["state"].problems)
+    state = settings.state_topic("a")
+    admin.create_topics([NewTopic(state, partitions, 1, topic_configs={"cleanup.policy": "compact"})])
+    ensure_topics(settings, partitions=3)
+    assert f"has {partitions} partitions, the raw topic 3" in problems(settings, "state", "a")
+    (grown,) = [r for r in ensure_topics(settings, analysis="a") if r.role == "state"]
+    assert not grown.created and grown.partitions == after
+    assert bool(grown.problems) == (after != 3)

@@ -12,7 +12,7 @@ from streamproc.errors import ConfigurationError
 from streamproc.settings import KafkaSettings
 from streamproc.transports.kafka.connect import connect, denied, milliseconds, patiently
 
-__all__ = ["active_groups", "committed_positions"]
+__all__ = ["active_groups", "assigned_partitions", "committed_positions"]
 
 _ACTIVE = ("Stable", "PreparingRebalance", "CompletingRebalance")
 
@@ -33,6 +33,27 @@ def active_groups(kafka: KafkaSettings) -> list[str]:
     finally:
         admin.close()
     return sorted(str(g["group_id"]) for g in groups if g.get("group_state") in _ACTIVE)
+
+
+def assigned_partitions(kafka: KafkaSettings, group: str, topic: str) -> frozenset[int]:
+    """Return the partitions of a topic that members of a group have; empty while they are shared out anew.
+
+    Raises
+    ------
+    ConfigurationError
+        No broker, or no right to look.
+    """
+    admin = connect(kafka, lambda options: KafkaAdminClient(**options))
+    try:
+        members = admin.describe_groups([group])[group]["members"]
+    except KafkaError as error:
+        raise denied(error, kafka, f"look at consumer group {group}") or ConfigurationError(
+            f"consumer group {group} at {kafka.bootstrap}: {error}"
+        ) from error
+    finally:
+        admin.close()
+    given = [a for m in members for a in (m["member_assignment"] or {}).get("assigned_partitions", ())]
+    return frozenset(int(n) for a in given if a["topic"] == topic for n in a["partitions"])
 
 
 def committed_positions(kafka: KafkaSettings, topic: str, group: str) -> dict[int, int]:

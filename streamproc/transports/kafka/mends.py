@@ -5,6 +5,7 @@ Each has a test with a real broker that fails without it (``tests/integration/te
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from kafka import KafkaConsumer, KafkaProducer
@@ -17,6 +18,8 @@ __all__ = [
     "join",
     "joining",
     "keep_requests",
+    "know_partition",
+    "rejoin",
     "tell_of_losses",
     "topic_id",
 ]
@@ -54,6 +57,26 @@ def join(consumer: KafkaConsumer, timeout_ms: int) -> bool:
         coordinator.request_rejoin()
     coordinator.poll(timeout_ms=timeout_ms)
     return not joining(consumer)
+
+
+def rejoin(consumer: KafkaConsumer) -> None:
+    """Have the next poll join the group again; where this is the group's leader all is shared out anew.
+
+    A leader that restarted in its old place does not know that it leads. So nobody would ever see that the
+    topic has more partitions than were shared out.
+    """
+    consumer._coordinator.request_rejoin()
+
+
+def know_partition(producer: KafkaProducer, topic: str, partition: int, timeout_s: float) -> None:
+    """Have a producer know a partition that was added to a topic after it had asked for the topic.
+
+    It would refuse to send to it until it asks again by itself, after five minutes.
+    """
+    deadline_s = time.monotonic() + timeout_s
+    while partition not in producer.partitions_for(topic) and time.monotonic() < deadline_s:
+        producer._metadata.request_update()
+        time.sleep(_BACKOFF_MS / 1000)
 
 
 def tell_of_losses(consumer: KafkaConsumer) -> None:

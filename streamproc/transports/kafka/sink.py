@@ -14,6 +14,7 @@ from streamproc.documents import TopicPartition
 from streamproc.errors import DeliveryError
 from streamproc.settings import DeliverySettings, KafkaSettings
 from streamproc.transports.kafka.connect import connect, denied, milliseconds
+from streamproc.transports.kafka.mends import know_partition
 from streamproc.transports.ports import Outgoing
 
 __all__ = ["Committer", "KafkaSink", "bounded", "close_quietly", "make_producer", "publish"]
@@ -118,6 +119,8 @@ def publish(producer: KafkaProducer, batch: Sequence[Outgoing], deadline_s: floa
     DeliveryError
         Not accepted by ``deadline_s`` (monotonic clock).
     """
+    for topic, partition in {(o.topic, o.partition) for o in batch if o.partition is not None}:
+        know_partition(producer, topic, partition, deadline_s - time.monotonic())
     sent = [
         producer.send(o.topic, o.value, key=o.key, headers=list(o.headers), partition=o.partition)
         for o in batch

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -33,11 +32,13 @@ from streamproc.errors import (
     DeliveryError,
     DocumentRefused,
     FatalError,
+    StreamprocError,
 )
 from streamproc.settings import KafkaSettings, RunsSettings
 from streamproc.transports.codec import DecodeLimits, decode
 from streamproc.transports.kafka.connect import connect, denied, milliseconds, patiently
-from streamproc.transports.kafka.mends import join, joining, tell_of_losses
+from streamproc.transports.kafka.groups import assigned_partitions
+from streamproc.transports.kafka.mends import join, joining, rejoin, tell_of_losses
 from streamproc.transports.kafka.rebalance import Rebalance
 from streamproc.transports.kafka.rewind import Rewinder
 from streamproc.watchdog import Watchdog
@@ -50,12 +51,15 @@ _PARTITION_FETCH_BYTES = 8 * 1024 * 1024
 _FETCH_BYTES = 32 * 1024 * 1024
 _KEPT_OVERSIZED_BYTES = 1024 * 1024
 _LOOK_INTERVAL_S = 1.0
+_LOOK_AT_GROUP_INTERVAL_S, _LOOK_AT_GROUP_TIMEOUT_S = 5.0, 1.0
 _JOIN_POLL_S = 0.5
 """Least wait of a poll while the group is joined. kafka-python forgets a join that completes between two
 polls and begins another, which makes all others join again; with short polls that need not end."""
 _HEARTBEAT_S = 0.5
 """A heartbeat's answer tells of a rebalance, which takes two of them; and a member that dies right after one
 keeps its place for the whole session time-out, in which its restart comes back to it without a rebalance."""
+_METADATA_AGE_MS = 30_000
+"""So long a partition that was added to the topic may go unseen."""
 _MOVED = (CommitFailedError, RebalanceInProgressError, IllegalGenerationError, UnknownMemberIdError)
 
 
@@ -112,8 +116,9 @@ class KafkaSource:
         self._pending_since_s: float | None = None
         self._reached = True
         self._next_look_s = 0.0
+        self._shared_out, self._next_look_at_group_s = 0, 0.0
         try:
-            self._require_topic()
+            self._known = self._require_topic()
         except BaseException:
             self.close()
             raise
@@ -139,9 +144,11 @@ class KafkaSource:
             # One message larger than a fetch still comes whole, so the frame limit follows the message limit.
             receive_message_max_bytes=2 * kafka.max_message_bytes + _FETCH_BYTES,
             retry_backoff_ms=20,
+            metadata_max_age_ms=_METADATA_AGE_MS,
         )
 
-    def _require_topic(self) -> None:
+    def _require_topic(self) -> frozenset[int]:
+        """Return the partitions of the topic."""
         try:
             known = patiently(
                 lambda: self._consumer.partitions_for_topic(self._topic), self._kafka.connect_timeout_s
@@ -155,6 +162,7 @@ class KafkaSource:
                 f"topic {self._topic} does not exist at {self._kafka.bootstrap} (or may not be read); "
                 "`streamproc topics create` makes it, kafka.raw_topic names another"
             )
+        return frozenset(known)
 
     def poll(self, timeout_s: float) -> Sequence[Document | BadMessage]:
         """Return what has arrived, waiting at most ``timeout_s`` (s); empty while the broker is away.
@@ -225,6 +233,27 @@ class KafkaSource:
             self._reached = reached
             state = "answers again" if reached else "does not answer; trying again until it does"
             _log.warning(f"Kafka broker {state}", bootstrap=self._kafka.bootstrap)
+        if reached and not joining(self._consumer) and now_s >= self._next_look_at_group_s:
+            self._look_at_group(now_s)
+
+    def _look_at_group(self, now_s: float) -> None:
+        """See that each partition of the topic has a member, also those that were added later."""
+        there = len(self._consumer.partitions_for_topic(self._topic) or ())
+        if there == self._shared_out:
+            return
+        self._next_look_at_group_s = now_s + _LOOK_AT_GROUP_INTERVAL_S
+        quick = self._kafka.model_copy(
+            update=dict.fromkeys(("connect_timeout_s", "request_timeout_s"), _LOOK_AT_GROUP_TIMEOUT_S)
+        )
+        try:
+            given = assigned_partitions(quick, self._group, self._topic)
+        except StreamprocError as error:
+            _log.info("the group cannot be looked at, trying again", reason=error.message)
+            return
+        if len(given) >= there:
+            self._shared_out = there
+        else:
+            rejoin(self._consumer)
 
     def _connections(self) -> float:
         metrics = self._consumer.metrics(raw=True) or {}
@@ -332,22 +361,36 @@ class KafkaSource:
         """Return the partitions assigned since the last call."""
         return [(p.topic, p.partition) for p in self._rebalance.take_gained()]
 
-    def begin(self, partition: TopicPartition, offset: int | None) -> None:
-        """Read a gained partition from ``offset`` on; None: where ``kafka.from_beginning`` says."""
+    def begin(self, partition: TopicPartition, offset: int | None) -> int | None:
+        """Read a gained partition from ``offset`` on; None: where ``kafka.from_beginning`` says.
+
+        Returns the position where that is the topic's present end: a restart must begin there too. What was
+        added to the topic while this process ran is read from its beginning in any case.
+
+        Raises
+        ------
+        FatalError
+            The end is not told.
+        """
         where = KafkaPartition(*partition)
         if where not in self._consumer.assignment():
-            return
+            return None
+        timeout_s = self._kafka.request_timeout_s
+        try:
+            ends = patiently(lambda: self._consumer.end_offsets([where], milliseconds(timeout_s)), timeout_s)
+        except KafkaError as error:
+            raise FatalError(f"the end of {self._topic}/{where.partition} is not told: {error}") from error
+        self._ends[where] = end = int(ends[where])
+        began = None
         if offset is not None:
             self._consumer.seek(where, offset)
-        elif self._restores and self._where_to_begin == "earliest":
+        elif self._restores and (self._where_to_begin == "earliest" or where.partition not in self._known):
             self._consumer.seek_to_beginning(where)
         elif self._restores:
-            self._consumer.seek_to_end(where)
-        self._ends.pop(where, None)
-        with contextlib.suppress(KafkaError):
-            timeout_ms = milliseconds(self._kafka.request_timeout_s)
-            self._ends[where] = int(self._consumer.end_offsets([where], timeout_ms)[where])
+            self._consumer.seek(where, end)
+            began = end
         self._rebalance.begun(where)
+        return began
 
     def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
         """Have ``callback`` called, during a poll, while partitions may still be committed before they go.

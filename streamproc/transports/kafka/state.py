@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import structlog
@@ -35,12 +36,20 @@ class KafkaState:
         The state topic.
     raw_topic, group : str
         Whose committed positions belong to it.
+    grow : callable, optional
+        Gives the state topic the partitions that the raw topic was given while the service ran.
     """
 
     def __init__(
-        self, kafka: KafkaSettings, delivery: DeliverySettings, topic: str, raw_topic: str, group: str
+        self,
+        kafka: KafkaSettings,
+        delivery: DeliverySettings,
+        topic: str,
+        raw_topic: str,
+        group: str,
+        grow: Callable[[], object] | None = None,
     ) -> None:
-        self._kafka, self._topic = kafka, topic
+        self._kafka, self._topic, self._grow = kafka, topic, grow
         self._raw_topic, self._group = raw_topic, group
         self._timeout_s = delivery.restore_timeout_s
 
@@ -55,9 +64,9 @@ class KafkaState:
         Raises
         ------
         FatalError
-            Not read within ``delivery.restore_timeout_s``.
+            Not read within ``delivery.restore_timeout_s``, or there is no such partition.
         ConfigurationError
-            No right to read the topic.
+            No right to read the topic, or to add a partition to it.
         """
         deadline_s = time.monotonic() + self._timeout_s
         where = KafkaPartition(self._topic, partition)
@@ -67,12 +76,24 @@ class KafkaState:
             raise FatalError(f"reading state topic {self._topic}/{partition}: {error}") from error
 
     def _end(self, where: KafkaPartition) -> int:
+        if (end := self._end_if_there(where)) is None and self._grow is not None:
+            self._grow()
+            end = self._end_if_there(where)
+        if end is None:
+            raise FatalError(
+                f"topic {self._raw_topic} has a partition {where.partition}, state topic {self._topic} has "
+                "not: `streamproc topics create` adds it"
+            )
+        return end
+
+    def _end_if_there(self, where: KafkaPartition) -> int | None:
         consumer = connect(self._kafka, lambda options: self._consumer(options, "read_uncommitted"))
         try:
-            ends = consumer.end_offsets([where], milliseconds(self._timeout_s))
+            if where.partition not in (consumer.partitions_for_topic(self._topic) or ()):
+                return None
+            return int(consumer.end_offsets([where], milliseconds(self._timeout_s))[where])
         finally:
             consumer.close(autocommit=False, timeout_ms=1000)
-        return int(ends[where])
 
     def _read(self, where: KafkaPartition, end: int, deadline_s: float) -> Stored:
         timeout_ms = milliseconds(self._timeout_s)

@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 from kafka import KafkaAdminClient
 from kafka.admin import ConfigResource, ConfigResourceType, NewTopic
 from kafka.errors import (
+    InvalidPartitionsError,
     KafkaError,
     NoError,
     TopicAlreadyExistsError,
@@ -97,7 +98,8 @@ def ensure_topics(
 ) -> list[TopicReport]:
     """Make the topics that are missing (with ``create``) and report on all of them.
 
-    Topics that exist are never altered: what does not fit is reported with what to do.
+    Topics that exist are not altered: what does not fit is reported with what to do. Except that a state
+    topic gets as many partitions as the raw topic, where that has more by now.
 
     Parameters
     ----------
@@ -127,7 +129,12 @@ def ensure_topics(
             raw = found[raw_name].partitions or partitions
             wanted = {name: 1 if names[name] == "deadletters" else raw for name in missing}
             _create(admin, settings, names, wanted)
-            found = _look_for(admin, names, missing)
+            found = _look_for(admin, names, dict.fromkeys(missing, 1))
+        raw = found[raw_name].partitions
+        small = [n for n, topic in found.items() if names[n] == "state" and 0 < topic.partitions < raw]
+        if create and small:
+            _grow(admin, settings, dict.fromkeys(small, raw))
+            found = _look_for(admin, names, dict.fromkeys(small, raw))
         return [
             TopicReport(role, name, found[name].partitions, name in missing, problems)
             for name, role in names.items()
@@ -179,12 +186,13 @@ def _look(admin: KafkaAdminClient, names: Iterable[str]) -> dict[str, _Topic]:
     return {name: replace(topic, config=configs.get(name, {})) for name, topic in found.items()}
 
 
-def _look_for(admin: KafkaAdminClient, names: Iterable[str], made: Iterable[str]) -> dict[str, _Topic]:
-    """Look until the node that answers knows what was just made; each node learns of it by itself."""
+def _look_for(admin: KafkaAdminClient, names: Iterable[str], made: Mapping[str, int]) -> dict[str, _Topic]:
+    """Look until the node that answers knows the partitions just made; each node learns of them by itself."""
     deadline_s = time.monotonic() + _LEARNT_WITHIN_S
     while True:
         found = _look(admin, names)
-        if all(found[name].exists for name in made) or time.monotonic() > deadline_s:
+        known = (found[n].hidden or found[n].partitions >= count for n, count in made.items())
+        if all(known) or time.monotonic() > deadline_s:
             return found
         time.sleep(_LOOK_INTERVAL_S)
 
@@ -211,6 +219,20 @@ def _create(
                 f"{topic['error_message'] or error.__name__}"
             )
     admin.wait_for_topics(list(counts))
+
+
+def _grow(admin: KafkaAdminClient, settings: Settings, counts: Mapping[str, int]) -> None:
+    answer = admin.create_partitions(dict(counts), raise_errors=False)
+    for result in answer.results:
+        error = for_code(result.error_code)
+        # Another instance may be quicker.
+        if error not in (NoError, InvalidPartitionsError):
+            raise denied(error(), settings.kafka, f"add partitions to topic {result.name}") or (
+                ConfigurationError(
+                    f"topic {result.name} did not get {counts[result.name]} partitions at "
+                    f"{settings.kafka.bootstrap}: {result.error_message or error.__name__}"
+                )
+            )
 
 
 def _topic_configs(settings: Settings, role: Role) -> dict[str, str]:
@@ -258,8 +280,11 @@ def _problems(settings: Settings, role: Role, topic: _Topic, raw: int) -> tuple[
         )
     if "cleanup.policy" in topic.config:
         problems += _policy_problems(role, topic.config["cleanup.policy"].split(","))
-    if role in ("results", "state") and raw and topic.partitions != raw:
-        problems.append(f"has {topic.partitions} partitions, the raw topic {raw}: give both the same number")
+    if role == "state" and raw and topic.partitions != raw:
+        problems.append(
+            f"has {topic.partitions} partitions, the raw topic {raw}: give both the same number"
+            + ("; `streamproc topics create` adds what is missing" if topic.partitions < raw else "")
+        )
     return tuple(problems)
 
 
