@@ -65,11 +65,12 @@ class Jobs:
             for at in range(0, len(ready), size):
                 if free <= 0:
                     break
-                self._start(lane, work, ready[at : at + size])
+                self.start(lane, work, ready[at : at + size])
                 free, submitted = free - 1, True
         return submitted
 
-    def _start(self, lane: Lane, work: RunWork, batch: list[Pending]) -> None:
+    def start(self, lane: Lane, work: RunWork, batch: list[Pending]) -> None:
+        """Hand a batch of waiting readings of one run to the workers."""
         for pending in batch:
             pending.in_work = True
         future = self._workers.submit(work.analysis, [p.request for p in batch])
@@ -104,6 +105,7 @@ class Jobs:
                 job.deadline_s = now_s + timeout_s
         elif now_s > job.deadline_s:
             request = job.batch[0].request
+            job.lane.hung()
             raise AnalysisHangs(
                 f"analysis of {len(job.batch)} frame(s) from seq_num {request.seq_num} of run "
                 f"{request.run_uid} did not end within service.frame_timeout_s ({timeout_s:g} s); "

@@ -15,6 +15,7 @@ from streamproc.frames.requests import FrameRequest
 from streamproc.runs import NeedsRewind, Outcome, Skipped
 from streamproc.service.desk import Desk
 from streamproc.service.late import FailedRuns, Supplement
+from streamproc.service.life import Life
 from streamproc.service.outbox import Unsent
 from streamproc.service.places import place
 from streamproc.service.records import Record, fill, restore_run, run_records
@@ -75,6 +76,7 @@ class Lane:
         self._topic_id = ""
         self._reinjected = Reinjected(self, parts, settings)
         self._again: set[int] = set()
+        self.life = Life(parts.clock())
 
     # -- positions ----------------------------------------------------------------------------------------
 
@@ -296,6 +298,7 @@ class Lane:
         owners = by_owner(records)
         try:
             own = self._store.restore(LANE, owners.pop(LANE, {}))
+            self.life = Life.restored(own.get("life"), self._parts.clock())
             if "position" not in own:
                 return committed
             position = own["position"]
@@ -346,10 +349,28 @@ class Lane:
             self._give_up_unread()
         return found.offset
 
-    def begins_at(self, offset: int) -> None:
-        """Keep the end that a new group begins at: what comes while it is away comes after that."""
-        self._through = self._resume = self._stored_offset = offset
+    def begins(self, offset: int | None) -> None:
+        """Have it stored that we are here, and where, where nothing was stored (``offset``; else None).
+
+        What comes while a new group is away comes after where it began.
+        """
+        if offset is not None:
+            self._through = self._resume = self._stored_offset = offset
         self._moved = True
+
+    def hung(self) -> None:
+        """Have it stored that an analysis did not end."""
+        self.life.hung()
+        self._moved = True
+
+    def ends(self) -> None:
+        """Have it stored that we leave in order."""
+        self.life.ended = self._moved = True
+
+    def tries(self, pending: Pending) -> str:
+        """Have it stored which reading is tried alone; returns why it must not be, empty: it may."""
+        self._moved = True
+        return self.life.tries(pending.request.run_uid, pending.request.seq_num)
 
     def _drop_stored(self, owners: Mapping[str, Any], stored: int, committed: int) -> int:
         _log.warning(
@@ -368,6 +389,7 @@ class Lane:
             "again": [s.document.position.offset for s in self._reinjected.supplements],
         }  # fmt: skip
         yield Record("position", None, lambda: position)
+        yield Record("life", None, lambda: self.life.to_state(self._parts.clock()))
         yield Record("failed", self._reinjected.failed.version, self._reinjected.failed.to_state)
         yield Record("memory", self.tracker.memory_version, self.tracker.memory_state)
 

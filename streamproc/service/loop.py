@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 
-from streamproc.analysis import Analysis
+from streamproc.analysis import Analysis, FrameFailure
 from streamproc.documents import BadMessage, Document, TopicPartition
+from streamproc.errors import AnalysisHangs
 from streamproc.frames.readers import FrameReader
 from streamproc.observability.metrics import ServiceMetrics
 from streamproc.runs import RunTracker
@@ -18,7 +19,7 @@ from streamproc.service.jobs import Jobs
 from streamproc.service.lane import Lane
 from streamproc.service.outbox import Outbox
 from streamproc.service.pressure import Pressure
-from streamproc.service.work import RunWork
+from streamproc.service.work import Pending, RunWork
 from streamproc.service.workers import Workers
 from streamproc.settings import Settings
 from streamproc.transports.ports import Sink, Source, StateReader
@@ -120,9 +121,9 @@ class Service:
                 lane.take(message)
         self._drop_revoked()
         self._expire(now_s)
-        collected = self._jobs.collect()
+        collected = self._collect()
         unfolded = [lane.unfold() for lane in self._lanes.values()]
-        submitted = self._jobs.submit(self._works())
+        submitted = self._submit(now_s)
         delivered = self._publish()
         if polled or any(unfolded) or self._pressure.due(now_s):
             self._pressure.balance([work for _, work in self._works()], now_s)
@@ -158,17 +159,26 @@ class Service:
 
     def _take_over(self) -> None:
         """Restore what is open in partitions that were assigned, then read on."""
+        gained = []
         for partition in self._source.gained():
             lane = Lane(partition, self._parts, self._analysis, self._settings, self._known_elsewhere)
             stored = self._parts.state.load(partition[1])
             offset = lane.placed(stored.held, lane.restore(stored.records, stored.committed))
             self._lanes[partition] = lane
             began = self._source.begin(partition, offset)
-            if began is not None:
-                lane.begins_at(began)
+            lane.begins(began)
+            gained.append(lane)
             _log.info(
                 "partition taken over", partition=partition[1], offset=offset, open_runs=len(lane.desk.works)
             )
+            if lane.life.careful(self._parts.clock()):
+                _log.warning(
+                    "those who had the partition ended one after the other: readings are tried one at a time",
+                    partition=partition[1], ends=lane.life.deaths,
+                )  # fmt: skip
+        if self._parts.keeps_state:
+            # Known before anything is tried, or who dies of the first frame is not counted.
+            self._outbox.send(gained, force=True)
 
     def _known_elsewhere(self, document: Document) -> TopicPartition | None:
         own = document.position.topic_partition
@@ -181,6 +191,7 @@ class Service:
         leaving = [self._lanes[p] for p in partitions if p in self._lanes]
         for lane in leaving:
             self._publish_lane(lane)
+            lane.ends()
         self._outbox.send(leaving, force=True)
 
     def _drop_revoked(self) -> None:
@@ -201,6 +212,36 @@ class Service:
             self._analysis, self._next_analysis = self._next_analysis, None
             kept = [uid for lane in self._lanes.values() for uid in lane.swap(self._analysis)]
             _log.info("analysis swapped", runs_that_keep_the_old=len(kept))
+
+    # -- analysing ------------------------------------------------------------------------------------
+
+    def _submit(self, now_s: float) -> bool:
+        """Hand waiting readings to the workers; returns whether there were any."""
+        if not any(lane.life.careful(now_s) for lane in self._lanes.values()):
+            return self._jobs.submit(self._works())
+        if self._jobs:
+            return False
+        for lane, work in self._works():
+            for pending in work.waiting(now_s):
+                return self._try_alone(lane, work, pending)
+        return False
+
+    def _try_alone(self, lane: Lane, work: RunWork, pending: Pending) -> bool:
+        """Hand out one reading once it is stored that it is in work; or fail it where it may not be."""
+        reason = lane.tries(pending)
+        if reason:
+            pending.answer = FrameFailure(pending.request.seq_num, reason)
+        elif self._outbox.send([lane], force=True):
+            self._jobs.start(lane, work, [pending])
+        return True
+
+    def _collect(self) -> bool:
+        """Take what the workers have answered; returns whether there was any."""
+        try:
+            return self._jobs.collect()
+        except AnalysisHangs:
+            self._outbox.send(list(self._lanes.values()), force=True)
+            raise
 
     # -- reading --------------------------------------------------------------------------------------
 
@@ -291,4 +332,5 @@ class Service:
             self._publish()
         for lane in self._lanes.values():
             self._publish_lane(lane)
+            lane.ends()
         self._outbox.send(list(self._lanes.values()), force=True)

@@ -62,6 +62,7 @@ class Instance:
     def __init__(self, settings, folder, name, **service):
         self.name, self.log = name, folder / f"{name}.log"
         pause_s, from_beginning = service.pop("pause_s", 0.0), service.pop("from_beginning", True)
+        deadly = {"deadly": service.pop("deadly")} if "deadly" in service else {}
         sections = {
             "kafka": {
                 "bootstrap": settings.kafka.bootstrap,
@@ -71,7 +72,7 @@ class Instance:
             },
             "frames": {"roots": [str(folder)], "wait_s": 20.0},
             "service": service,
-            "analysis.toy": {"pause_s": pause_s},
+            "analysis.toy": {"pause_s": pause_s} | deadly,
         }
         lines = [f'beamline = "{settings.beamline}"']
         for section, table in sections.items():

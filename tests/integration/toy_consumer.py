@@ -1,7 +1,11 @@
-"""A small analysis in a file of its own: the mean of each frame, after a pause that a test chooses."""
+"""A small analysis in a file of its own: the mean of each frame, after a pause that a test chooses.
+
+A frame with the mean ``deadly`` ends the process, as a library does that crashes on it.
+"""
 
 from __future__ import annotations
 
+import os
 import time
 from typing import ClassVar
 
@@ -14,6 +18,7 @@ from streamproc.analysis import Estimate, Example, FrameResult, Output, Provenan
 class ToySettings(BaseModel):
     base_dir: str = "."
     pause_s: float = 0.0
+    deadly: float | None = None
 
 
 class Toy:
@@ -59,10 +64,13 @@ class ToyRun:
     def __init__(self, toy):
         self.provenance = toy.provenance()
         self._pause_s, self._total = toy.settings.pause_s, 0.0
+        self._deadly = toy.settings.deadly
 
     def process(self, frames):
         time.sleep(self._pause_s * len(frames))
         means = [float(np.mean(f.array)) for f in frames]
+        if self._deadly in means:
+            os.abort()
         return [
             FrameResult(f.seq_num, {"mean": Estimate(m, m**0.5, True, "toy")}, True, (), "toy:1")
             for f, m in zip(frames, means, strict=True)

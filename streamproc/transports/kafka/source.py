@@ -364,33 +364,35 @@ class KafkaSource:
     def begin(self, partition: TopicPartition, offset: int | None) -> int | None:
         """Read a gained partition from ``offset`` on; None: where ``kafka.from_beginning`` says.
 
-        Returns the position where that is the topic's present end: a restart must begin there too. What was
-        added to the topic while this process ran is read from its beginning in any case.
+        Returns where that is, if it says so: a restart must begin there too. What was added to the topic
+        while this process ran is read from its beginning in any case.
 
         Raises
         ------
         FatalError
-            The end is not told.
+            The broker does not say where the partition begins or ends.
         """
         where = KafkaPartition(*partition)
         if where not in self._consumer.assignment():
             return None
-        timeout_s = self._kafka.request_timeout_s
-        try:
-            ends = patiently(lambda: self._consumer.end_offsets([where], milliseconds(timeout_s)), timeout_s)
-        except KafkaError as error:
-            raise FatalError(f"the end of {self._topic}/{where.partition} is not told: {error}") from error
-        self._ends[where] = end = int(ends[where])
+        self._ends[where] = end = self._told(self._consumer.end_offsets, where)
         began = None
+        if offset is None and self._restores:
+            first = self._where_to_begin == "earliest" or where.partition not in self._known
+            began = offset = self._told(self._consumer.beginning_offsets, where) if first else end
         if offset is not None:
             self._consumer.seek(where, offset)
-        elif self._restores and (self._where_to_begin == "earliest" or where.partition not in self._known):
-            self._consumer.seek_to_beginning(where)
-        elif self._restores:
-            self._consumer.seek(where, end)
-            began = end
         self._rebalance.begun(where)
         return began
+
+    def _told(self, ask: Callable[[list[KafkaPartition], int], Mapping[Any, Any]], where: Any) -> int:
+        timeout_s = self._kafka.request_timeout_s
+        try:
+            return int(patiently(lambda: ask([where], milliseconds(timeout_s)), timeout_s)[where])
+        except KafkaError as error:
+            raise FatalError(
+                f"{self._topic}/{where.partition}: it is not told where it begins or ends: {error}"
+            ) from error
 
     def on_leaving(self, callback: Callable[[Sequence[TopicPartition]], None]) -> None:
         """Have ``callback`` called, during a poll, while partitions may still be committed before they go.

@@ -6,6 +6,7 @@ import random
 from collections import Counter
 
 import numpy as np
+import pytest
 
 from streamproc.documents import BadMessage, Document, Position
 from streamproc.errors import DocumentRefused
@@ -33,6 +34,7 @@ def said(bench, *sinks):
     return results, letters
 
 
+@pytest.mark.usefixtures("stubborn")
 def test_the_hostile_corpus_survives_restarts_at_any_turn(bench, tmp_path):
     hostile = [m.raw for m in hostile_messages(tmp_path / "canary", large=False)]
     frames = [np.full((50, 60), n, np.uint16) for n in range(1, 9)]

@@ -51,6 +51,7 @@ def said(bench, *sinks):
     return runs
 
 
+@pytest.mark.usefixtures("stubborn")
 def test_interrupted_after_any_delivery_nothing_is_lost_or_said_twice(bench, tmp_path):
     messages = as_read(interleaved(every_form(tmp_path), random.Random(3)))
     expected = said(whole := bench(messages, tmp_path, frames=PATIENT).run(), whole.sink)
@@ -72,9 +73,10 @@ def test_interrupted_after_any_delivery_nothing_is_lost_or_said_twice(bench, tmp
                 pass
         assert said(b, *sinks) == expected
         left = MemoryState(b.settings.state_topic("toy"), *sinks).load(0).records
-        assert left.keys() == {"%lane/position", "%lane/memory", "%lane/failed"}
+        assert left.keys() == {"%lane/position", "%lane/memory", "%lane/failed", "%lane/life"}
 
 
+@pytest.mark.usefixtures("stubborn")
 def test_interrupted_between_any_two_turns_nothing_is_lost_or_said_twice(bench, tmp_path):
     messages = as_read(interleaved(every_form(tmp_path), random.Random(5)))
     expected = said(whole := bench(messages, tmp_path, frames=PATIENT).run(), whole.sink)
