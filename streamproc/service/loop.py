@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import structlog
@@ -75,6 +76,7 @@ class Service:
         self._jobs = Jobs(self._workers, settings, parts.clock)
         self._pressure = Pressure(parts.source, settings.frames, parts.metrics, parts.clock())
         self._stop_requested = False
+        self._turn = 0
         self._last_turn_s = parts.clock()
         self._last_expiry_s = parts.clock()
         self._source.on_leaving(self._finish_before_leaving)
@@ -221,10 +223,11 @@ class Service:
             return self._jobs.submit(self._works())
         if self._jobs:
             return False
-        for lane, work in self._works():
-            for pending in work.waiting(now_s):
-                return self._try_alone(lane, work, pending)
-        return False
+        firsts = [(lane, w, p) for lane, w in self._works() for p in islice(w.waiting(now_s), 1)]
+        if not firsts:
+            return False
+        self._turn += 1
+        return self._try_alone(*firsts[self._turn % len(firsts)])
 
     def _try_alone(self, lane: Lane, work: RunWork, pending: Pending) -> bool:
         """Hand out one reading once it is stored that it is in work; or fail it where it may not be."""
