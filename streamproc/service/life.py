@@ -13,7 +13,7 @@ from typing import Any
 
 __all__ = ["Life"]
 
-_CALM_S = 30.0
+_CALM_S = 15.0
 """Who lives so long did not die of what it found at its beginning."""
 
 _CARE = 2

@@ -231,6 +231,7 @@ class Service:
 
     def _try_alone(self, lane: Lane, work: RunWork, pending: Pending) -> bool:
         """Hand out one reading once it is stored that it is in work; or fail it where it may not be."""
+        self._publish_lane(lane)  # the answer before goes out in the same transaction
         reason = lane.tries(pending)
         if reason:
             pending.answer = FrameFailure(pending.request.seq_num, reason)

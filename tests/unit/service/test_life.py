@@ -113,8 +113,8 @@ def test_who_ends_in_order_or_lives_long_leaves_no_death():
     second = Life.restored(first.to_state(10.0), 100.0)
     third = Life.restored(second.to_state(110.0), 200.0)
     assert (second.deaths, third.deaths) == (1, 2)
-    assert not second.careful(100.0) and third.careful(200.0) and not third.careful(231.0)
-    assert Life.restored(third.to_state(231.0), 300.0).deaths == 1
+    assert not second.careful(100.0) and third.careful(200.0) and not third.careful(216.0)
+    assert Life.restored(third.to_state(216.0), 300.0).deaths == 1
     third.ended = True
     assert Life.restored(third.to_state(210.0), 300.0).deaths == 0
 
