@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from streamproc.reduction.flags.curve import Curve
-from streamproc.reduction.flags.parts import Parts
 from streamproc.reduction.flags.rings import LEAST_PIXELS, STANDS_OUT, comb_differences
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["few_grains"]
-
-Float = npt.NDArray[np.float64]
 
 _GONE = 0.5
 """Lines of which less than this is left in the middle mean of the quadrants have gone from most quadrants."""
@@ -29,9 +24,10 @@ _ELSEWHERE = 0.1
 """Hits lie anywhere: they add to the rings between the lines at least this of what they add to lines."""
 
 
+@compiled
 def few_grains(
-    parts: Parts, measured: npt.NDArray[np.bool_] | None, curve: Curve, known: Float
-) -> tuple[float, list[int]]:
+    signal: Any, variance: Any, norm: Any, counts: Any, there: Any, y: Any, floor: Any, known: Any
+) -> Any:
     """Measure spottiness along the lines of the run, where they have gone from a frame but for a few places.
 
     With so few grains that most quadrants have none, no line stands out of the frame's own pattern. Where the
@@ -43,14 +39,15 @@ def few_grains(
 
     Parameters
     ----------
-    parts : Parts
-        Of the frame.
-    measured : ndarray of bool, shape (bins,), or None
-        Rings that the curve holds; None: all.
-    curve : Curve
-        The frame's pattern, of the middle mean of the quadrants.
+    signal, variance, norm, counts : ndarray, shape (bins, parts)
+        Parts of the frame.
+    there : ndarray of bool, shape (bins,)
+        Rings that the pattern holds; empty: all.
+    y, floor : ndarray of float64, shape (n,)
+        The frame's pattern, of the middle mean of the quadrants, and its floor, which stands for that of the
+        run as well.
     known : ndarray of float64, shape (n,)
-        Pattern of the run's readings before, on the curve's axis.
+        Pattern of the run's readings before, on the same axis.
 
     Returns
     -------
@@ -59,25 +56,13 @@ def few_grains(
         too few, few places on them hold less than a
         twentieth of what they had (the sample has left the beam), or what is high
         lies between them as well (hits).
-    channels : list of int
-        First and last channel of the line that tells most.
+    first, last : int
+        Channels of the line that tells most.
     """
-    there = np.ones(len(parts.signal), np.bool_) if measured is None else measured
-    found, first, last = _few_grains(
-        parts.signal, parts.variance, parts.norm, parts.counts, there, curve.y, curve.floor, known
-    )
-    return float(found), [int(first), int(last)] if found == found else []
-
-
-@compiled
-def _few_grains(
-    signal: Any, variance: Any, norm: Any, counts: Any, there: Any, y: Any, floor: Any, known: Any
-) -> Any:
-    """Spottiness, first and last channel; the curve's floor stands for that of the run as well."""
     n, left, usual = signal.shape[0], 0.0, 0.0
     ring, k = np.empty(y.size, np.int64), 0
     for b in range(n):
-        if there[b]:
+        if there.size == 0 or there[b]:
             ring[k] = b
             k += 1
     for k in range(y.size):
