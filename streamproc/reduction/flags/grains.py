@@ -23,6 +23,9 @@ _BETWEEN = 0.25
 _ELSEWHERE = 0.1
 """Hits lie anywhere: they add to the rings between the lines at least this of what they add to lines."""
 
+_SHARE = 0.1
+"""A quadrant tells of a ring if it has this share of it, as for its sturdy intensity."""
+
 
 @compiled
 def few_grains(
@@ -31,7 +34,8 @@ def few_grains(
     """Measure spottiness along the lines of the run, where they have gone from a frame but for a few places.
 
     With so few grains that most quadrants have none, no line stands out of the frame's own pattern. Where the
-    run has lines, and less than half of them is left in the frame's middle mean of the quadrants, the
+    run has lines, and less than half of them is left in the frame's middle mean of the quadrants (of the
+    combs, on rings that only two quadrants see, or one), the
     difference of the two combs, counting noise taken off, is taken over the height of the run's lines, as
     :func:`~streamproc.reduction.flags.rings.spottiness` does over the frame's own; all heights alike are made
     those of the mean of all quadrants, which holds the grains. Nothing is left out: the few parts that hold a
@@ -70,7 +74,7 @@ def few_grains(
         if over > STANDS_OUT * max(floor[k], 0.0):
             weight = _ring_sum(norm, ring[k])
             usual += over * weight
-            left += min(y[k] - floor[k], over) * weight
+            left += min(_of_most(signal, norm, ring[k], y[k]) - floor[k], over) * weight
     if not left < _GONE * usual:  # mostly so
         return np.nan, 0, 0
     held, on, off, n_on, n_off = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -79,7 +83,7 @@ def few_grains(
         b, over = ring[k], known[k] - floor[k]
         lines[b], low[b], place[b] = known[k], floor[k], k
         total, weight = _ring_sum(signal, b), _ring_sum(norm, b)
-        beyond = total - y[k] * weight  # what few places add to the mean of all
+        beyond = total - _of_most(signal, norm, b, y[k]) * weight  # what few places add to the mean of all
         if over > STANDS_OUT * max(floor[k], 0.0):
             held += total - floor[k] * weight
             on += beyond
@@ -98,6 +102,26 @@ def few_grains(
     height = max(held, on) / usual  # of what is there over what the run has
     spotty = np.sqrt(max(terms[:found].mean(), 0.0) / signal.shape[1]) / height
     return spotty, place[ends[0]], place[ends[1]]
+
+
+@compiled
+def _of_most(signal: Any, norm: Any, b: int, middle: float) -> float:
+    """Intensity of most places of a ring: the middle mean of its quadrants, or that of their combs.
+
+    Two quadrants or one, as in the corners of a detector, have no middle, and their mean holds every grain; a
+    grain lies in one comb. Of two combs the darker one counts. Parts with less than a share of the ring that
+    a quadrant must have (a tenth) do not count, of combs half of it.
+    """
+    total, quadrants, combs, sums, low, high = _ring_sum(norm, b), 0, 0, 0.0, np.inf, -np.inf
+    for i in range(0, norm.shape[1], 2):
+        quadrants += norm[b, i] + norm[b, i + 1] > _SHARE * total
+        for j in (i, i + 1):
+            if norm[b, j] > 0.5 * _SHARE * total:
+                v = signal[b, j] / norm[b, j]
+                combs, sums, low, high = combs + 1, sums + v, min(low, v), max(high, v)
+    if quadrants > 2 or combs < 2:
+        return middle
+    return (sums - low - high) / (combs - 2) if combs > 2 else low
 
 
 @compiled

@@ -6,6 +6,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from streamproc.reduction.flags.grains import few_grains
+from streamproc.reduction.flags.parts import Parts
+from streamproc.reduction.flags.rings import view_rings
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch
 
@@ -162,3 +164,27 @@ def test_rings_that_are_not_measured_are_passed_over(bench):
     some = few_grains(*reading.parts[:4], there, y[there], floor[there], known[there])
     assert whole[0] > LIMIT and some[0] > LIMIT
     assert some[1] <= some[2] < np.count_nonzero(there)
+
+
+@pytest.mark.parametrize("seen_by", [(0, 1, 6, 7), (2, 3), (0, 1, 2, 3, 6, 7)], ids=["two", "one", "three"])
+def test_a_grain_on_rings_of_a_corner_is_told_from_a_line(seen_by):
+    """Two quadrants have no middle: their mean holds the grain, and looked like a line that is still there."""
+    n, lines, seen = 70, np.r_[45:48, 50:53, 55:58, 60:63], list(seen_by)
+    counts = np.full((n, 8), 40.0)
+    counts[40:] = 0.0
+    counts[40:, seen] = 40.0
+    known, grain = np.full(n, 10.0), counts * 10
+    known[lines] = 100.0
+    grain[lines[:3], seen[-1]] += 40 * 200.0
+
+    def judged(signal):
+        fixed = [v.copy() for v in (counts, counts)]
+        for v in fixed:
+            v.setflags(write=False)
+        parts = Parts(signal, np.maximum(signal, 1.0), *fixed, 0)
+        y = view_rings(parts).sturdy[0].copy()
+        return few_grains(*parts[:4], np.empty(0, bool), y, np.full(n, 10.0), known)[0]
+
+    assert judged(grain) > LIMIT
+    assert np.isnan(judged(counts * 10))  # the sample has left the beam
+    assert np.isnan(judged(counts * known[:, None]))  # the line is there
