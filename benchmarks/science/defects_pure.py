@@ -10,6 +10,10 @@ where the value, less 1.64 standard deviations, is beyond its limit: dislocation
 below 50 nm. A parameter that ends at the edge of its range (1e12 1/m^2, 1000 nm: nothing of it) is no flag
 unless that edge is beyond the limit. Wanted: at most one draw in a hundred flagged. So that this is no
 blindness, the same counts are broadened as crystals of 20 nm would be, and must be flagged.
+
+Textures are told by the phase map, as they are live: each pure powder, as measured and thinned to half, goes
+through the analysis with the shipped model and its refinement. Wanted: brucite's texture is flagged each time
+(its plates lie flat: r of March and Dollase along c below 1), and no other powder's.
 """
 
 from __future__ import annotations
@@ -18,8 +22,10 @@ import argparse
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from streamproc.consumers.phase_map import PhaseMap, PhaseMapSettings
 from streamproc.models.defects.fit import DefectFit, fit_defects
 from streamproc.models.defects.material import Material, material_of
 from streamproc.models.defects.size import size_coefficients
@@ -27,6 +33,11 @@ from streamproc.models.defects.standard import instrument_from_standard
 from streamproc.models.defects.state import DefectState
 from streamproc.models.powder.optics import CU_KA1_A, CU_KA2_A, Instrument
 from streamproc.models.powder.structures import structure
+
+from streamproc.analysis import Frame, LoadContext
+from streamproc.documents import Position
+from streamproc.runs import Run
+from streamproc.settings import InferenceSettings
 
 OPTICS = Instrument(
     wavelength_A=CU_KA1_A, wavelength2_A=CU_KA2_A, ka2_ratio=0.5, asymmetry_deg=0.0,
@@ -89,6 +100,34 @@ def broadened(axis: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.maximum(np.interp(s, even, wide), 0.0)
 
 
+def refined(analysis: PhaseMap, axis: np.ndarray, counts: np.ndarray) -> dict[str, Any]:
+    """What the phase map says of one pattern once it is refined."""
+    running = analysis.begin(Run("pure", {"uid": "pure"}, Position("benchmark", 0, 0)))
+    frame = Frame("pure", "primary", 1, "pattern", counts, 0.0, {"two_theta": axis})
+    said = [*running.update(running.process([frame])), *running.end()]
+    return dict(next(s.values for s in said if s.stream == "refined"))
+
+
+def textures(folder: Path, draws: int) -> bool:
+    """Print what the phase map says of the textures of the pure powders; whether it is what is wanted."""
+    settings = PhaseMapSettings(axis_key="two_theta", refine_every=1)
+    analysis = PhaseMap.load(settings, LoadContext(InferenceSettings()))
+    random, right = np.random.default_rng(2), True
+    for name in ("brucite", "corundum", "fluorite", "zincite"):
+        axis, counts = measured(folder, name)
+        patterns = [counts, *(random.binomial(counts.astype(int), 0.5).astype(float) for _ in range(draws))]
+        found = [refined(analysis, axis, pattern) for pattern in patterns]
+        r = [values[f"{name}_march_r"] for values in found]
+        flagged, wanted = sum(bool(v[f"{name}_textured"]) for v in found), len(found) * (name == "brucite")
+        right = right and flagged == wanted
+        print(
+            f"{name}'s texture flagged: {flagged} of {len(found)} (as measured, thinned {draws} times); "
+            f"wanted {wanted}; r {r[0].value:.3f} +- {r[0].sigma:.3f}, "
+            f"of all {min(v.value for v in r):.3f} to {max(v.value for v in r):.3f}"
+        )
+    return right
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -96,6 +135,7 @@ def main() -> int:
     default = Path(__file__).resolve().parents[3] / "shared" / "data"
     parser.add_argument("data", nargs="?", type=Path, default=default)
     parser.add_argument("--draws", type=int, default=50)
+    parser.add_argument("--thinned", type=int, default=4, help="thinned patterns whose texture is judged")
     arguments = parser.parse_args()
     folder = arguments.data / "iucr_qarr"
     if not (folder / "fluorite.prn").is_file():
@@ -126,7 +166,8 @@ def main() -> int:
     print(f"flagged: {wrong} of {total} thinned patterns; wanted at most {max(total // 100, 0)}")
     print(f"broadened to {SMALL_NM:g} nm and not flagged: {missed} of {few}; wanted 0")
     print(f"{(time.perf_counter() - began) / (total + few + 2):.1f} s a fit")
-    return 0 if wrong <= total // 100 and not missed else 1
+    right = textures(folder, arguments.thinned)
+    return 0 if wrong <= total // 100 and not missed and right else 1
 
 
 if __name__ == "__main__":

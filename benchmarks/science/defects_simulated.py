@@ -1,13 +1,15 @@
 """What the shipped defect models read from simulated patterns they have not seen, against what is wanted.
 
-Usage: python benchmarks/science/defects_simulated.py [--patterns N] [--fits N] [MODEL_FOLDER ...]
+Usage: python benchmarks/science/defects_simulated.py [--patterns N] [--seeds N] [--fits N] [MODEL_FOLDER ...]
 
 Fresh crystals, instruments, backgrounds and counting noise are drawn from the ranges in each model's card
-with a seed of this file's own. Printed are the errors of the network, the share of true values inside the
-90 % intervals, how well twins are told from deformation faults, its time per pattern, and, on the first N
-patterns, the whole-pattern fit of the same counts from one start. Wanted: |d alpha| <= 0.003 for alpha <=
-0.05 (68 % of the patterns), AUROC >= 0.95, density within a factor 1.3 (68 %), size within 15 % below 200
-nm (68 %), coverage 87 to 93 %. Exit code 1 says that a figure was not reached; which one is printed.
+with seeds of this file's own, several times (``--seeds``). Printed are the errors of the network, the share
+of true values inside the 90 % intervals, how well twins are told from deformation faults, its time per
+pattern, and, on the first N patterns, the whole-pattern fit of the same counts from one start. What is wanted
+is judged by the mean over the seeds; lowest and highest stand beside it, and how many seeds reach it each.
+Wanted: |d alpha| <= 0.003 for alpha <= 0.05 (68 % of the patterns), AUROC >= 0.95, density within a factor
+1.3 (68 %), size within 15 % below 200 nm (68 %), coverage 87 to 93 %. Exit code 1 says that a figure was not
+reached; which one is printed.
 """
 
 from __future__ import annotations
@@ -52,20 +54,38 @@ def system_of(card: ModelCard) -> DefectSystem:
     return DefectSystem(material, instrument, card.axis.start, card.axis.stop, card.axis.n, ranges)
 
 
-def judged(figures: dict, faults: bool) -> list[tuple[str, float, str, bool]]:
-    """Name, value, wanted, reached."""
+def judged(figures: dict, faults: bool) -> list[tuple[str, float, str, float]]:
+    """Name, value, sense ("<=" or ">=") and what is wanted."""
+    coverage = figures["coverage_90"].values()
     rows = [
-        ("density: factor, 68 %", v := figures["density_factor_68"], "<= 1.3", v <= 1.3),
-        ("size below 200 nm: error, 68 %", v := figures["size_error_68"], "<= 0.15", v <= 0.15),
-        ("worst coverage of 90 %", low := min(figures["coverage_90"].values()), ">= 0.87", low >= 0.87),
-        ("best coverage of 90 %", high := max(figures["coverage_90"].values()), "<= 0.93", high <= 0.93),
+        ("density: factor, 68 %", figures["density_factor_68"], "<=", 1.3),
+        ("size below 200 nm: error, 68 %", figures["size_error_68"], "<=", 0.15),
+        ("worst coverage of 90 %", min(coverage), ">=", 0.87),
+        ("best coverage of 90 %", max(coverage), "<=", 0.93),
     ]
     if faults:
         rows += [
-            ("alpha <= 0.05: error, 68 %", v := figures["alpha_error_68"], "<= 0.003", v <= 0.003),
-            ("twin against fault: AUROC", v := figures["twin_against_fault_auroc"], ">= 0.95", v >= 0.95),
+            ("alpha <= 0.05: error, 68 %", figures["alpha_error_68"], "<=", 0.003),
+            ("twin against fault: AUROC", figures["twin_against_fault_auroc"], ">=", 0.95),
         ]
     return rows
+
+
+def over_seeds(figures: list[dict], faults: bool) -> bool:
+    """Print each figure's mean, lowest and highest over the seeds; whether all means are as wanted."""
+    print(f"  {'':32s} {'mean':>8s} {'lowest':>8s} {'highest':>8s}  wanted       seeds that reach it")
+    right = True
+    for rows in zip(*(judged(f, faults) for f in figures), strict=True):
+        values = np.array([value for _, value, *_ in rows])
+        name, _, sense, wanted = rows[0]
+        reach = values <= wanted if sense == "<=" else values >= wanted
+        mean = values.mean() <= wanted if sense == "<=" else values.mean() >= wanted
+        right = right and bool(mean)
+        print(
+            f"  {name:32s} {values.mean():8.4f} {values.min():8.4f} {values.max():8.4f}  "
+            f"{sense} {wanted:<8g} {reach.sum()} of {len(rows)}, mean {'reached' if mean else 'NOT reached'}"
+        )
+    return right
 
 
 def fitted(system: DefectSystem, x: np.ndarray, truth: np.ndarray, names: tuple[str, ...], n: int) -> None:
@@ -94,33 +114,33 @@ def fitted(system: DefectSystem, x: np.ndarray, truth: np.ndarray, names: tuple[
     print("    " + ", ".join(f"{name} {value:.4f}" for name, value in middle.items()))
 
 
-def measured(folder: Path, patterns: int, fits: int) -> bool:
+def measured(folder: Path, patterns: int, fits: int, seeds: int) -> bool:
     """Print the figures of one model; whether all are reached."""
     data = (folder / "model.onnx").read_bytes()
     card = ModelCard.from_json(inspect_onnx(data).metadata[CARD_KEY], file=str(folder))
-    system = system_of(card)
-    began = time.perf_counter()
-    library = build_library(system, patterns, SEED)
-    rendered = (time.perf_counter() - began) / patterns
-    x, truth = (v.numpy() for v in Mixer(library, system, SEED).batch(torch.arange(patterns)))
-    run = OnnxRunner(data)
-    outputs = run(x)
-    began = time.perf_counter()
-    for row in range(200):
-        run(x[row % patterns : row % patterns + 1])
-    print(
-        f"{card.name}:{card.version}  {len(data) / 1e6:.1f} MB, {patterns} patterns, rendered in "
-        f"{1e3 * rendered:.1f} ms each, read in {5 * (time.perf_counter() - began):.2f} ms each"
-    )
-    figures = scored(outputs, truth, card)
-    print("  mean errors: " + ", ".join(f"{k} {v:g}" for k, v in figures["mean_error"].items()))
-    print("  coverage:    " + ", ".join(f"{k} {v:.3f}" for k, v in figures["coverage_90"].items()))
-    rows = judged(figures, system.material.lattice == "fcc")
-    for name, value, wanted, reached in rows:
-        print(f"  {name:32s} {value:8.4f}  wanted {wanted:9s} {'reached' if reached else 'NOT reached'}")
-    if fits:
-        fitted(system, x, truth, card.labels, fits)
-    return all(reached for *_, reached in rows)
+    system, run = system_of(card), OnnxRunner(data)
+    figures = []
+    for seed in range(SEED, SEED + seeds):
+        began = time.perf_counter()
+        library = build_library(system, patterns, seed)
+        rendered = (time.perf_counter() - began) / patterns
+        x, truth = (v.numpy() for v in Mixer(library, system, seed).batch(torch.arange(patterns)))
+        figures.append(scored(run(x), truth, card))
+        if seed == SEED:
+            began = time.perf_counter()
+            for row in range(200):
+                run(x[row % patterns : row % patterns + 1])
+            took = 5 * (time.perf_counter() - began)
+            print(
+                f"{card.name}:{card.version}  {len(data) / 1e6:.1f} MB, {seeds} times {patterns} patterns, "
+                f"rendered in {1e3 * rendered:.1f} ms each, read in {took:.2f} ms each"
+            )
+            if fits:
+                fitted(system, x, truth, card.labels, fits)
+    for title, key in (("mean errors", "mean_error"), ("coverage", "coverage_90")):
+        mean = {k: np.mean([f[key][k] for f in figures]) for k in figures[0][key]}
+        print(f"  {title + ':':13s}" + ", ".join(f"{k} {v:.3g}" for k, v in mean.items()))
+    return over_seeds(figures, system.material.lattice == "fcc")
 
 
 def main() -> int:
@@ -130,13 +150,15 @@ def main() -> int:
     parser.add_argument("models", nargs="*", type=Path, default=list(SHIPPED))
     parser.add_argument("--patterns", type=int, default=2000)
     parser.add_argument("--fits", type=int, default=0)
+    parser.add_argument("--seeds", type=int, default=5, help="how often all is drawn anew")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     missing = [folder for folder in arguments.models if not (folder / "model.onnx").is_file()]
     if missing:
         print(f"not measured: there is no {missing[0] / 'model.onnx'}")
         return 2
-    reached = [measured(folder, arguments.patterns, arguments.fits) for folder in arguments.models]
+    drawn = (arguments.patterns, arguments.fits, arguments.seeds)
+    reached = [measured(folder, *drawn) for folder in arguments.models]
     return 0 if all(reached) else 1
 
 

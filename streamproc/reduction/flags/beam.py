@@ -7,64 +7,79 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import AGREES, between, compare, slope_reach
-from streamproc.reduction.kernels import compiled
+from streamproc.reduction.flags.against import AGREES, compare
+from streamproc.reduction.flags.fit import between, inverted
+from streamproc.reduction.kernels import compiled, compiled_sums
 
-__all__ = ["beam_shift"]
+__all__ = ["beam_of", "far_shifts", "quadrant_shifts"]
 
 Float = npt.NDArray[np.float64]
 
 _TOWARDS = np.sqrt(0.5) * np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
-
-_BACK = [np.linalg.pinv(_TOWARDS[[bool(n >> q & 1) for q in range(4)]]) for n in range(1, 16)]
-"""From the shifts of the quadrants that say one to that of the beam, where bit ``q`` of the place plus one is
-set for each quadrant ``q`` that does."""
+"""Where the quadrants lie: centred at azimuths -135, -45, 45 and 135 degrees."""
 
 
-def beam_shift(
+def _back() -> Float:
+    """From the shifts of the quadrants that say one to that of the beam, shape (15, 2, 4): bit ``q`` of the
+    place plus one is set for each quadrant ``q`` that does."""
+    out = np.zeros((15, 2, 4))
+    for n in range(15):
+        some = np.array([bool(n + 1 >> q & 1) for q in range(4)])
+        out[n][:, some] = np.linalg.pinv(_TOWARDS[some])
+    return out
+
+
+_BACK = _back()
+
+
+@compiled
+def beam_of(found: Any, far: bool) -> Any:
+    """Return the shift of the rings towards azimuth 0 and 90 degrees, and its sigma.
+
+    ``found`` has shift and sigma of each quadrant, sigma 0 where it says none. The returned sigma is infinite
+    where too few do: all must, but where the beam may have moved far (it smears the rings across its way).
+    """
+    said, n, right, up, squares = 0, 0, 0.0, 0.0, 0.0
+    for q in range(4):
+        if found[q, 1] > 0.0:
+            said += 1 << q
+            n += 1
+            squares += found[q, 1] * found[q, 1]
+    if n == 0 or not (far or n == 4):
+        return 0.0, 0.0, np.inf
+    for q in range(4):
+        if found[q, 1] > 0.0:
+            right += _BACK[said - 1, 0, q] * found[q, 0]
+            up += _BACK[said - 1, 1, q] * found[q, 0]
+    return right, up, np.sqrt(squares / n / 2.0)
+
+
+def far_shifts(
     axis: Float,
     slope: Float,
     reference: Float,
     y: Float,
     variance: Float,
     start: tuple[float, float],
-    far: bool,
     width: float,
-) -> tuple[float, float, float]:
-    """Read from the quadrants how far the beam has moved on the detector.
+) -> Float:
+    """Shift and sigma of each quadrant, shape (4, 2), where it may be more than part of a line's width.
 
     Parameters
     ----------
     axis, slope, variance : ndarray, shape (n,)
         Radial axis, what strain does there, variance of the whole ring.
     reference, y : ndarray, shape (n, 4)
-        Patterns of the quadrants, centred at azimuths -135, -45, 45 and 135 degrees; NaN where nothing is.
+        Patterns of the quadrants; NaN where nothing is.
     start : (float, float)
         Zero shift and strain of all rings.
-    far : bool
-        The beam may have moved by more than part of a line's width; slower.
     width : float
         Width of a line (channels), NaN where none is known.
-
-    Returns
-    -------
-    float, float, float
-        Shift of the rings towards azimuth 0 and 90 degrees, and its sigma, in the unit of the axis; sigma is
-        infinite where a quadrant does not say.
     """
     found = np.zeros((4, 2))
-    if far:
-        for q in range(4):
-            found[q] = _far_shift(axis, slope, reference[:, q], y[:, q], 4 * variance, start, width)
-    else:
-        _quadrant_shifts(axis, slope, reference, y, variance, start[0], start[1], width, found)
-    shift, sigma = found.T
-    said = sigma > 0
-    if not said.any() or not (far or said.all()):
-        return 0.0, 0.0, float("inf")
-    # a beam that moves far smears the rings across its way, so the other quadrants may have to do
-    right, up = _BACK[int(said @ (1, 2, 4, 8)) - 1] @ shift[said]
-    return float(right), float(up), float(np.sqrt(np.mean(sigma[said] ** 2) / 2))
+    for q in range(4):
+        found[q] = _far_shift(axis, slope, reference[:, q], y[:, q], 4 * variance, start, width)
+    return found
 
 
 def _far_shift(
@@ -85,48 +100,81 @@ def _far_shift(
 
 
 @compiled
-def _quadrant_shifts(
-    axis: Any, slope: Any, reference: Any, y: Any, variance: Any, zero: float, strain: float, width: float,
-    found: Any,
+def quadrant_shifts(
+    axis: Any, slope: Any, reference: Any, y: Any, weights: Any, gaps: Any, zero: float, strain: float,
+    lag: int, found: Any,
 ) -> None:  # fmt: skip
-    """Shift of each quadrant: least squares of y on its moved reference, one, and that reference's slope."""
-    n, lag = axis.size, max(slope_reach(width), 1)
-    gaps, weights, all_moved, k = np.empty(n), np.empty(n), np.empty((4, n)), 0
+    """Shift of each quadrant: least squares of y on its moved reference, one, and that reference's slope.
+
+    Weights and gaps are those of the whole rings' fit, and ``found`` is zero to begin with.
+    """
+    n, used, k = axis.size, gaps.size, 0
+    moved, there = np.empty((4, n)), np.empty((4, n))
     for i in range(n):
-        gaps[i] = 1.0 / (axis[min(i + lag, n - 1)] - axis[max(i - lag, 0)])
-        weights[i] = 0.25 / max(variance[i], 1e-300)
         k, share = between(axis, axis[i] - zero - strain * slope[i], k)
         for q in range(4):  # all quadrants move alike
-            all_moved[q, i] = reference[k, q] * (1 - share) + reference[k + 1, q] * share
+            moved[q, i] = reference[k, q] * (1 - share) + reference[k + 1, q] * share
+            there[q, i] = y[i, q]
+    w = 0.25 * weights[lag : n - lag]
     for q in range(4):
-        moved = all_moved[q]
-        a00, a10, a11, a20, a21, a22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        b0, b1, b2, swyy, count = 0.0, 0.0, 0.0, 0.0, 0
-        for i in range(lag, n - lag):
-            d, r, v = (moved[i + lag] - moved[i - lag]) * gaps[i], moved[i], y[i, q]
-            if not (d == d and v == v and r == r):
-                continue
-            w, wr, wd = weights[i], weights[i] * r, -weights[i] * d
-            a00 += wr * r
-            a10 += wr
-            a11 += w
-            a20 += wd * r
-            a21 += wd
-            a22 -= wd * d
-            b0 += wr * v
-            b1 += w * v
-            b2 += wd * v
-            swyy += w * v * v
-            count += 1
+        below, r, above = moved[q, :used], moved[q, lag : n - lag], moved[q, n - used :]
+        v, count = there[q, lag : n - lag], used
+        if _unknown(moved[q], there[q]) == 0:
+            sums = _sums(below, r, above, v, w, gaps)
+        else:
+            count, sums = _sums_of_some(below, r, above, v, w, gaps)
+        a00, a10, a11, a20, a21, a22, b0, b1, b2, swyy = sums
         if count < 16 or a00 <= 0.0 or a22 <= 0.0:
             continue
         a = np.array(((a00, a10, a20), (a10, a11, a21), (a20, a21, a22)))
-        b = np.array((b0, b1, b2))
         for j in range(3):
             a[j, j] *= 1.0 + 1e-9
-        inverse = np.linalg.inv(a)
-        p = inverse @ b
-        if p[0] <= 0.0:
+        inverted(a)
+        scale = a[0, 0] * b0 + a[0, 1] * b1 + a[0, 2] * b2
+        offset = a[1, 0] * b0 + a[1, 1] * b1 + a[1, 2] * b2
+        slid = a[2, 0] * b0 + a[2, 1] * b1 + a[2, 2] * b2
+        if scale <= 0.0:
             continue
-        misfit = max((swyy - b @ p) / (count - 3), 1.0)
-        found[q, 0], found[q, 1] = p[2] / p[0], np.sqrt(misfit * inverse[2, 2]) / p[0]
+        misfit = max((swyy - (b0 * scale + b1 * offset + b2 * slid)) / (count - 3), 1.0)
+        found[q, 0], found[q, 1] = slid / scale, np.sqrt(misfit * a[2, 2]) / scale
+
+
+@compiled
+def _unknown(a: Any, b: Any) -> int:
+    n = 0
+    for i in range(a.size):
+        n += (a[i] != a[i]) | (b[i] != b[i])
+    return n
+
+
+@compiled_sums
+def _sums(below: Any, r: Any, above: Any, v: Any, w: Any, gaps: Any) -> Any:
+    """Sums of the normal equations: rows of their lower half, right side, w v v; in vector code."""
+    a00, a10, a11, a20, a21, a22 = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+    b0, b1, b2, swyy = 0.0, 0.0, 0.0, 0.0
+    for i in range(gaps.size):
+        d = (below[i] - above[i]) * gaps[i]
+        wr, wd, wv = w[i] * r[i], w[i] * d, w[i] * v[i]
+        a00 += wr * r[i]
+        a10 += wr
+        a11 += w[i]
+        a20 += wd * r[i]
+        a21 += wd
+        a22 += wd * d
+        b0 += wr * v[i]
+        b1 += wv
+        b2 += wd * v[i]
+        swyy += wv * v[i]
+    return a00, a10, a11, a20, a21, a22, b0, b1, b2, swyy
+
+
+@compiled
+def _sums_of_some(below: Any, r: Any, above: Any, v: Any, w: Any, gaps: Any) -> Any:
+    """The same of the channels of which everything is known, and how many these are."""
+    kept, n = np.empty((6, gaps.size)), 0
+    for i in range(gaps.size):
+        if below[i] + r[i] + above[i] + v[i] < np.inf:
+            kept[0, n], kept[1, n], kept[2, n] = below[i], r[i], above[i]
+            kept[3, n], kept[4, n], kept[5, n] = v[i], w[i], gaps[i]
+            n += 1
+    return n, _sums(kept[0, :n], kept[1, :n], kept[2, :n], kept[3, :n], kept[4, :n], kept[5, :n])

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.kernels import compiled
+from streamproc.reduction.kernels import compiled, compiled_sums
 
 __all__ = ["Curve", "blocks_of", "describe_curve", "described", "floor_of", "narrow_channels"]
 
@@ -132,12 +132,7 @@ def _floor(y: Any, block: int, floor: Any) -> None:
         start, stop = min(k * block, max(n - block, 0)), min((k + 1) * block, n)
         level = np.inf
         for _ in range(3):
-            total, count = 0.0, 0
-            for i in range(start, stop):  # no branch: chance would decide it
-                below = y[i] <= level
-                total += y[i] if below else 0.0
-                count += below
-            level = total / count
+            level = _mean_below(y[start:stop], level)
         levels[k] = level
     half, i = 0.5 * (block - 1), 0
     while i < n and i <= half:
@@ -151,6 +146,16 @@ def _floor(y: Any, block: int, floor: Any) -> None:
     while i < n:
         floor[i] = levels[blocks - 1]
         i += 1
+
+
+@compiled_sums
+def _mean_below(y: Any, level: float) -> float:
+    total, count = 0.0, 0
+    for i in range(y.size):  # no branch: chance would decide it
+        below = y[i] <= level
+        total += y[i] if below else 0.0
+        count += below
+    return total / count
 
 
 @compiled
@@ -181,13 +186,7 @@ def _width(y: Any, floor: Any, variance: Any, narrow: Any) -> float:
         p = over[i] - _BELOW * np.sqrt(beside)
         squares[i] = p * p - variance[i]
     while True:
-        square, difference = 0.0, 0.0
-        for i in range(lag, n - lag):
-            if narrow[i - lag] or narrow[i] or narrow[i + lag]:
-                continue
-            d = over[i + lag] - over[i - lag]
-            square += squares[i]
-            difference += d * d - (variance[i + lag] + variance[i - lag])
+        square, difference = _squares(over, squares, variance, narrow, lag, max(n - 2 * lag, 0))
         if square <= 0.0:
             return np.nan
         share = difference / (2.0 * square)
@@ -197,3 +196,16 @@ def _width(y: Any, floor: Any, variance: Any, narrow: Any) -> float:
     if share <= 0.0 or share >= 1.0:
         return np.nan
     return float(2.3548 * lag / np.sqrt(-np.log(1.0 - share)))
+
+
+@compiled_sums
+def _squares(over: Any, squares: Any, variance: Any, narrow: Any, lag: int, n: int) -> Any:
+    """Sums of the squares and of the squared differences, where no channel concerned stands alone."""
+    below, above, noise, noises = over[:n], over[2 * lag :], variance[:n], variance[2 * lag :]
+    alone, here, there, middle = narrow[:n], narrow[lag : lag + n], narrow[2 * lag :], squares[lag : lag + n]
+    square, difference = 0.0, 0.0
+    for i in range(n):
+        left_out, d = alone[i] | here[i] | there[i], above[i] - below[i]
+        square += 0.0 if left_out else middle[i]
+        difference += 0.0 if left_out else d * d - (noises[i] + noise[i])
+    return square, difference

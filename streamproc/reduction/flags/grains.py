@@ -5,16 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from streamproc.reduction.flags.curve import Curve
-from streamproc.reduction.flags.parts import Parts
 from streamproc.reduction.flags.rings import LEAST_PIXELS, STANDS_OUT, comb_differences
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["few_grains"]
-
-Float = npt.NDArray[np.float64]
 
 _GONE = 0.5
 """Lines of which less than this is left in the middle mean of the quadrants have gone from most quadrants."""
@@ -28,14 +23,19 @@ _BETWEEN = 0.25
 _ELSEWHERE = 0.1
 """Hits lie anywhere: they add to the rings between the lines at least this of what they add to lines."""
 
+_SHARE = 0.1
+"""A quadrant tells of a ring if it has this share of it, as for its sturdy intensity."""
 
+
+@compiled
 def few_grains(
-    parts: Parts, measured: npt.NDArray[np.bool_] | None, curve: Curve, known: Float
-) -> tuple[float, list[int]]:
+    signal: Any, variance: Any, norm: Any, counts: Any, there: Any, y: Any, floor: Any, known: Any
+) -> Any:
     """Measure spottiness along the lines of the run, where they have gone from a frame but for a few places.
 
     With so few grains that most quadrants have none, no line stands out of the frame's own pattern. Where the
-    run has lines, and less than half of them is left in the frame's middle mean of the quadrants, the
+    run has lines, and less than half of them is left in the frame's middle mean of the quadrants (of the
+    combs, on rings that only two quadrants see, or one), the
     difference of the two combs, counting noise taken off, is taken over the height of the run's lines, as
     :func:`~streamproc.reduction.flags.rings.spottiness` does over the frame's own; all heights alike are made
     those of the mean of all quadrants, which holds the grains. Nothing is left out: the few parts that hold a
@@ -43,14 +43,15 @@ def few_grains(
 
     Parameters
     ----------
-    parts : Parts
-        Of the frame.
-    measured : ndarray of bool, shape (bins,), or None
-        Rings that the curve holds; None: all.
-    curve : Curve
-        The frame's pattern, of the middle mean of the quadrants.
+    signal, variance, norm, counts : ndarray, shape (bins, parts)
+        Parts of the frame.
+    there : ndarray of bool, shape (bins,)
+        Rings that the pattern holds; empty: all.
+    y, floor : ndarray of float64, shape (n,)
+        The frame's pattern, of the middle mean of the quadrants, and its floor, which stands for that of the
+        run as well.
     known : ndarray of float64, shape (n,)
-        Pattern of the run's readings before, on the curve's axis.
+        Pattern of the run's readings before, on the same axis.
 
     Returns
     -------
@@ -59,25 +60,13 @@ def few_grains(
         too few, few places on them hold less than a
         twentieth of what they had (the sample has left the beam), or what is high
         lies between them as well (hits).
-    channels : list of int
-        First and last channel of the line that tells most.
+    first, last : int
+        Channels of the line that tells most.
     """
-    there = np.ones(len(parts.signal), np.bool_) if measured is None else measured
-    found, first, last = _few_grains(
-        parts.signal, parts.variance, parts.norm, parts.counts, there, curve.y, curve.floor, known
-    )
-    return float(found), [int(first), int(last)] if found == found else []
-
-
-@compiled
-def _few_grains(
-    signal: Any, variance: Any, norm: Any, counts: Any, there: Any, y: Any, floor: Any, known: Any
-) -> Any:
-    """Spottiness, first and last channel; the curve's floor stands for that of the run as well."""
     n, left, usual = signal.shape[0], 0.0, 0.0
     ring, k = np.empty(y.size, np.int64), 0
     for b in range(n):
-        if there[b]:
+        if there.size == 0 or there[b]:
             ring[k] = b
             k += 1
     for k in range(y.size):
@@ -85,7 +74,7 @@ def _few_grains(
         if over > STANDS_OUT * max(floor[k], 0.0):
             weight = _ring_sum(norm, ring[k])
             usual += over * weight
-            left += min(y[k] - floor[k], over) * weight
+            left += min(_of_most(signal, norm, ring[k], y[k]) - floor[k], over) * weight
     if not left < _GONE * usual:  # mostly so
         return np.nan, 0, 0
     held, on, off, n_on, n_off = 0.0, 0.0, 0.0, 0.0, 0.0
@@ -94,7 +83,7 @@ def _few_grains(
         b, over = ring[k], known[k] - floor[k]
         lines[b], low[b], place[b] = known[k], floor[k], k
         total, weight = _ring_sum(signal, b), _ring_sum(norm, b)
-        beyond = total - y[k] * weight  # what few places add to the mean of all
+        beyond = total - _of_most(signal, norm, b, y[k]) * weight  # what few places add to the mean of all
         if over > STANDS_OUT * max(floor[k], 0.0):
             held += total - floor[k] * weight
             on += beyond
@@ -113,6 +102,26 @@ def _few_grains(
     height = max(held, on) / usual  # of what is there over what the run has
     spotty = np.sqrt(max(terms[:found].mean(), 0.0) / signal.shape[1]) / height
     return spotty, place[ends[0]], place[ends[1]]
+
+
+@compiled
+def _of_most(signal: Any, norm: Any, b: int, middle: float) -> float:
+    """Intensity of most places of a ring: the middle mean of its quadrants, or that of their combs.
+
+    Two quadrants or one, as in the corners of a detector, have no middle, and their mean holds every grain; a
+    grain lies in one comb. Of two combs the darker one counts. Parts with less than a share of the ring that
+    a quadrant must have (a tenth) do not count, of combs half of it.
+    """
+    total, quadrants, combs, sums, low, high = _ring_sum(norm, b), 0, 0, 0.0, np.inf, -np.inf
+    for i in range(0, norm.shape[1], 2):
+        quadrants += norm[b, i] + norm[b, i + 1] > _SHARE * total
+        for j in (i, i + 1):
+            if norm[b, j] > 0.5 * _SHARE * total:
+                v = signal[b, j] / norm[b, j]
+                combs, sums, low, high = combs + 1, sums + v, min(low, v), max(high, v)
+    if quadrants > 2 or combs < 2:
+        return middle
+    return (sums - low - high) / (combs - 2) if combs > 2 else low
 
 
 @compiled

@@ -37,6 +37,9 @@ _FIRST = 3
 FIRST_LINES, SIGMAS = 2, 5.0
 """How many of the first three lines of ice must be seen, and how clear each."""
 
+_APART = 3.0
+"""Sigmas that the pattern must fall between two lines for them to be two."""
+
 _HIDES = 10.0
 _PROMISED = 20.0
 _CLEARLY, _EQUAL = 100.0, 5
@@ -87,6 +90,16 @@ def _line_height(
 
 
 @compiled
+def _dip(y: Any, one: int, other: int, beside: int) -> float:
+    """How far the pattern falls between two tops, below the lower one; both are means as in
+    :func:`_line_height`."""
+    lowest = np.inf
+    for i in range(one, other + 1):
+        lowest = min(lowest, _mean(y, i, beside))
+    return min(_mean(y, one, beside), _mean(y, other, beside)) - lowest
+
+
+@compiled
 def _ice_heights(axis: Any, y: Any, variance: Any, places: Any, step: float, beside: int) -> Any:
     """Height, sigma and top channel at each place, (n, 3); channel -1 where there is none."""
     out = np.full(places.shape, -1.0)
@@ -120,7 +133,8 @@ def ice_rings(
         Share of the lines in range, each with its strength, that stand ``sigmas`` above both sides within 0.4
         %
         of their place. A line that another one hides, or that would be too weak, is left out. 0 with fewer
-        than three lines seen, or fewer of the first three than asked for; NaN where none is in range.
+        than three lines seen, or fewer of the first three than asked for, where lines between which the
+        pattern does not fall are one; NaN where none is in range.
     channels : list of int
         Tops of the lines seen.
     """
@@ -148,21 +162,24 @@ def _ice_share(
     sigmas: float, beside: int, tops: Any,
 ) -> Any:  # fmt: skip
     lines = _ice_heights(axis, y, variance, places, step, beside)
-    there, found, seen, early, scale = 0.0, 0, 0, 0, np.inf
+    there, found, seen, early, distinct, scale = 0.0, 0, 0, 0, 0, np.inf
     for k in range(lines.shape[0]):
         if lines[k, 2] < 0.0:
             continue
         found += 1
         if lines[k, 0] > sigmas * lines[k, 1]:
             tops[seen] = np.int64(lines[k, 2])
+            # one line of the sample may lie where two of ice do that are not resolved
+            apart = seen == 0 or _dip(y, tops[seen - 1], tops[seen], beside) > _APART * lines[k, 1]
             seen += 1
+            distinct += apart
             there += strengths[k]
             if k < _FIRST:
-                early += 1
+                early += apart
                 scale = min(scale, lines[k, 0] / strengths[k])
     if found == 0:
         return np.nan, 0
-    if seen < _LEAST_LINES or early < first:
+    if distinct < _LEAST_LINES or early < first:
         return 0.0, 0
     missing = 0.0
     for k in range(lines.shape[0]):

@@ -20,16 +20,15 @@ _BLOCKS = 16
 _SHADED, _SAME, _GONE, _ALIKE, _LINES = 0.8, 0.05, 0.05, 0.15, 4.0
 
 
-def new_line(
-    y: Float, variance: Float, reference: Float, floor: Float, width: float, known: int = -1
-) -> tuple[float, int, int]:
+@compiled
+def new_line(y: Any, variance: Any, reference: Any, floor: Any, width: float, known: int) -> Any:
     """Find the strongest line where the reference has none, while nothing else has gone.
 
     A foil or a window adds lines; a phase that appears takes them from another; another sample changes all.
 
     Parameters
     ----------
-    y, variance : ndarray, shape (n,)
+    y, variance : ndarray of float64, shape (n,)
         Pattern and variance.
     reference : ndarray, shape (n,)
         Pattern of the readings before.
@@ -49,53 +48,68 @@ def new_line(
         Its channels.
     """
     reach = max(int(2 * width), 3) if width == width else 3
-    total = float(reference.sum())
-    if not total > 0:
-        return float("nan"), 0, 0
-    calculated = reference * (float(y.sum()) / total)
+    n, total, now, peak = y.size, 0.0, 0.0, 0.0
+    for i in range(n):
+        total += reference[i]
+        now += y[i]
+        peak += max(y[i] - floor[i], 0.0)
+    if not total > 0.0:
+        return np.nan, 0, 0
+    calculated = reference * (now / total)
     area, first, last = _strongest(y, variance, calculated, floor, reach, _SIGMAS, 0.25)
-    if area <= 0 <= known:
+    if area <= 0.0 and known >= 0:
         area, first, last = _strongest(y, variance, calculated, floor, reach, _AGAIN, 1.0)
         area = area if first - reach <= known <= last + reach else 0.0
-    if area <= 0:
+    if area <= 0.0:
         return 0.0, 0, 0
-    rest = np.ones(y.size, bool)
-    rest[max(first - reach, 0) : last + reach + 1] = False
-    if np.count_nonzero(rest) < _BLOCKS:  # nothing is left to compare with
-        return float("nan"), 0, 0
-    calculated = reference * _same_scale(y[rest], reference[rest])
-    peak = float(np.maximum(y - floor, 0.0).sum())
-    gone = float(_gone(y, variance, calculated, rest, reach))
-    if not peak > 0 or gone > _GONE * peak:
-        return float("nan"), 0, 0
-    return float(area) / peak, int(first), int(last)
-
-
-def _same_scale(y: Float, reference: Float) -> float:
-    """Ratio of the two where most of the axis agrees: the middle of 16 blocks."""
-    starts = np.linspace(0, y.size, _BLOCKS + 1).astype(int)[:-1]
-    sums, expected = np.add.reduceat(y, starts), np.add.reduceat(reference, starts)
-    return float(np.median(sums / np.where(expected > 0, expected, np.inf)))
+    start, stop = max(first - reach, 0), min(last + reach + 1, n)
+    if n - (stop - start) < _BLOCKS:  # nothing is left to compare with
+        return np.nan, 0, 0
+    calculated = reference * _same_scale(y, reference, start, stop)
+    if not peak > 0.0 or _gone(y, variance, calculated, start, stop, reach) > _GONE * peak:
+        return np.nan, 0, 0
+    return area / peak, first, last
 
 
 @compiled
-def _gone(y: Any, variance: Any, calculated: Any, rest: Any, reach: int) -> float:
+def _same_scale(y: Any, reference: Any, start: int, stop: int) -> float:
+    """Ratio of the two where most of the axis agrees: the middle of 16 blocks of the channels that are not
+    ``start`` to ``stop``."""
+    n, ratios = y.size - (stop - start), np.empty(_BLOCKS)
+    for k in range(_BLOCKS):
+        now, before = 0.0, 0.0
+        for i in range(k * n // _BLOCKS, (k + 1) * n // _BLOCKS):
+            j = i if i < start else i + stop - start
+            now += y[j]
+            before += reference[j]
+        ratios[k] = now / before if before > 0.0 else 0.0
+    return float(np.median(ratios))
+
+
+@compiled
+def _gone(y: Any, variance: Any, calculated: Any, start: int, stop: int, reach: int) -> float:
     """Area that has gone by more than noise, each channel judged with what lies within ``reach`` of it.
+
+    Nothing is said of channels with ``start`` to ``stop`` that near.
 
     So a line that has moved or broadened a little has not gone: its area is still there.
     """
     n, total = y.size, 0.0
-    missing, noise, marked = np.zeros(n + 1), np.zeros(n + 1), np.zeros(n + 1, np.int64)
+    missing, noise = np.zeros(n + 1), np.zeros(n + 1)
     for i in range(n):
         missing[i + 1] = missing[i] + (calculated[i] - y[i])
         noise[i + 1] = noise[i] + variance[i]
-        marked[i + 1] = marked[i] + (not rest[i])
     for i in range(n):
         a, b = max(i - reach, 0), min(i + reach + 1, n)
-        if marked[b] == marked[a]:
+        if b <= start or a >= stop:
             over = missing[b] - missing[a] - 2.0 * np.sqrt(noise[b] - noise[a])
             total += max(over, 0.0) / (b - a)
     return total
+
+
+@compiled
+def _over(height: float, variance: float, squared_sigmas: float) -> bool:
+    return height > 0.0 and height * height > squared_sigmas * variance
 
 
 @compiled
@@ -108,11 +122,11 @@ def _strongest(
     """
     n, best, first, last, i = y.size, 0.0, 0, 0, 0
     while i < n:
-        if not y[i] - calculated[i] > 3.0 * np.sqrt(variance[i]):
+        if not _over(y[i] - calculated[i], variance[i], 9.0):
             i += 1
             continue
         start, area, noise = i, 0.0, 0.0
-        while i < n and y[i] - calculated[i] > 2.0 * np.sqrt(variance[i]):
+        while i < n and _over(y[i] - calculated[i], variance[i], 4.0):
             area += y[i] - calculated[i]
             noise += variance[i]
             i += 1

@@ -132,10 +132,10 @@ class PartedPlan:
         parts = Parts(signal, variance, still.norm, still.counts, sums.n_masked)
         if self.plan.options.splitting != "no":
             return self.plan.integrate(frame, dark), parts, cells
+        ring_signal, ring_variance = _over_parts(signal, variance)
         rings = Sums(
-            _over_parts(signal), _over_parts(variance), still.ring_norm, still.ring_counts, sums.n_masked,
-            sums.n_frames,
-        )  # fmt: skip
+            ring_signal, ring_variance, still.ring_norm, still.ring_counts, sums.n_masked, sums.n_frames
+        )
         return self.plan.profile(rings), parts, cells
 
     def _still(self, sums: Sums, cells: Constants) -> _Still:
@@ -146,7 +146,7 @@ class PartedPlan:
             return known
         norm, counts = _by_part(sums.norm), _by_part(sums.counts)
         # copies: what is read-only, as a table's own sums are, is another type to the compiler
-        by_ring = (_over_parts(norm.copy()), _over_parts(counts.copy()))
+        by_ring: tuple[Float, Float] = _over_parts(norm.copy(), counts.copy())
         still = _Still(cells, read_only(norm), read_only(counts), *by_ring)
         if same:
             self._newest.still = still
@@ -158,11 +158,12 @@ def _by_part(sums: Float) -> Float:
 
 
 @compiled_sums
-def _over_parts(parts: Any) -> Any:
-    rings = np.empty(parts.shape[0])
-    for b in range(rings.size):
-        rings[b] = _sum(parts, b)
-    return rings
+def _over_parts(one: Any, other: Any) -> Any:
+    """Sums over the parts of each ring, of two arrays."""
+    first, second = np.empty(one.shape[0]), np.empty(one.shape[0])
+    for b in range(first.size):
+        first[b], second[b] = _sum(one, b), _sum(other, b)
+    return first, second
 
 
 @compiled_sums

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.against import AGREES, Comparison, compare
-from streamproc.reduction.flags.beam import beam_shift
+from streamproc.reduction.flags.against import AGREES
+from streamproc.reduction.flags.beam import beam_of, far_shifts
 from streamproc.reduction.flags.curve import Curve
-from streamproc.reduction.flags.grains import few_grains
-from streamproc.reduction.flags.newice import new_ice
-from streamproc.reduction.flags.newlines import new_line, shaded_share
+from streamproc.reduction.flags.newlines import shaded_share
 from streamproc.reduction.flags.reading import Evidence, Reading, TileView
 from streamproc.reduction.flags.said import axis_said, boxes_said
-from streamproc.reduction.flags.shades import darker_tiles
 from streamproc.reduction.flags.tiles import TILE_ROWS
+from streamproc.reduction.flags.within import FAR, Fit, Known, Within, look_within, taken_in, taken_in_tiles
 
 __all__ = ["RunReference"]
 
@@ -33,7 +32,7 @@ _SLOW_RATE = 0.01
 _DRIFT_RATE = 0.3
 _STARTS = 3
 _REBASE_AFTER, _REBASE_DOUBTFUL = 5, 60
-_FAR, _ALIKE = 0.98, 0.95
+_ALIKE = 0.95
 _SURE = 0.01
 """Sigma of the zero over a line's width, up to which a new reference carries no error along."""
 
@@ -44,7 +43,8 @@ _COMPARED = ("i0_drift", "zero_drift", "parasitic_rings", "shadow", "ice_rings",
 
 
 class RunReference:
-    """The run so far, from its readings that were not bad. Arrays are float32, in memory as stored."""
+    """The run so far, from its readings that were not bad. Arrays are stored as float32, and in memory hold
+    numbers that are rounded so."""
 
     def __init__(self) -> None:
         self._level = self._monitor = self._monitor_start = self._monitor_now = _NAN
@@ -52,8 +52,8 @@ class RunReference:
         self._zero = self._strain = 0.0
         self._base = (1.0, 0.0)  # scale and zero of the reference against the first one of the run
         self._n = self._strange = 0
-        self._arrays: dict[str, npt.NDArray[np.float32]] = {}
-        self._found: Comparison | None = None
+        self._arrays: dict[str, Float] = {}
+        self._found: Fit | None = None
         self._width = self._line_at = _NAN
         self._iced = False  # ice was in the reading before
         self._known = False  # the quadrants say what has happened to the pattern
@@ -84,49 +84,50 @@ class RunReference:
         told: dict[str, Evidence] = {}
         if not self._n:
             return numbers, told
-        self._known = False
-        curve, slope = reading.curve, reading.slope
-        first, recent = self._on(curve.axis, "first"), self._on(curve.axis, "recent")
-        start = (self._zero, self._strain)
-        width = self._line_width(curve)
-        found = compare(curve.axis, slope, first, curve.y, curve.variance, start, 1.0, width)
-        self._found = found
+        self._known, curve = False, reading.curve
+        seen = look_within(reading, self._known_to(reading))
+        found = self._found = seen.found
         if found.agreement >= AGREES and found.scale > 0:
             scale = self._base[0] * self._drifted(found, reading)
             numbers["i0_drift"] = abs(scale - 1.0) if self._n >= _STARTS else _NAN
             told["i0_drift"] = {"by": "pattern", "scale": scale}
-        if reading.parts is not None:
-            numbers["spotty"], lines = few_grains(reading.parts, reading.measured, curve, recent)
-            if lines:
-                told["spotty"] = {"axis": [[float(curve.axis[i]) for i in lines]], "by": "run"}
-        numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, found)
-        noise = _FOLLOWING + (1 - _FOLLOWING) * (1 - _RATE) ** (2 * self._n - 2)
-        jump = (0.0, 0.0)  # of all lines since the reading before
-        if found.agreement >= AGREES:
-            jump = (found.zero - self._zero, found.strain - self._strain)
-        followed = compare(curve.axis, slope, recent, curve.y, curve.variance, jump, noise, width)
-        recent = followed.moved
-        numbers["ice_rings"], told["ice_rings"] = self._ice(reading, followed)
-        known = int(np.searchsorted(curve.axis, self._line_at)) if self._line_at == self._line_at else -1
-        share, a, b = new_line(curve.y, curve.variance, recent, curve.floor, width, known)
+        numbers["spotty"] = seen.spotty
+        if seen.grains:
+            told["spotty"] = {"axis": [[float(curve.axis[i]) for i in seen.grains]], "by": "run"}
+        numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, seen)
+        if self._asks_ice(reading):
+            numbers["ice_rings"], self._iced = seen.ice, seen.ice >= 0.5
+            told["ice_rings"] = axis_said(curve.axis, seen.tops) if seen.tops else {}
+        share, a, b = seen.line
         self._line_at = float(curve.axis[(a + b) // 2]) if share > 0 else _NAN
         numbers["parasitic_rings"] = share
         told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1))) if share > 0 else {}
-        numbers["shadow"], told["shadow"] = self._shadow(reading, recent)
+        numbers["shadow"], told["shadow"] = self._shadow(reading, seen)
         return numbers, told
 
-    def _ice(self, reading: Reading, followed: Comparison) -> tuple[float, Evidence]:
-        if reading.ice_places is None or self._n < _STARTS:
-            return _NAN, {}
-        share, tops = new_ice(reading.curve, followed, reading.ice_places, self._iced)
-        self._iced = share >= 0.5
-        return share, axis_said(reading.curve.axis, tops) if tops else {}
+    def _known_to(self, reading: Reading) -> Known:
+        """What the run knows, as far as this reading can be compared with it."""
+        axis, quadrants, tiles = reading.curve.axis, self._arrays["quadrants"], self._arrays["tiles"]
+        if reading.quadrants is None or quadrants.shape != reading.quadrants.shape:
+            quadrants = quadrants[:0]
+        if reading.tiles is None or tiles.shape != reading.tiles.ratio.shape:
+            tiles = tiles[:0]
+        return Known(
+            self._on(axis, "first"), self._on(axis, "recent"), quadrants, tiles, self._zero, self._strain,
+            _FOLLOWING + (1 - _FOLLOWING) * (1 - _RATE) ** (2 * self._n - 2),
+            self._line_width(reading.curve),
+            int(np.searchsorted(axis, self._line_at)) if self._line_at == self._line_at else -1,
+            self._asks_ice(reading), self._iced,
+        )  # fmt: skip
+
+    def _asks_ice(self, reading: Reading) -> bool:
+        return reading.ice_places is not None and self._n >= _STARTS
 
     def _line_width(self, curve: Curve) -> float:
         """Width of a line over the run (channels): one weak reading alone may say three times as much."""
         return self._width if self._width == self._width else curve.width
 
-    def _drifted(self, found: Comparison, reading: Reading) -> float:
+    def _drifted(self, found: Fit, reading: Reading) -> float:
         """Return by how much lines and mean have changed, whichever is less, a mean over some readings.
 
         A line more moves the mean, a line that broadens its height; the beam moves both.
@@ -135,47 +136,47 @@ class RunReference:
         now = min(found.scale, mean, key=lambda v: abs(v - 1.0))
         return self._scale + _DRIFT_RATE * (now - self._scale)
 
-    def _zero_drift(self, reading: Reading, found: Comparison) -> tuple[float, Evidence]:
-        curve = reading.curve
+    def _zero_drift(self, reading: Reading, seen: Within) -> tuple[float, Evidence]:
+        curve, found = reading.curve, seen.found
         width = self._line_width(curve) * curve.step
         if not width > 0:
             return _NAN, {}
         zero, agrees = self._base[1] + found.zero, found.agreement >= AGREES
         along = max(abs(zero) - 3 * found.zero_sigma, 0.0)
         told: dict[str, Any] = {"shift": zero, "sigma": found.zero_sigma, "strain": found.strain}
-        if reading.quadrants is None or self._arrays["quadrants"].shape != reading.quadrants.shape:
+        before = self._arrays["quadrants"]
+        if reading.quadrants is None or before.shape != reading.quadrants.shape:
             return (along / width if agrees else _NAN), told
-        far = found.agreement < _FAR
-        right, up, sigma = beam_shift(
-            curve.axis, reading.slope,
-            self._arrays["quadrants"].astype(np.float64), reading.quadrants, curve.variance,
-            (self._zero, self._strain) if far else (found.zero, found.strain), far,
-            self._line_width(curve),
-        )  # fmt: skip
+        right, up, sigma = seen.beam
+        if found.agreement < FAR:
+            shifts = far_shifts(
+                curve.axis, reading.slope, before, reading.quadrants, curve.variance,
+                (self._zero, self._strain), self._line_width(curve),
+            )  # fmt: skip
+            right, up, sigma = beam_of(shifts, True)
         told["beam"] = [right, up]
         if not sigma < np.inf:
             return (along / width if agrees else _NAN), told
         self._known = True
-        beam = max(float(np.hypot(right, up)) - 3 * sigma, 0.0)
+        beam = max(math.hypot(right, up) - 3 * sigma, 0.0)
         return max(along if agrees else 0.0, beam) / width, told
 
-    def _shadow(self, reading: Reading, recent: Float) -> tuple[float, Evidence]:
+    def _shadow(self, reading: Reading, seen: Within) -> tuple[float, Evidence]:
         """Tiles (or blocks of the axis) that have become darker than the rest."""
-        if reading.tiles is None:
+        tiles = reading.tiles
+        if tiles is None:
             curve = reading.curve
-            share, starts = shaded_share(curve.y, curve.variance, recent, self._line_width(curve))
+            share, starts = shaded_share(curve.y, curve.variance, seen.moved, self._line_width(curve))
             block = max(curve.y.size // 16, 1)
             return share, axis_said(
                 curve.axis, [i for s in starts for i in range(s, min(s + block, curve.y.size))]
             )
-        before, tiles = self._arrays["tiles"].astype(np.float64), reading.tiles
-        if before.shape != tiles.ratio.shape:
+        if self._arrays["tiles"].shape != tiles.ratio.shape:
             return _NAN, {}
-        dark = darker_tiles(before, tiles)
-        if not dark.any():
+        if seen.darker is None:
             return 0.0, {}
-        rows = np.repeat(dark, TILE_ROWS, axis=0)
-        share = float(tiles.used[dark].sum()) / max(float(tiles.used.sum()), 1.0)
+        rows = np.repeat(seen.darker, TILE_ROWS, axis=0)
+        share = float(tiles.used[seen.darker].sum()) / max(float(tiles.used.sum()), 1.0)
         return share, boxes_said(rows, reading.columns)
 
     # -- what the run is ----------------------------------------------------------------------------------
@@ -197,7 +198,7 @@ class RunReference:
         if not self._n:
             self._begin(reading, spotty)
         elif found is not None and found.agreement >= AGREES and found.scale > 0:
-            if found.agreement >= _FAR or reading.quadrants is None:
+            if found.agreement >= FAR or reading.quadrants is None:
                 self._zero, self._strain = found.zero, found.strain
             self._strange = 0
             self._scale = self._drifted(found, reading)
@@ -214,7 +215,7 @@ class RunReference:
             self._begin(reading, spotty)
             self._arrays["recent"] = kept if kept.size == curve.y.size else self._arrays["recent"]
 
-    def _slowly(self, found: Comparison | None, reading: Reading) -> bool:
+    def _slowly(self, found: Fit | None, reading: Reading) -> bool:
         """Whether a pattern of many counts has slowly become less like its reference: lines that broaden."""
         if found is None or reading.quadrants is not None or not AGREES <= found.agreement < _ALIKE:
             return False
@@ -229,13 +230,13 @@ class RunReference:
         new: dict[str, Float] = {"axis": curve.axis, "first": curve.y, "recent": curve.y}
         new["quadrants"] = np.empty((0, 4)) if reading.quadrants is None else reading.quadrants
         new["tiles"] = np.empty((0, 0)) if reading.tiles is None or spotty else reading.tiles.ratio
-        self._arrays = {name: value.astype(np.float32) for name, value in new.items()}
+        self._arrays = {name: value.astype(np.float32).astype(np.float64) for name, value in new.items()}
 
     def _take_levels(self, reading: Reading, monitor: float) -> None:
         self._level = _followed(self._level, reading.level, _RATE)
         if reading.curve.width > 0:  # the mean of the logarithm: errors are large upwards
-            old, new = np.log([self._width, reading.curve.width])
-            self._width = float(np.exp(_followed(float(old), float(new), max(_RATE, 1.0 / (self._n + 1)))))
+            old, new = math.log(self._width), math.log(reading.curve.width)
+            self._width = math.exp(_followed(old, new, max(_RATE, 1.0 / (self._n + 1))))
         if monitor == monitor:
             self._monitor = _followed(self._monitor, monitor, _RATE)
             self._monitor_now = _followed(self._monitor_now, monitor, _DRIFT_RATE)
@@ -243,25 +244,22 @@ class RunReference:
                 self._monitor_start = _followed(self._monitor_start, monitor, 1.0 / (self._n + 1))
 
     def _blend(self, name: str, axis: Float, y: Float, rate: float) -> None:
-        old = self._arrays[name].astype(np.float64)
-        if old.size != y.size:
-            y = np.interp(self._arrays["axis"], axis, y)
-        self._arrays[name] = (old + rate * (y - old)).astype(np.float32)
+        old = self._arrays[name]
+        taken_in(old, y if old.size == y.size else np.interp(self._arrays["axis"], axis, y), rate)
 
     def _blend_tiles(self, tiles: TileView) -> None:
-        old = self._arrays["tiles"].astype(np.float64)
+        old = self._arrays["tiles"]
         if old.shape == tiles.ratio.shape:
-            mixed = np.where(np.isfinite(old), old + _RATE * (tiles.ratio - old), tiles.ratio)
-            self._arrays["tiles"] = np.where(np.isfinite(mixed), mixed, old).astype(np.float32)
+            taken_in_tiles(old, tiles.ratio, _RATE)
         elif not old.size:  # the readings before were spotty
-            self._arrays["tiles"] = tiles.ratio.astype(np.float32)
+            self._arrays["tiles"] = tiles.ratio.astype(np.float32).astype(np.float64)
 
     def _on(self, axis: Float, name: str) -> Float:
         """Return a stored pattern on the axis of a reading."""
-        stored = self._arrays[name].astype(np.float64)
+        stored = self._arrays[name]
         if stored.size == axis.size and abs(float(self._arrays["axis"][0]) - axis[0]) < 1e-5 * abs(axis[-1]):
             return stored
-        return np.interp(axis, self._arrays["axis"].astype(np.float64), stored)
+        return np.interp(axis, self._arrays["axis"], stored)
 
     # -- stored state -------------------------------------------------------------------------------------
 
@@ -287,7 +285,7 @@ class RunReference:
         self._n, self._strange, iced = (int(v) for v in state["counts"])
         self._iced = bool(iced)
         self._arrays = {
-            k: np.frombuffer(data, "<f4").reshape(shape).astype(np.float32)
+            k: np.frombuffer(data, "<f4").reshape(shape).astype(np.float64)
             for k, (shape, data) in state["arrays"].items()
         }
 

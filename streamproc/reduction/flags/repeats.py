@@ -49,8 +49,11 @@ class HotPixels:
 
     def persistent(self, high: Pixels) -> Pixels:
         """Take the high pixels (sorted) of the next reading; return those high three times running."""
+        if not high.size:  # as in most frames
+            self._pixels = self._times = high
+            return high
         times = np.ones(high.size, np.int64)
-        if high.size and self._pixels.size:
+        if self._pixels.size:
             at = np.minimum(np.searchsorted(self._pixels, high), self._pixels.size - 1)
             times += np.where(self._pixels[at] == high, self._times[at], 0)
         self._pixels, self._times = high, times

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from streamproc.reduction.flags.reading import TileView
 from streamproc.reduction.flags.tiles import Promise
 from streamproc.reduction.kernels import compiled
 
@@ -92,24 +91,21 @@ def shade(
     return dark / max(total, 1.0)
 
 
-def darker_tiles(before: npt.NDArray[np.float64], tiles: TileView) -> npt.NDArray[np.bool_]:
-    """Return the tiles that have become darker than the rest.
+@compiled
+def darker_tiles(before: Any, promised: Any, ratio: Any, smooth: Any, fine: bool, dark: Any) -> bool:
+    """Write which tiles have become darker than the rest; return whether any has.
 
     Parameters
     ----------
     before : ndarray
         Observed over promised counts of each tile in the readings before.
-    tiles : TileView
-        Now.
+    promised, ratio, smooth, fine
+        As a :class:`~streamproc.reduction.flags.reading.TileView` has them now. What is not a number is not
+        darker.
+    dark : ndarray of bool
+        Written.
     """
-    dark = np.empty(before.shape, np.bool_)
-    _darker(before, tiles.promised, tiles.ratio, tiles.smooth, tiles.fine, dark)
-    return dark
-
-
-@compiled
-def _darker(before: Any, promised: Any, ratio: Any, smooth: Any, fine: bool, dark: Any) -> None:
-    """Write which tiles are darker; what is not a number is not."""
+    some = False
     for i in range(before.shape[0]):
         for p in range(before.shape[1]):
             expected = before[i, p] * promised[i, p]
@@ -119,3 +115,5 @@ def _darker(before: Any, promised: Any, ratio: Any, smooth: Any, fine: bool, dar
             deep = judged and missing > (1 - _DARKER_LINES) * expected
             deep = deep or (fine and smooth[i, p] and missing > (1 - _DARKER) * expected)
             dark[i, p] = deep and missing > _SIGMAS * np.sqrt(expected + 1.0)
+            some = some or dark[i, p]
+    return some

@@ -9,13 +9,14 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.curve import Curve, blocks_of, described
 from streamproc.reduction.flags.lines import FIRST_LINES, SIGMAS, count_negative, ice_seen
-from streamproc.reduction.flags.outliers import OutlierFinder, suspects
+from streamproc.reduction.flags.outliers import OutlierFinder
 from streamproc.reduction.flags.parts import QUADRANTS, Parts
 from streamproc.reduction.flags.pieces import PieceFaults, judge_pieces
 from streamproc.reduction.flags.reading import LEAST_CHANNELS
 from streamproc.reduction.flags.rings import every_of, spots, spread_of, view
 from streamproc.reduction.flags.scan import Scan
 from streamproc.reduction.flags.shades import Shades, shade
+from streamproc.reduction.flags.suspects import suspects
 from streamproc.reduction.flags.tiles import Promise, Tiles, promise_tiles
 from streamproc.reduction.kernels import compiled
 from streamproc.reduction.passes import Constants
@@ -50,7 +51,7 @@ class Sight(NamedTuple):
     highest : float
         Highest value below the limit.
     asked : ndarray, shape (n, 5)
-        Where single pixels must be looked at: see :func:`~streamproc.reduction.flags.outliers.suspects`.
+        Where single pixels must be looked at: see :func:`~streamproc.reduction.flags.suspects.suspects`.
     """
 
     curve: Curve
@@ -163,10 +164,9 @@ def _see_rings(
 def _see_tiles(
     rows: Any, times: float, fine: bool, spread: float, sums: Any, tops: Any, zeros: Any, lows: Any,
     highs: Any, varied: Any, plain: Any, block_sums: Any, block_tops: Any, tile_sums: Any, tile_tops: Any,
-    crossed: Any, lowest: Any, weights: Any, used_pixels: Any, used: Any, tile_dark: Any, ring_first: Any,
-    ring_last: Any, level_of: Any, block_first: Any, block_last: Any, block_level: Any, most_level: int,
-    tile_norm: Any, least_norm: float, most_norm: float, least_dark: float, promised: Any, marks: Any,
-    found: Any, shaded: Any, smooth: Any, ratio: Any,
+    crossed: Any, lowest: Any, weights: Any, used_pixels: Any, used: Any, tile_dark: Any, ranges: Any,
+    block_ranges: Any, levels: int, tile_norm: Any, least_norm: float, most_norm: float, least_dark: float,
+    promised: Any, marks: Any, found: Any, shaded: Any, smooth: Any, ratio: Any,
 ) -> Any:  # fmt: skip
     """Write promises, marks and shades; return the share of the shade, the highest value, and where to look
     at single pixels."""
@@ -184,8 +184,7 @@ def _see_tiles(
     )  # fmt: skip
     asked = suspects(
         sums, tops, zeros, plain, block_tops, tile_tops, marks, promised[0], promised[7], used_pixels,
-        ring_first, ring_last, level_of, block_first, block_last, block_level, most_level, tile_norm,
-        least_norm, most_norm, rings, spread, least_dark,
+        ranges, block_ranges, levels, tile_norm, least_norm, most_norm, rings, spread, least_dark,
     )  # fmt: skip
     share = shade(promised[4], promised[5], promised[6], promised[3], used, fine, shaded, smooth, ratio)
     return share, tile_tops.max(), asked

@@ -22,6 +22,7 @@ NO_COUNTS = BAD + "no counts, or the same everywhere"
 Numbers = dict[str, float]
 
 _NAN = float("nan")
+_NOTHING = dict.fromkeys(KINDS, _NAN)
 _LEAST_HOT = 3
 
 _SPOILS = ("saturated", "dead", "hot", "over_exposed_dark", "missing_rows")
@@ -106,13 +107,13 @@ class FlagWatch:
         monitor : float
             Incident beam; NaN without one.
         """
-        numbers: Numbers = dict.fromkeys(KINDS, _NAN) | dict(reading.numbers)
+        numbers: Numbers = {**_NOTHING, **reading.numbers}
         evidence: dict[str, Evidence] = dict(reading.evidence)
         self._take_repeats(reading, numbers, evidence)
         self._take_lost_rows(reading, numbers, evidence)
-        spoilt = any(self._over(n, numbers[n]) for n in _SPOILS)
+        spoilt = self._over_any(_SPOILS, numbers)
         # a dark with rings, or rows that were not read, take the level away as well
-        otherwise = any(self._over(n, numbers[n]) for n in ("over_exposed_dark", "missing_rows"))
+        otherwise = spoilt and self._over_any(("over_exposed_dark", "missing_rows"), numbers)
         if not otherwise and self._beam_lost(reading, monitor, numbers, evidence):
             spoilt = True
             numbers |= dict.fromkeys(_NEEDS_BEAM, _NAN)
@@ -131,6 +132,9 @@ class FlagWatch:
         limits = self._limits.get(name)  # None: it is off
         return limits is not None and number >= limits[self._up[name]]
 
+    def _over_any(self, names: tuple[str, ...], numbers: Numbers) -> bool:
+        return any(self._over(name, numbers[name]) for name in names)
+
     def _raised(self, name: str, number: float, spoilt: bool) -> bool:
         """Hysteresis. What a spoilt reading cannot show stays as it is."""
         if number == number or not spoilt:
@@ -147,11 +151,12 @@ class FlagWatch:
             within["ice_rings"] = numbers["ice_rings"] = _NAN
         _take_higher("ice_rings", within, told, numbers, evidence)
         _take_higher("spotty", within, told, numbers, evidence)
-        if self._over("spotty", numbers["spotty"]):  # lines are where a few grains are, and these come and go
+        spotty = self._over("spotty", numbers["spotty"])
+        if spotty:  # lines are where a few grains are, and these come and go
             found |= dict.fromkeys(("zero_drift", "parasitic_rings"), _NAN)
             numbers |= dict.fromkeys(_LIKE_GRAINS, _NAN)
         # grains come and go, and what is dead is dark: darker tiles tell nothing more
-        if not any(self._over(n, numbers[n]) for n in ("spotty", "dead")):
+        if not (spotty or self._over("dead", numbers["dead"])):
             _take_higher("shadow", within, told, numbers, evidence)
         if self._over("ice_rings", numbers["ice_rings"]):
             found["parasitic_rings"] = _NAN  # known by name

@@ -1,13 +1,13 @@
 """So few grains that a frame shows no line: told by the lines its run knows, and by nothing else."""
 
-from dataclasses import replace
-
 import msgpack
 import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
 from streamproc.reduction.flags.grains import few_grains
+from streamproc.reduction.flags.parts import Parts
+from streamproc.reduction.flags.rings import view_rings
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch
 
@@ -110,7 +110,9 @@ def test_its_number_is_what_so_many_grains_leave_uncertain(bench):
     found, counts = [], np.sum(np.maximum(sound - floor, 0)) ** 2 / np.sum((sound - floor) ** 2)
     for _ in range(50):
         reading = bench.read(bench.draw(grainy(bench, share), "i4"))
-        found.append(few_grains(reading.parts, reading.measured, reading.curve, known)[0])
+        y, floor = reading.curve.y, reading.curve.floor
+        every = np.empty(0, bool) if reading.measured is None else reading.measured
+        found.append(few_grains(*reading.parts[:4], every, y, floor, known)[0])
     judged = np.array([v for v in found if v == v])
     grains_in_a_ring = share * counts / 4
     assert judged.size > 10
@@ -155,11 +157,34 @@ def test_rings_that_are_not_measured_are_passed_over(bench):
     known = bench.read(sound_frame(bench)).curve.y
     floor = bench.draw(bench.expected(LEVEL, at=()), "i4")
     reading = bench.read(with_heaps(bench, floor, on_lines(bench, 8)))
-    whole = few_grains(reading.parts, None, reading.curve, known)
-    there = np.ones(300, bool)
+    y, floor, there = reading.curve.y, reading.curve.floor, np.ones(300, bool)
+    whole = few_grains(*reading.parts[:4], np.empty(0, bool), y, floor, known)
+    assert few_grains(*reading.parts[:4], there, y, floor, known) == whole
     there[40:60] = False
-    curve = reading.curve
-    cut = replace(curve, axis=curve.axis[there], y=curve.y[there], floor=curve.floor[there])
-    some = few_grains(reading.parts, there, cut, known[there])
+    some = few_grains(*reading.parts[:4], there, y[there], floor[there], known[there])
     assert whole[0] > LIMIT and some[0] > LIMIT
-    assert np.all(np.diff(some[1]) >= 0) and max(some[1]) < cut.axis.size
+    assert some[1] <= some[2] < np.count_nonzero(there)
+
+
+@pytest.mark.parametrize("seen_by", [(0, 1, 6, 7), (2, 3), (0, 1, 2, 3, 6, 7)], ids=["two", "one", "three"])
+def test_a_grain_on_rings_of_a_corner_is_told_from_a_line(seen_by):
+    """Two quadrants have no middle: their mean holds the grain, and looked like a line that is still there."""
+    n, lines, seen = 70, np.r_[45:48, 50:53, 55:58, 60:63], list(seen_by)
+    counts = np.full((n, 8), 40.0)
+    counts[40:] = 0.0
+    counts[40:, seen] = 40.0
+    known, grain = np.full(n, 10.0), counts * 10
+    known[lines] = 100.0
+    grain[lines[:3], seen[-1]] += 40 * 200.0
+
+    def judged(signal):
+        fixed = [v.copy() for v in (counts, counts)]
+        for v in fixed:
+            v.setflags(write=False)
+        parts = Parts(signal, np.maximum(signal, 1.0), *fixed, 0)
+        y = view_rings(parts).sturdy[0].copy()
+        return few_grains(*parts[:4], np.empty(0, bool), y, np.full(n, 10.0), known)[0]
+
+    assert judged(grain) > LIMIT
+    assert np.isnan(judged(counts * 10))  # the sample has left the beam
+    assert np.isnan(judged(counts * known[:, None]))  # the line is there

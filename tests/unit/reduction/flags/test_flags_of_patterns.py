@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from streamproc.reduction.flags.curve import describe_curve
+from streamproc.reduction.flags.lines import ICE_LINES_A, ice_places, ice_rings
 from streamproc.reduction.flags.patterns import read_pattern
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch, judged_alone
@@ -131,3 +132,26 @@ def test_a_pattern_without_noise_is_judged_like_any_other(y):
         reading = read_pattern(axis, np.roll(y, shift), "two_theta_deg", 1.5406, FlagSettings())
         numbers = watch.take(reading).numbers
         assert not any(np.isinf(v) for v in numbers.values())
+
+
+def places(*spacings):
+    return 2 * np.rad2deg(np.arcsin(0.3 / (2 * np.array(spacings))))
+
+
+@pytest.mark.parametrize("width", [4.4, 5.2])
+def test_one_line_where_two_of_ice_are_not_resolved_is_not_both_of_them(width):
+    """Coarse channels and weak lines: 3.895 and 3.661 A lie two and a half channels apart."""
+    axis = np.linspace(2.0, 42.0, 360)
+    step = axis[1] - axis[0]
+
+    def seen(at, heights, width):
+        y = np.full(axis.size, 10.0)
+        for place, height in zip(at, heights, strict=True):
+            y += height * np.exp(-0.5 * ((axis - place) / (width * step / 2.355)) ** 2)
+        return ice_rings(describe_curve(axis, y, np.full(y.size, 2.5)), ice_places("two_theta_deg", 0.3))
+
+    sample = [np.mean(places(3.895, 3.661)), *places(2.667, 1.916)]
+    assert seen(sample, [24.0] * 3, width) == (0.0, [])
+    of_ice = [d for d, _ in ICE_LINES_A]
+    share, tops = seen(places(*of_ice), [60.0 * s for _, s in ICE_LINES_A], 1.4)
+    assert share > 0.9 and len(tops) >= 6
