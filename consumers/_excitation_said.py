@@ -8,20 +8,19 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.models.excitations.oscillators.answer import Answer
+from streamproc.models.excitations.oscillators.calibration import ModeCalibration
 from streamproc.models.excitations.oscillators.dispersion import fit_dispersion
 from streamproc.models.excitations.oscillators.fit import Fitted
 from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.interpret import (
     Differences,
     best_next_energy,
-    intervals,
     still_needed,
 )
 from streamproc.models.excitations.oscillators.parameters import MOST_MODES, PER_MODE
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
 
 from streamproc.analysis import Estimate, RunResult
-from streamproc.inference.model import OnnxModel
 
 __all__ = ["dispersion_said", "frame_values"]
 
@@ -30,8 +29,9 @@ _Z90 = 1.6449
 
 
 def frame_values(
-    said: Answer, forward: Forward, data: Spectrum, model: OnnxModel, monitor: float, in_domain: bool,
-    compared: Differences | None, other: Fitted | None, target: float | None, time_s: float,
+    said: Answer, forward: Forward, data: Spectrum, calibration: ModeCalibration, model_id: str,
+    monitor: float, in_domain: bool, compared: Differences | None, other: Fitted | None,
+    target: float | None, time_s: float,
 ) -> dict[str, Any]:  # fmt: skip
     """Return a value for every declared output.
 
@@ -43,8 +43,10 @@ def frame_values(
         Model on the axis of the data.
     data : Spectrum
         What was measured.
-    model : OnnxModel
-        Whose card calibrates.
+    calibration : ModeCalibration
+        Of the model's card.
+    model_id : str
+        Of the model.
     monitor : float
         Incident counts.
     in_domain : bool
@@ -57,15 +59,15 @@ def frame_values(
         Time counted so far (s); NaN: unknown.
     """
     fitted, counts = said.fitted, float(data.effective_counts.sum())
-    sigma, _ = intervals(fitted, model.card)
+    sigma = calibration.sigma(fitted)
     number = fitted.composition.modes
     values: dict[str, Any] = {
         "modes": float(number),
         "modes_probability": float(said.probability[number]),
         "modes_classical": float(other.composition.modes) if other is not None else _NAN,
     }
-    values |= _modes(said, forward, model, data.scale / monitor, in_domain, compared)
-    values |= _rest(fitted, model.model_id, data.scale / monitor, in_domain)
+    values |= _modes(said, forward, calibration, model_id, data.scale / monitor, in_domain, compared)
+    values |= _rest(fitted, model_id, data.scale / monitor, in_domain)
     needed = _NAN if target is None else still_needed(sigma[:, 0], target, 1.0)
     signals = said.signals
     return values | {
@@ -77,11 +79,11 @@ def frame_values(
 
 
 def _modes(
-    said: Answer, forward: Forward, model: OnnxModel, scale: float, in_domain: bool,
-    compared: Differences | None,
+    said: Answer, forward: Forward, calibration: ModeCalibration, model_id: str, scale: float,
+    in_domain: bool, compared: Differences | None,
 ) -> dict[str, Any]:  # fmt: skip
     fitted, values = said.fitted, {}
-    sigma, half = intervals(fitted, model.card)
+    sigma, (low, high) = calibration.sigma(fitted), calibration.interval(fitted)
     found = fitted.vector[: 3 * fitted.composition.modes].reshape(-1, 3)
     other = compared.values if compared is not None else np.full_like(found, np.nan)
     top = float(max(abs(forward.energy[0]), abs(forward.energy[-1])))
@@ -93,24 +95,24 @@ def _modes(
             key = f"{name}_{k + 1}"
             values[f"{key}_classical"] = float(other[k, j] * unit[j]) if there else _NAN
             if not there:
-                values[key] = Estimate(_NAN, _NAN, False, model.model_id, (_NAN, _NAN))
+                values[key] = Estimate(_NAN, _NAN, False, model_id, (_NAN, _NAN))
                 continue
-            value, s, h = (float(v * unit[j]) for v in (found[k, j], sigma[k, j], half[k, j]))
-            ends = (max(0.0, value - h), value + h)
+            value, s, *ends = (float(v[k, j] * unit[j]) for v in (found, sigma, low, high))
+            interval = (max(0.0, ends[0]), ends[1])
             if not in_domain:
                 # Out of domain no claim is made: anything on the axis is as good.
-                s, ends = max(s, widest[name] * 12**-0.5), (0.0, max(ends[1], widest[name]))
-            values[key] = Estimate(value, s, in_domain, model.model_id, ends)
+                s, interval = max(s, widest[name] * 12**-0.5), (0.0, max(interval[1], widest[name]))
+            values[key] = Estimate(value, s, in_domain, model_id, interval)
         values[f"overdamped_{k + 1}"] = bool(there and found[k, 1] > 2 * found[k, 0])
-    values["covariance"] = _covariance(fitted, model, unit)
+    values["covariance"] = _covariance(fitted, calibration.factor * unit)
     return values
 
 
-def _covariance(fitted: Fitted, model: OnnxModel, unit: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Fisher covariance with the conformal factors of the card, NaN beyond the modes there are."""
+def _covariance(fitted: Fitted, factor: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Fisher covariance with a factor for each of a mode's numbers, NaN beyond the modes there are."""
     k, out = 3 * fitted.composition.modes, np.full((3 * MOST_MODES, 3 * MOST_MODES), np.nan)
-    factor = np.tile([model.card.calibration.q68[n] for n in PER_MODE] * unit, fitted.composition.modes)
-    out[:k, :k] = fitted.covariance[:k, :k] * np.outer(factor, factor)
+    every = np.tile(factor, fitted.composition.modes)
+    out[:k, :k] = fitted.covariance[:k, :k] * np.outer(every, every)
     return out
 
 

@@ -14,9 +14,10 @@ from streamproc.consumers._excitation_said import dispersion_said, frame_values
 from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers._excitation_source import SpectrumSource, number_of
 from streamproc.models.excitations.oscillators.answer import answer
+from streamproc.models.excitations.oscillators.calibration import ModeCalibration
 from streamproc.models.excitations.oscillators.dho import thermal_energy
 from streamproc.models.excitations.oscillators.forward import Forward
-from streamproc.models.excitations.oscillators.interpret import differences, intervals, reasons_of
+from streamproc.models.excitations.oscillators.interpret import differences, reasons_of
 from streamproc.models.excitations.oscillators.parameters import MOST_MODES
 from streamproc.models.excitations.oscillators.prepare import prepare
 from streamproc.models.excitations.oscillators.search import search
@@ -56,6 +57,7 @@ class SpectrumFit:
                 "[analysis.excitation-fit]: set temperature_K or temperature_key; the Bose factor needs it"
             )
         self.settings, self.model = settings, model
+        self.calibration = ModeCalibration(model.card.calibration)
         self.source = SpectrumSource(settings)
         self.resolution = settings.resolution.line(settings.base_dir)
         self.zero_sigma = settings.zero_sigma_fwhm * self.resolution.fwhm
@@ -161,7 +163,7 @@ class SpectrumRun:
         s, zero = self._settings, self._fit.zero_sigma
         linear = s.background == "linear"
         said = answer(forward, data, outputs, row, zero, slope=linear)
-        sigma, _ = intervals(said.fitted, self._model.card)
+        sigma = self._fit.calibration.sigma(said.fitted)
         reasons = reasons_of(said, forward, data, self._model.card)
         other = compared = None
         if (frame.seq_num - 1) % s.cross_check_every == 0:
@@ -170,8 +172,9 @@ class SpectrumRun:
             if compared.said:
                 reasons = (*reasons, f"disagrees-with-fit: {'; '.join(compared.said)}")
         values = frame_values(
-            said, forward, data, self._model, monitor, not reasons, compared, other,
-            s.target_energy_sigma, number_of(frame.readings.get(s.time_key)) if s.time_key else float("nan"),
+            said, forward, data, self._fit.calibration, self._model.model_id, monitor, not reasons,
+            compared, other, s.target_energy_sigma,
+            number_of(frame.readings.get(s.time_key)) if s.time_key else float("nan"),
         )  # fmt: skip
         return FrameResult(frame.seq_num, values, not reasons, reasons, self._model.model_id, frame.readings)
 

@@ -42,6 +42,7 @@ examples:
   streamproc train excitation-fit --model my-magnet.toml --out models/my-magnet/1 --seed 3
   streamproc train excitation-fit --model models/phonon-fcc/model.toml --out models/phonon-fcc/1
   streamproc train excitation-fit --model models/dho/model.toml --out models/dho/1
+  streamproc train excitation-fit --model models/dho/model.toml --out models/dho/1 --calibrate
 
 Ctrl-C stops; the same command with --resume goes on.
 """
@@ -76,6 +77,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--quick", action="store_true", help="a tiny model in about a minute, to try the whole way"
     )
+    parser.add_argument(
+        "--calibrate", action="store_true",
+        help="calibrate and score the model in --out again; its network and its limits for what is out of "
+        "domain stay",
+    )  # fmt: skip
     for module in dict.fromkeys(KINDS.values()):
         importlib.import_module(module).add_options(parser)
     return parser

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-__all__ = ["published_command"]
+from streamproc.errors import ConfigurationError
+
+__all__ = ["only_for_calibration", "published_command"]
 
 _NOT_KEPT = ("--resume",)
 """Says how this training went on, not how the model is made."""
@@ -44,3 +46,26 @@ def _published(value: str, option: str) -> str:
     if option == "--out":
         return str(Path("models", *path.parts[1:][-2:]))
     return path.name
+
+
+def only_for_calibration(given: Iterable[str], taken: Sequence[str]) -> None:
+    """Refuse settings of a training where a model is only calibrated.
+
+    Parameters
+    ----------
+    given : iterable of str
+        Names of the settings on the command line.
+    taken : sequence of str
+        Those that a calibration has.
+
+    Raises
+    ------
+    ConfigurationError
+        Others were given; names them.
+    """
+    others = [f"--{name.replace('_', '-')}" for name in given if name not in taken]
+    if others:
+        kept = ", ".join(f"--{name.replace('_', '-')}" for name in taken)
+        raise ConfigurationError(
+            f"--calibrate keeps the trained graph: {', '.join(others)} would have no effect; it takes {kept}"
+        )

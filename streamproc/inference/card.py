@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["CARD_KEY", "Axis", "Calibration", "JoinedRule", "ModelCard", "OutputHead"]
+__all__ = ["CARD_KEY", "Axis", "Calibration", "JoinedRule", "ModelCard", "OutputHead", "Pulls"]
 
 CARD_KEY = "streamproc.card"
 """Key of the card's JSON text in the ONNX file's ``metadata_props``."""
@@ -73,6 +74,42 @@ class JoinedRule(_Frozen):
         return self
 
 
+class Pulls(_Frozen):
+    """Quantiles of (truth - answer) / scale on held-out data, where they depend on two features of an answer.
+
+    A grid of a by b places with l quantiles each; between the places they are linear in both features, and
+    beyond the outermost ones those hold.
+    """
+
+    features: tuple[str, str]
+    """Names of the features."""
+    low: tuple[float, float]
+    high: tuple[float, float]
+    """First and last place of the grid in each feature; the places are evenly spaced."""
+    levels: tuple[float, ...]
+    """Probabilities of the quantiles, rising."""
+    quantiles: tuple[tuple[tuple[float, ...], ...], ...]
+    """Shape (a, b, l)."""
+
+    @model_validator(mode="after")
+    def _is_a_grid(self) -> Pulls:
+        b = {len(row) for row in self.quantiles}
+        levels = {len(cell) for row in self.quantiles for cell in row}
+        if len(self.quantiles) < _LEAST_PLACES or len(b) != 1 or min(b) < _LEAST_PLACES:
+            raise ValueError("quantiles of pulls: expected a grid of at least two by two places")
+        if levels != {len(self.levels)} or len(self.levels) < _LEAST_PLACES:
+            raise ValueError(f"quantiles of pulls: expected {len(self.levels)} of them at every place")
+        rising = all(x < y for x, y in pairwise(self.levels))
+        if not rising or not 0 < self.levels[0] < self.levels[-1] < 1:
+            raise ValueError("levels of pulls: expected rising probabilities between 0 and 1")
+        if any(low >= high for low, high in zip(self.low, self.high, strict=True)):
+            raise ValueError("grid of pulls: expected low < high")
+        return self
+
+
+_LEAST_PLACES = 2
+
+
 class Calibration(_Frozen):
     """Conformal quantiles of |error| / (scale + floor) per estimated quantity, and out-of-domain limits."""
 
@@ -87,6 +124,8 @@ class Calibration(_Frozen):
     """Rules for signals whose meaning depends on each other."""
     prior_sigma: dict[str, float] = Field(default_factory=dict)
     """Spread of a quantity in training: an estimate hardly sharper than this says nothing."""
+    pulls: dict[str, Pulls] = Field(default_factory=dict)
+    """Per quantity, where its 90 % interval need not be symmetric; those that have none take ``q90``."""
 
 
 class ModelCard(_Frozen):

@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers.excitation_fit import ExcitationFit
+from streamproc.models.excitations.oscillators.calibration import ModeCalibration
 from streamproc.models.excitations.oscillators.dho import thermal_energy
 from streamproc.models.excitations.oscillators.forward import Forward
-from streamproc.models.excitations.oscillators.parameters import Composition, Mode
+from streamproc.models.excitations.oscillators.parameters import PER_MODE, Composition, Mode
 from streamproc.models.excitations.oscillators.resolution import Gaussian
 
 from streamproc.analysis import FrameFailure, FrameResult, LoadContext
@@ -50,6 +51,19 @@ def test_every_reading_of_the_phonon_is_answered_in_domain_near_the_truth(usual)
         assert answer.values["energy_1_classical"] == pytest.approx(energy.value, abs=3 * energy.sigma)
         assert not answer.values["overdamped_1"]
         assert np.isnan(answer.values["energy_2"].value)
+
+
+def test_intervals_are_those_of_the_card_for_the_fit_that_was_made(usual):
+    """Their ends, in sigmas from the value, are the quantiles that the card holds for that mode."""
+    calibration = ModeCalibration(loaded().fit.model.card.calibration)
+    for answer in usual:
+        found = [answer.values[f"{name}_1"] for name in PER_MODE]
+        values = np.array([[e.value for e in found]])
+        sigmas = np.array([[e.sigma for e in found]]) / calibration.factor
+        low, high = calibration.ends(values, sigmas)
+        ends = np.array([e.interval90 for e in found])
+        assert ends[:, 0] == pytest.approx(np.maximum(low[0], 0.0))
+        assert ends[:, 1] == pytest.approx(high[0])
 
 
 def test_the_covariance_belongs_to_the_sigmas(usual):

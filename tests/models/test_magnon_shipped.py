@@ -45,6 +45,9 @@ def test_the_file_is_small_and_its_card_says_what_a_reader_needs(reader: MapRead
 def test_intervals_cover_what_they_claim_on_held_out_maps(reader: MapReader) -> None:
     covered = reader.card.scores["simulated"]["coverage90"]
     assert all(0.86 <= c <= 0.94 for c in covered.values()), covered
+    ranks = reader.card.scores["ranks"]
+    assert set(ranks) == set(reader.names)
+    assert all(r["largest_distance"] < 0.05 for r in ranks.values()), ranks
 
 
 def test_a_fresh_map_of_another_energy_scale_is_read(reader: MapReader) -> None:

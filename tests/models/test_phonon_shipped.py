@@ -44,6 +44,9 @@ def test_golden_vectors_are_reproduced(reader: MapReader) -> None:
 def test_intervals_cover_what_they_claim_on_held_out_maps(reader: MapReader) -> None:
     covered = reader.card.scores["simulated"]["coverage90"]
     assert all(0.86 <= c <= 0.94 for c in covered.values()), covered
+    ranks = reader.card.scores["ranks"]
+    assert set(ranks) == set(reader.names)
+    assert all(r["largest_distance"] < 0.05 for r in ranks.values()), ranks
 
 
 Q, ENERGY = np.arange(2.0, 8.1, 0.4), np.arange(8.5, 48.0, 1.0)

@@ -11,6 +11,7 @@ from click.testing import CliRunner
 
 from streamproc.cli import _group
 from streamproc.errors import ConfigurationError
+from streamproc.inference.card import Calibration
 from streamproc.inference.model import OnnxModel
 from streamproc.settings import InferenceSettings
 
@@ -18,13 +19,16 @@ torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.train
 
 from streamproc.models.excitations.command import main  # noqa: E402
-from streamproc.models.excitations.map_training.calibrate import Held, ranks  # noqa: E402
+from streamproc.models.excitations.map_training.calibrate import Held  # noqa: E402
 from streamproc.models.excitations.map_training.network import Ensemble, lower, nll  # noqa: E402
 from streamproc.models.excitations.map_training.train import mixer_of  # noqa: E402
+from streamproc.models.excitations.maps.calibration import PlaceCalibration  # noqa: E402
 from streamproc.models.excitations.maps.inputs import Preparer  # noqa: E402
 from streamproc.models.excitations.maps.library import build_library  # noqa: E402
 from streamproc.models.excitations.maps.reader import MapReader  # noqa: E402
 from streamproc.models.excitations.spinmodel.case import read_case  # noqa: E402
+from streamproc.models.networks.pulls import uniformity  # noqa: E402
+from streamproc.models.networks.version_folder import read_version  # noqa: E402
 
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -64,18 +68,16 @@ def test_the_loss_is_the_gaussian_likelihood_with_full_covariance() -> None:
 def test_ranks_of_a_right_posterior_are_uniform_and_those_of_a_narrow_one_are_not() -> None:
     rng = np.random.default_rng(1)
 
-    class Maps:
-        unit = torch.tensor(rng.normal(0.5, 0.1, (4000, 1)))
+    truth = rng.normal(0.5, 0.1, (4000, 1))
+    card = PlaceCalibration(Calibration(floor=0.0, q68={"J": 1.0}, q90={"J": 1.6449}, limits={}), ["J"])
 
-    class Card:
-        floor, q68 = 0.0, {"J": 1.0}
+    def outputs(width: float) -> dict[str, np.ndarray]:
+        found = {"mean": np.full((4000, 1), 0.5), "spread": np.zeros((4000, 1, 1))}
+        return found | {"covariance": np.full((4000, 1, 1), width**2)}
 
-    def held(width: float) -> Held:
-        outputs = {"mean": np.full((4000, 1), 0.5), "spread": np.zeros((4000, 1, 1))}
-        return Held(Maps(), np.zeros(0), outputs | {"covariance": np.full((4000, 1, 1), width**2)})
-
-    assert ranks(held(0.1), Card(), ["J"])["J"]["p_value"] > 0.001
-    assert ranks(held(0.05), Card(), ["J"])["J"]["p_value"] < 1e-6
+    right, narrow = (uniformity(card.ranks(truth, outputs(w)), ["J"])["J"] for w in (0.1, 0.05))
+    assert right["p_value"] > 0.001 > 1e-6 > narrow["p_value"]
+    assert card.covers(truth, outputs(0.1)).mean() == pytest.approx(0.9, abs=0.02)
 
 
 def test_the_ensemble_adds_its_corrections_to_the_guess() -> None:
@@ -107,6 +109,16 @@ def test_the_whole_way_from_a_file_to_a_model_that_answers(tmp_path: Path) -> No
     assert "--seed 5" in card.training["command"]
     json.loads(card.to_json())
     assert MapReader(model).names == ("J", "D")
+    before = (out / "model.onnx").read_bytes()
+    again = [*arguments[:4], "--calibrate"]
+    assert main(again) == 0
+    assert (out / "model.onnx").read_bytes() == before  # what the training had said
+    assert main([*again, "--hold-out", "300"]) == 0
+    _, other = read_version(out)
+    assert other.training == card.training | {"hold_out": 300}
+    assert other.weights_sha256 == card.weights_sha256 and set(other.calibration.pulls) == {"J", "D"}
+    with pytest.raises(ConfigurationError, match="trained with another file"):
+        main(["--model", str(MODELS / "magnon-square" / "model.toml"), *again[2:]])
 
 
 def test_a_wrong_kind_is_refused_by_the_command(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Calibration and scores of the graph that ships: conformal quantiles, ranks, limits on foreign maps."""
+"""Calibration of the graph that ships: quantiles of how far it is off, limits on foreign maps."""
 
 from __future__ import annotations
 
@@ -9,22 +9,28 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import ndtr
-from scipy.stats import chisquare
 from streamproc.models.excitations.map_training.mixer import Mixed
 from streamproc.models.excitations.map_training.train import mixer_of
 from streamproc.models.excitations.mapmodel.case import MapCase
+from streamproc.models.excitations.maps.calibration import (
+    FEATURES,
+    PlaceCalibration,
+    features_of,
+    places_of,
+    widths_of,
+)
 from streamproc.models.excitations.maps.channels import channels_of
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker, signals_of
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.inputs import Prepared
 from streamproc.models.excitations.maps.library import Library
-from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of, widths_of
+from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of
 from streamproc.models.networks.conformal import conformal_quantile
+from streamproc.models.networks.pulls import measured_pulls
 
 from streamproc.inference.card import Calibration
 
-__all__ = ["FLOOR", "Held", "answers_of", "calibrate", "hold_out", "ranks", "signals_of_rows"]
+__all__ = ["FLOOR", "Held", "answers_of", "calibrate", "hold_out", "limits_of", "signals_of_rows"]
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int], None]
@@ -79,7 +85,10 @@ class Held:
 
 
 def hold_out(run: Any, case: MapCase, library: Library, seed: int, n: int) -> Held:
-    """Spoil maps of a library that was not trained on, and run the graph on them."""
+    """Spoil maps of a library that was not trained on, and run the graph on them.
+
+    With ``n`` maps in the library no two of them have the same truth, and answers err independently.
+    """
     mixer = mixer_of(case, library, seed)
     rows = torch.arange(n) % len(library)
     parts = [mixer.batch(r) for r in rows.split(128)]
@@ -90,8 +99,8 @@ def hold_out(run: Any, case: MapCase, library: Library, seed: int, n: int) -> He
 
 def answers_of(held: Held, case: MapCase, calibration: Calibration, rows: Sequence[int]) -> list[MapAnswer]:
     """Interpret some rows, in the model's own unit of energy."""
-    derived = Derived(case)
-    return [answer_of(case, derived, held.outputs, int(r), calibration, 1.0) for r in rows]
+    derived, known = Derived(case), PlaceCalibration(calibration, case.parameters.free)
+    return [answer_of(case, derived, held.outputs, int(r), known, 1.0) for r in rows]
 
 
 def signals_of_rows(
@@ -109,8 +118,26 @@ def signals_of_rows(
     return found
 
 
-def calibrate(held: Held, case: MapCase, fits: int, progress: Progress) -> Calibration:
-    """Set quantiles from all held-out maps, and limits from fits of some.
+def calibrate(held: Held, case: MapCase) -> Calibration:
+    """Measure how far answers to held-out maps are off; limits are left out."""
+    names = case.parameters.free
+    places, widths = places_of(held.outputs), widths_of(held.outputs, FLOOR)
+    pulls = (held.truth() - places) / widths
+    off = np.abs(pulls)
+    return Calibration(
+        floor=FLOOR,
+        q68={n: conformal_quantile(off[:, k], 0.68) for k, n in enumerate(names)},
+        q90={n: conformal_quantile(off[:, k], 0.90) for k, n in enumerate(names)},
+        limits={},
+        prior_sigma=dict.fromkeys(names, 1 / np.sqrt(12)),
+        pulls=measured_pulls(features_of(places, widths), pulls, names, FEATURES),
+    )
+
+
+def limits_of(
+    held: Held, case: MapCase, calibration: Calibration, fits: int, progress: Progress
+) -> dict[str, float]:
+    """Return the limits of the signals.
 
     Parameters
     ----------
@@ -118,43 +145,18 @@ def calibrate(held: Held, case: MapCase, fits: int, progress: Progress) -> Calib
         Maps as trained on.
     case : MapCase
         Model.
+    calibration : Calibration
+        Of the answers.
     fits : int
         How many to fit.
     progress : callable
         Called with the number of fits done.
     """
-    names = case.parameters.free
-    ratio = np.abs(held.truth() - held.outputs["mean"]) / widths_of(held.outputs, FLOOR)
-    q68 = {n: conformal_quantile(ratio[:, k], 0.68) for k, n in enumerate(names)}
-    q90 = {n: conformal_quantile(ratio[:, k], 0.90) for k, n in enumerate(names)}
-    spread = 1 / np.sqrt(12)
-    draft = Calibration(floor=FLOOR, q68=q68, q90=q90, limits={}, prior_sigma=dict.fromkeys(names, spread))
-    signals = signals_of_rows(held, case, draft, MapChecker(case), list(range(fits)), progress)
+    signals = signals_of_rows(held, case, calibration, MapChecker(case), list(range(fits)), progress)
     limits = {s: max(_finite_quantile(signals[:, k]), _LEAST[s]) for k, s in enumerate(SIGNALS)}
     limits["distance"] = max(_finite_quantile(held.outputs["distance"]), _LEAST["distance"])
     limits["unexplained"] = min(limits["unexplained"], _MOST_UNEXPLAINED)
-    limits = {s: round(v, 4) for s, v in limits.items()}
-    return draft.model_copy(update={"limits": limits})
-
-
-def ranks(held: Held, calibration: Calibration, names: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Simulation-based calibration: are the truth's ranks in the posterior uniform (Talts 2018)?
-
-    For a Gaussian posterior the rank among many draws is its distribution function at the truth. Returns for
-    each parameter the p-value of a chi-square test over ten bins and the largest excess of a bin over its
-    share.
-    """
-    found = {}
-    for k, name in enumerate(names):
-        width = widths_of(held.outputs, calibration.floor)[:, k] * calibration.q68[name]
-        place = ndtr((held.truth()[:, k] - held.outputs["mean"][:, k]) / width)
-        count = np.histogram(place, 10, (0, 1))[0]
-        found[name] = {
-            "p_value": round(float(chisquare(count).pvalue), 4),
-            "largest_bin_over_share": round(float(count.max() / count.mean()), 3),
-            "smallest_bin_over_share": round(float(count.min() / count.mean()), 3),
-        }
-    return found
+    return {s: round(v, 4) for s, v in limits.items()}
 
 
 def _finite_quantile(values: Array) -> float:

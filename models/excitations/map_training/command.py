@@ -7,11 +7,16 @@ import sys
 from contextlib import suppress
 from dataclasses import replace
 
+from streamproc.models.excitations.map_training.publish import calibrate_again
 from streamproc.models.excitations.map_training.train import TrainSettings, train
 from streamproc.models.excitations.maps.kinds import read_case
-from streamproc.models.phase_map.train import progress_line
+from streamproc.models.networks.command_line import only_for_calibration
+from streamproc.models.networks.course import progress_line
 
 __all__ = ["add_options", "train_kind"]
+
+_CALIBRATION = ("hold_out", "fits")
+"""Settings that a calibration without training has."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -28,9 +33,14 @@ def train_kind(arguments: argparse.Namespace) -> int:
     case = read_case(arguments.model)
     settings = TrainSettings().quick() if arguments.quick else TrainSettings()
     given = {k: v for k in TrainSettings.__slots__ if (v := getattr(arguments, k, None)) is not None}
-    train(
-        case, arguments.model.read_text(encoding="utf-8"), arguments.out, replace(settings, **given),
-        resume=arguments.resume, command=arguments.command_line, progress=progress_line,
-    )  # fmt: skip
+    toml, chosen = arguments.model.read_text(encoding="utf-8"), replace(settings, **given)
+    if arguments.calibrate:
+        only_for_calibration(given, _CALIBRATION)
+        calibrate_again(arguments.out, case, toml, given, progress_line)
+    else:
+        train(
+            case, toml, arguments.out, chosen, resume=arguments.resume, command=arguments.command_line,
+            progress=progress_line,
+        )  # fmt: skip
     print(f"{arguments.out / 'report.html'}: what the model may be used for", file=sys.stderr)
     return 0

@@ -19,7 +19,7 @@ from streamproc.inference.card import Calibration, ModelCard
 if TYPE_CHECKING:
     from streamproc.models.excitations.map_training.train import Course
 
-__all__ = ["Scored", "evidence_of"]
+__all__ = ["Scored", "curve_of", "evidence_of"]
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +52,9 @@ class Scored:
     limits: Array = field(repr=False)
 
 
-def evidence_of(card: ModelCard, case: MapCase, course: Course, scored: Scored, command: str) -> Evidence:
+def evidence_of(
+    card: ModelCard, case: MapCase, curve: Curve | None, scored: Scored, command: str
+) -> Evidence:
     """Collect the evidence of a training.
 
     Parameters
@@ -61,7 +63,7 @@ def evidence_of(card: ModelCard, case: MapCase, course: Course, scored: Scored, 
         The finished card.
     case : MapCase
         The model.
-    course : Course
+    curve : Curve, optional
         The learning curve.
     scored : Scored
         Scores.
@@ -71,7 +73,7 @@ def evidence_of(card: ModelCard, case: MapCase, course: Course, scored: Scored, 
     return Evidence(
         facts=_facts(card, case, command),
         words=Words(case.words.one, case.words.many, "map", "maps", case.words.foreign),
-        curve=_curve(course),
+        curve=curve,
         simulated=_quantities(case, scored),
         signals=Signals(SIGNALS, scored.usual, scored.unusual, np.ones(len(scored.unusual)), scored.limits),
         tables=(_scores(card),),
@@ -95,7 +97,8 @@ def _facts(card: ModelCard, case: MapCase, command: str) -> Facts:
     )
 
 
-def _curve(course: Course) -> Curve:
+def curve_of(course: Course) -> Curve:
+    """Return the learning curve as the report draws it."""
     return Curve(
         "mean error of the places in the prior",
         "% of its range",

@@ -46,7 +46,7 @@ class TrainSettings:
     members, hidden, features : int
         Ensemble members, width of the layers, width of the last one.
     hold_out : int
-        Held-out maps for calibration, and again as many for the scores.
+        Held-out maps for calibration, and a quarter as many others for the scores.
     fits : int
         Least-squares fits that set the limits on residuals, and again as many for the scores.
     threads : int

@@ -144,19 +144,15 @@ class MapFitter:
         starts: Sequence[Sequence[float]] | Array,
         widths: Widths,
         free: Sequence[bool] | None = None,
-        tolerance: float | None = None,
     ) -> list[Found]:
-        """Descend from each start; those where the order is unstable are left out. See :meth:`fit`.
-
-        ``tolerance`` is the settings' by default.
-        """
+        """Descend from each start; those where the order is unstable are left out. See :meth:`fit`."""
         bounds, s = self.bounds(free), self.settings
         own = [max(getattr(widths, w), 1e-3 * self.measured.energy_meV[-1]) for w in s.widths]
         renew = self.counted if self.counts else None
         places = self.case.parameters.places_of(np.atleast_2d(np.asarray(starts, dtype=float)))
         places = off_zero(self.case.parameters, places)
         begun = [np.concatenate([u, own]) for u in places]
-        found = [self._descend(x, widths, self._linear, renew, bounds, tolerance) for x in begun]
+        found = [self._descend(x, widths, self._linear, renew, bounds) for x in begun]
         return [replace(f, chi2=self.chi2_at(f.x, widths, f.linear)) for f in found if f is not None]
 
     def _descend(
@@ -166,11 +162,15 @@ class MapFitter:
         linear: Linear,
         renew: Callable[[Projection], Linear] | None,
         bounds: Bounds,
-        tolerance: float | None = None,
     ) -> Found | None:
         s = self.settings
-        rest = s.tolerance if tolerance is None else tolerance
-        return descend(self.problem(widths), renew, x, linear, bounds, s.iterations, rest)
+        return descend(self.problem(widths), renew, x, linear, bounds, s.iterations, s.tolerance)
+
+    def until(self, tolerance: float) -> MapFitter:
+        """Return a fitter whose descents end when a step lowers chi-square by less than this share."""
+        found = copy(self)
+        found.settings = replace(self.settings, tolerance=tolerance)
+        return found
 
     def chi2_at(self, x: Array, widths: Widths, linear: Linear) -> float:
         """Return what a fit makes small at places and widths; infinite where the order is unstable.
@@ -232,7 +232,8 @@ class MapFitter:
 
         None where that cannot be said.
         """
-        if self.other() is None:
+        other = self.other()
+        if other is None:
             return None
         problem, bounds = self.problem(widths), self.bounds()
         solved = problem(x, linear)
@@ -240,7 +241,7 @@ class MapFitter:
             return None
         slope = jacobian(problem, x, linear, solved, bounds)
         known = inverse(slope @ slope.T, bounds)
-        shift = np.abs(self._shift(x, widths, linear, solved, slope, known))
+        shift = np.abs(_shift(other, x, widths, linear, solved, slope, known))
         return float((shift / np.sqrt(np.diag(known)))[: len(self.case.parameters.free)].max())
 
     def other(self) -> MapFitter | None:
@@ -252,15 +253,6 @@ class MapFitter:
         found = copy(self)
         found._renderer, found._problem = renderer, None
         return found
-
-    def _shift(
-        self, x: Array, widths: Widths, linear: Linear, solved: Projection, slope: Array, known: Array
-    ) -> Array:
-        other = self.other()
-        again = None if other is None else other.problem(widths)(x, linear)
-        if again is None:
-            return np.zeros(len(x))
-        return shift_of(linear.residual(solved), linear.residual(again), slope, known)
 
     def problem(self, widths: Widths) -> MapProblem:
         """Return what solves scales and background at places and widths; None where there is no order."""
@@ -296,7 +288,7 @@ class MapFitter:
         freedom = len(linear.y) - len(solved.coefficients) - int(bounds.moving.sum())
         reduced = linear.chi2(solved) / max(1, freedom)
         known = inverse(slope @ slope.T, bounds)
-        shift = self._shift(x, widths, linear, solved, slope, known)
+        shift = _shift(self.other(), x, widths, linear, solved, slope, known)
         known = known * max(1.0, reduced) + np.outer(shift, shift)
         values, broad = self.problem(widths).parts(x)
         explained, significance = self._share(solved, linear, reduced)
@@ -323,3 +315,14 @@ class MapFitter:
         gain = without - with_signal
         structure = max(without - noise, gain, 1e-12)
         return float(np.clip(gain / structure, 0.0, 1.0)), float(np.sqrt(max(gain, 0.0) / max(1.0, reduced)))
+
+
+def _shift(
+    other: MapFitter | None, x: Array, widths: Widths, linear: Linear, solved: Projection, slope: Array,
+    known: Array,
+) -> Array:  # fmt: skip
+    """By how much a fit would move with the model of another fitter; 0 where there is none."""
+    again = None if other is None else other.problem(widths)(x, linear)
+    if again is None:
+        return np.zeros(len(x))
+    return shift_of(linear.residual(solved), linear.residual(again), slope, known)

@@ -10,16 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.mapmodel.errors import NotStable
+from streamproc.models.excitations.maps.calibration import PlaceCalibration, places_of, widths_of, within
 from streamproc.models.excitations.maps.kinds import physics_of
 
-from streamproc.inference.card import Calibration
-
-__all__ = ["Derived", "MapAnswer", "Number", "answer_of", "derived_of", "widths_of"]
+__all__ = ["Derived", "MapAnswer", "Number", "answer_of", "derived_of"]
 
 Array = npt.NDArray[np.float64]
-
-_BEYOND = 0.05
-"""A place in the prior is not taken further than this beyond its ends."""
 
 _STEP = 1e-4
 _NORMAL_90 = 1.6449
@@ -90,16 +86,9 @@ class Derived:
             return np.full(len(self.names), np.nan)
 
 
-def widths_of(outputs: Mapping[str, npt.NDArray[Any]], floor: float) -> Array:
-    """Return uncalibrated standard deviations of the places, shape (n, p)."""
-    own = np.diagonal(outputs["covariance"], axis1=1, axis2=2)
-    between = np.diagonal(outputs["spread"], axis1=1, axis2=2)
-    return np.asarray(np.sqrt(own + between) + floor, dtype=float)
-
-
 def answer_of(
     case: MapCase, derived: Derived, outputs: Mapping[str, npt.NDArray[Any]], row: int,
-    calibration: Calibration, unit_meV: float,
+    calibration: PlaceCalibration, unit_meV: float,
 ) -> MapAnswer:  # fmt: skip
     """Interpret one row of the network's outputs.
 
@@ -113,27 +102,26 @@ def answer_of(
         ``mean`` (n, p), ``covariance`` and ``spread`` (n, p, p), ``distance`` (n,).
     row : int
         Which.
-    calibration : Calibration
-        Floor and conformal quantiles of the card.
+    calibration : PlaceCalibration
+        Of the card.
     unit_meV : float
         One unit of the model's energy.
     """
     names = case.parameters.free
-    width = widths_of(outputs, calibration.floor)[row]
-    q68 = np.array([calibration.q68[n] for n in names])
-    q90 = np.array([calibration.q90[n] for n in names])
-    raw = outputs["covariance"][row].astype(float) + outputs["spread"][row]
+    own = {k: v[row : row + 1] for k, v in outputs.items()}
+    width, (low, high) = widths_of(own, calibration.floor)[0], calibration.ends(own)
+    raw = own["covariance"][0].astype(float) + own["spread"][0]
     correlation = raw / np.sqrt(np.outer(np.diag(raw), np.diag(raw)))
-    scale = width * q68
+    scale = width * calibration.factor
     covariance = correlation * np.outer(scale, scale)
-    at = np.clip(outputs["mean"][row].astype(float), -_BEYOND, 1 + _BEYOND)
+    at = places_of(own)[0]
     free = _values(case, at)
     slope = np.stack([_slope(lambda u: _values(case, u), at, k) for k in range(len(at))], 1)
     numbers = {
-        n: _number(case, at, k, width[k] * q90[k], slope[k], covariance, unit_meV)
+        n: _number(case, at, k, (low[0, k], high[0, k]), slope[k], covariance, unit_meV)
         for k, n in enumerate(names)
     }
-    said = _derived_numbers(derived, case, at, covariance, q90 / q68, unit_meV)
+    said = _derived_numbers(derived, case, at, covariance, calibration.wider, unit_meV)
     full = slope @ covariance @ slope.T * unit_meV**2
     spread = np.array([numbers[n].sigma for n in names]) / np.sqrt(np.maximum(np.diag(full), 1e-300))
     full = full * np.outer(spread, spread)
@@ -176,14 +164,15 @@ def _slope(function: Any, at: Array, k: int) -> Array:
 
 
 def _number(
-    case: MapCase, at: Array, k: int, half: float, slope: Array, covariance: Array, unit_meV: float
-) -> Number:
+    case: MapCase, at: Array, k: int, ways: tuple[float, float], slope: Array, covariance: Array,
+    unit_meV: float,
+) -> Number:  # fmt: skip
     """Own axis by its ends (a prior may be crooked, as that of D near zero), others by their slopes."""
     value = _values(case, at)[k]
     ends = []
-    for way in (-half, half):
+    for way in ways:
         moved = at.copy()
-        moved[k] = np.clip(moved[k] + way, -_BEYOND, 1 + _BEYOND)
+        moved[k] = within(moved[k] + way)
         ends.append(float(_values(case, moved)[k]))
     others = slope.copy()
     others[k] = 0.0

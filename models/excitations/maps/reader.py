@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.alike import LEAST, alike
+from streamproc.models.excitations.maps.calibration import PlaceCalibration
 from streamproc.models.excitations.maps.check import (
     Judge,
     MapChecker,
@@ -130,6 +131,7 @@ class MapReader:
                 f"{self.preparer.layout.width}; it was trained with other code: train it again"
             )
         self.derived = Derived(self.case)
+        self.calibration = PlaceCalibration(card.calibration, self.names)
         most = {"residual": self.case.missed, "unexplained": self.case.left_over}
         limits = {n: min(v, most.get(n, v)) for n, v in card.calibration.limits.items()}
         self.judge = Judge(limits, self.case.words.signal)
@@ -169,7 +171,7 @@ class MapReader:
         """
         prepared = self.preparer.prepare(measured)
         outputs: dict[str, Any] = self.network.run(prepared.x[None])
-        answer = answer_of(self.case, self.derived, outputs, 0, self.card.calibration, prepared.unit_meV)
+        answer = answer_of(self.case, self.derived, outputs, 0, self.calibration, prepared.unit_meV)
         return Read(answer, prepared, self.judge.reasons({"distance": answer.distance}))
 
     def refine(

@@ -109,7 +109,7 @@ def refine_map(
     fitter, found = _exact(fitter, found, widths)
     if case.normal_where_told:
         best = min(found, key=lambda f: f.chi2)
-        found += fitter.descents(*_begun(fitter, best, widths), tolerance=_AT_REST)
+        found += fitter.until(_AT_REST).descents(*_begun(fitter, best, widths))
     found += _off_zero(fitter, min(found, key=lambda f: f.chi2), widths)
     fit, minima = _minima(fitter, found, widths)
     posterior = posterior_of(fitter, fit, minima, widths, network)

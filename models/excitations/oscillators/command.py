@@ -8,9 +8,15 @@ from contextlib import suppress
 from dataclasses import replace
 
 from streamproc.models.excitations.oscillators.case import read_case
+from streamproc.models.excitations.oscillators.publish import calibrate_again
 from streamproc.models.excitations.oscillators.train import TrainSettings, train
+from streamproc.models.networks.command_line import only_for_calibration
+from streamproc.models.networks.course import progress_line
 
 __all__ = ["add_options", "train_kind"]
+
+_CALIBRATION = ("hold_out",)
+"""Settings that a calibration without training has."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +33,13 @@ def train_kind(arguments: argparse.Namespace) -> int:
     case = read_case(arguments.model)
     settings = TrainSettings().quick() if arguments.quick else TrainSettings()
     given = {k: v for k in TrainSettings.__slots__ if (v := getattr(arguments, k, None)) is not None}
-    train(
-        case, arguments.out, replace(settings, **given), resume=arguments.resume,
-        command=arguments.command_line,
-    )  # fmt: skip
+    if arguments.calibrate:
+        only_for_calibration(given, _CALIBRATION)
+        calibrate_again(arguments.out, case, given, progress_line)
+    else:
+        train(
+            case, arguments.out, replace(settings, **given), resume=arguments.resume,
+            command=arguments.command_line,
+        )  # fmt: skip
     print(f"{arguments.out / 'report.html'}: what the model may be used for", file=sys.stderr)
     return 0

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.oscillators.calibration import ModeCalibration
 from streamproc.models.excitations.oscillators.judge import SIGNALS, Case, Judged
 from streamproc.models.excitations.oscillators.parameters import MOST_MODES, PER_MODE
 from streamproc.models.networks.course import Course
@@ -15,7 +16,7 @@ from streamproc.models.report.parts import Curve, Facts, Table, Words, WorstCase
 
 from streamproc.inference.card import ModelCard
 
-__all__ = ["evidence_of"]
+__all__ = ["curve_of", "evidence_of"]
 
 _WORDS = Words(
     "number of modes", "numbers of modes", "spectrum", "spectra", "more than four modes, or no spectrum"
@@ -29,7 +30,7 @@ _CANNOT = (
 
 
 def evidence_of(
-    card: ModelCard, course: Course, scored: Judged, foreign: npt.NDArray[np.float64], command: str
+    card: ModelCard, curve: Curve | None, scored: Judged, foreign: npt.NDArray[np.float64], command: str
 ) -> Evidence:
     """Collect the evidence of a training.
 
@@ -37,7 +38,7 @@ def evidence_of(
     ----------
     card : ModelCard
         The finished card.
-    course : Course
+    curve : Curve, optional
         The learning curve.
     scored : Judged
         Answers beside the truth.
@@ -50,7 +51,7 @@ def evidence_of(
     return Evidence(
         facts=_facts(card, command),
         words=_WORDS,
-        curve=_curve(course),
+        curve=curve,
         simulated=_quantities(scored, card),
         presence=_presence(scored.cases),
         signals=Signals(SIGNALS, scored.signals(), foreign, np.ones(len(foreign)), limits),
@@ -75,7 +76,8 @@ def _facts(card: ModelCard, command: str) -> Facts:
     )
 
 
-def _curve(course: Course) -> Curve:
+def curve_of(course: Course) -> Curve:
+    """Return the learning curve as the report draws it."""
     return Curve(
         "median error of the network's energies", "fwhm", np.array(course.step), np.array(course.training),
         {"simulated": np.array(course.simulated)}, step_name="batch",
@@ -83,15 +85,14 @@ def _curve(course: Course) -> Curve:
 
 
 def _quantities(scored: Judged, card: ModelCard) -> Quantities | None:
-    truth, value, sigma, _ = scored.matched()
+    truth, value, sigma, _ = scored.sound(card.calibration.limits).matched()
     if not len(truth):
         return None
-    q68 = np.array([card.calibration.q68[n] for n in PER_MODE])
-    q90 = np.array([card.calibration.q90[n] for n in PER_MODE])
+    calibration = ModeCalibration(card.calibration)
+    low, high = calibration.ends(value, sigma)
     return Quantities(
-        PER_MODE, _UNITS, truth, value, q68 * sigma, value - q90 * sigma, value + q90 * sigma,
-        np.ones_like(truth, bool),
-    )  # fmt: skip
+        PER_MODE, _UNITS, truth, value, calibration.factor * sigma, low, high, np.ones_like(truth, bool)
+    )
 
 
 def _presence(cases: Sequence[Case]) -> Presence:

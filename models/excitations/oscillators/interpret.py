@@ -1,4 +1,4 @@
-"""From the fast answer and the model's card to what is published: intervals, reasons, predictions."""
+"""From the fast answer and the model's card to what is published: reasons, differences, predictions."""
 
 from __future__ import annotations
 
@@ -14,22 +14,12 @@ from streamproc.models.excitations.oscillators.spectrum import Spectrum
 
 from streamproc.inference.card import ModelCard
 
-__all__ = ["Differences", "best_next_energy", "differences", "intervals", "reasons_of", "still_needed"]
+__all__ = ["Differences", "best_next_energy", "differences", "reasons_of", "still_needed"]
 
 Array = npt.NDArray[np.float64]
 
 _APART = 3.0
 _SEEN = 5.0
-
-
-def intervals(fitted: Fitted, card: ModelCard) -> tuple[Array, Array]:
-    """Return sigma and half-width of the 90 % interval of each mode's energy, width, amplitude.
-
-    Fisher sigmas times the conformal factors of the card, shape (modes, 3) each.
-    """
-    k = 3 * fitted.composition.modes
-    raw, c = fitted.sigma[:k].reshape(-1, 3), card.calibration
-    return raw * [c.q68[n] for n in PER_MODE], raw * [c.q90[n] for n in PER_MODE]
 
 
 def reasons_of(said: Answer, forward: Forward, data: Spectrum, card: ModelCard) -> tuple[str, ...]:

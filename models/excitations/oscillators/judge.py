@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -90,6 +90,24 @@ class Judged:
             np.concatenate([c.peak for c in right]),
         )
 
+    def one_of_each(self) -> npt.NDArray[np.int64]:
+        """Return which rows of :meth:`matched` to take so that each spectrum gives one, in turn.
+
+        Modes of one spectrum do not err independently: the place of zero shifts them all.
+        """
+        modes = np.array([len(c.truth) for c in self.cases if c.right_number and len(c.truth)], np.int64)
+        begins = np.cumsum(modes) - modes
+        return np.asarray(begins + np.arange(len(modes)) % np.maximum(modes, 1))
+
+    def sound(self, limits: Mapping[str, float]) -> Judged:
+        """Return the cases in domain: converged, and no signal beyond its limit."""
+        highest = np.array([limits[s] for s in SIGNALS])
+        kept = [
+            c for c, s in zip(self.cases, self.signals(), strict=True)
+            if c.answer.fitted.converged and not (s > highest).any()
+        ]  # fmt: skip
+        return Judged(kept, self.batch, self.library)
+
     def signals(self) -> Array:
         """Return every case's signals, shape (cases, 4), in the order of :data:`SIGNALS`."""
         return np.array([[getattr(c.answer.signals, s) for s in SIGNALS] for c in self.cases])
@@ -106,7 +124,8 @@ def judge(
     run : callable
         The network: inputs to outputs by name.
     library : Library
-        Spectrometers the training never saw; energies in resolution widths.
+        Spectrometers the training never saw, one after the other; energies in resolution
+        widths. With ``n`` of them no two spectra share where zero is, and answers err independently.
     seed, n : int
         Of the random numbers; how many spectra.
     strengths : Strengths, optional
@@ -114,15 +133,18 @@ def judge(
     progress : callable, optional
         Called with the number done.
     """
-    batch = Mixer(library, seed, strengths).batch(n)
+    batch = Mixer(library, seed, strengths).batch(n, in_turn=True)
     outputs, cases = run(batch.x), []
     forwards: dict[int, Forward] = {}
     for k in range(n):
         row, number = int(batch.row[k]), int(batch.number[k])
         data = batch.spectrum(k, library)
-        if row not in forwards:
-            forwards[row] = Forward(data.energy, library.resolution(row), float(library.kT[row]))
-        said = answer(forwards[row], data, outputs, k, zero_prior(1.0))
+        forward = forwards.pop(row, None)
+        if forward is None:
+            forward = Forward(data.energy, library.resolution(row), float(library.kT[row]))
+        said = answer(forward, data, outputs, k, zero_prior(1.0))
+        if k + len(library) < n:  # its turn comes again; thousands of them would fill the memory
+            forwards[row] = forward
         cases.append(Case(row, k, batch.modes[k, :number], batch.peak[k, :number], said))
         progress(k + 1)
     return Judged(cases, batch, library)

@@ -104,10 +104,10 @@ class Mixer:
             strengths or Strengths(),
         )
 
-    def batch(self, size: int) -> Batch:
-        """Return ``size`` spectra, all different."""
+    def batch(self, size: int, *, in_turn: bool = False) -> Batch:
+        """Return ``size`` spectra, all different, of spectrometers at random or one after the other."""
         lib, rng = self.library, self.rng
-        row = rng.integers(len(lib), size=size)
+        row = np.arange(size) % len(lib) if in_turn else rng.integers(len(lib), size=size)
         chosen, amplitude = self._strengths(row)
         shapes = lib.modes[row[:, None], chosen]
         rest = self._rest(row, (amplitude * lib.peak[row[:, None], chosen]).max(1))

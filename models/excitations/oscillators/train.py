@@ -40,7 +40,7 @@ class TrainSettings:
     members, hidden, features : int
         Ensemble members, hidden width, width of the last layer.
     hold_out : int
-        Spectra for calibration, and again as many for the scores.
+        Spectra for calibration, and a quarter as many others for the scores.
     threads : int
         Threads torch may use.
     """
@@ -51,7 +51,7 @@ class TrainSettings:
     members: int = 3
     hidden: int = 256
     features: int = 64
-    hold_out: int = 800
+    hold_out: int = 2400
     threads: int = 2
 
     def quick(self) -> TrainSettings:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -39,6 +41,52 @@ def test_a_tiny_training_gives_a_model_that_loads_with_card_golden_vectors_and_r
     assert set(card.calibration.q90) == {"energy", "width", "amplitude"}
     assert (folder / "report.html").is_file()
     assert not (folder / "training").exists()
+
+
+def test_a_calibration_alone_gives_what_the_training_gave(folder, tmp_path):
+    from streamproc.models.excitations.command import main
+    from streamproc.models.networks.version_folder import read_version
+    from streamproc.models.report.evidence import EVIDENCE_FILE, Evidence
+
+    out = tmp_path / "tiny" / "1"
+    shutil.copytree(folder, out)
+    data, card = read_version(out)
+    given = ["--model", str(folder.parents[1] / "model.toml"), "--out", str(out), "--calibrate"]
+    assert main(given) == 0
+    assert (out / "model.onnx").read_bytes() == data
+    one, two = (Evidence.load(f / EVIDENCE_FILE) for f in (folder, out))
+    assert (one.simulated.high90 == two.simulated.high90).all() and one.tables == two.tables
+    assert (one.curve.training == two.curve.training).all()
+    assert main([*given, "--hold-out", "400"]) == 0
+    _, other = read_version(out)
+    assert other.weights_sha256 == card.weights_sha256
+    assert other.training == card.training | {"hold_out": 400}
+    assert not card.calibration.pulls and set(other.calibration.pulls) == {"energy", "width", "amplitude"}
+
+
+@pytest.mark.parametrize(
+    ("other", "more", "said"),
+    [
+        (MODEL, ["--steps", "9"], "--steps would have no effect; it takes --hold-out"),
+        (MODEL.replace("15.0", "16.0"), [], "give the file it was trained with"),
+    ],
+)
+def test_a_calibration_with_what_it_cannot_heed_is_refused(folder, tmp_path, other, more, said):
+    from streamproc.models.excitations.command import main
+
+    file = tmp_path / "model.toml"
+    file.write_text(other)
+    with pytest.raises(ConfigurationError, match=said):
+        main(["--model", str(file), "--out", str(folder), "--calibrate", *more])
+
+
+def test_a_calibration_of_nothing_is_refused(tmp_path):
+    from streamproc.models.excitations.command import main
+
+    file = tmp_path / "model.toml"
+    file.write_text(MODEL)
+    with pytest.raises(ConfigurationError, match="train the model first"):
+        main(["--model", str(file), "--out", str(tmp_path / "1"), "--calibrate"])
 
 
 def test_a_spectrum_answers_the_same_alone_and_among_others(folder):
