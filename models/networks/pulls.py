@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
+from streamproc.compiling import machine_code
 from streamproc.errors import ConfigurationError
 from streamproc.inference.card import Calibration, Pulls
 
@@ -114,7 +114,7 @@ class PullTables:
         return found
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _interpolate(features: Array, low: Array, high: Array, table: Array, found: Array) -> None:
     place, part = np.empty(2, np.int64), np.empty(2)
     for n in range(features.shape[0]):

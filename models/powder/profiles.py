@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["add_peaks", "tch"]
 
@@ -38,7 +39,7 @@ def tch(gauss: Array, lorentz: Array) -> tuple[Array, Array]:
     return fwhm, 1.36603 * ratio - 0.47719 * ratio**2 + 0.11116 * ratio**3
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _kernel(
     out: Array, edges: Array, centres: Array, areas: Array, fwhm: Array, eta: Array, skew: Array
 ) -> None:  # pragma: no cover - compiled

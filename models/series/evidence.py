@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = [
     "MOST_DEGREE",
@@ -22,7 +23,7 @@ MOST_DEGREE = 5
 """Highest degree of the polynomial that stands for 'nothing happens here'."""
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def log_evidence(design: Array, y: Array, weight: Array, wide: float, nu: float) -> tuple[float, float]:
     """Log marginal likelihood of a linear model with normal-inverse-gamma prior, and its noise variance.
 
@@ -65,13 +66,13 @@ def log_evidence(design: Array, y: Array, weight: Array, wide: float, nu: float)
     return value, quad / (nu + n)
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _log_mean(values: Array) -> float:
     top = values.max()
     return top + math.log(np.exp(values - top).mean())
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def log_evidence_smooth(t: Array, y: Array, weight: Array, wide: float, nu: float) -> tuple[float, float]:
     """Return the evidence of a polynomial of degree 0 to 5 (equal odds), and the least noise variance it
     leaves.
@@ -93,7 +94,7 @@ def log_evidence_smooth(t: Array, y: Array, weight: Array, wide: float, nu: floa
     return _log_mean(found), least
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _sides(t: Array, at: float, left: int, right: int, joined: bool) -> Array:
     """Design of one curve on either side of ``at``; joined: both pass through one value there.
 
@@ -117,7 +118,7 @@ def _sides(t: Array, at: float, left: int, right: int, joined: bool) -> Array:
     return design
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _broken(
     t: Array, y: Array, weight: Array, at: float, wide: float, nu: float, joined: bool
 ) -> tuple[float, float]:
@@ -141,7 +142,7 @@ def _broken(
     return _log_mean(found[:count]), least
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def log_evidences_jump(
     t: Array, y: Array, weight: Array, at: Array, wide: float, nu: float
 ) -> tuple[Array, Array]:
@@ -152,7 +153,7 @@ def log_evidences_jump(
     return values, noises
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def log_evidence_kinks(
     t: Array, y: Array, weight: Array, at: Array, wide: float, nu: float
 ) -> tuple[Array, Array]:

@@ -7,9 +7,10 @@ recursion, and divisions are drawn from it backwards (Fearnhead 2006, Stat. Comp
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["LEAST_PIECE", "draw_divisions"]
 
@@ -65,7 +66,7 @@ def draw_divisions(
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _evidences(x: Array, y: Array, sigma: Array, wide: Array) -> Array:
     """Log evidence of each piece [first, end), shape (n, n + 1), with its share of the prior of its length.
 
@@ -94,7 +95,7 @@ def _evidences(x: Array, y: Array, sigma: Array, wide: Array) -> Array:
     return out
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _forward(pieces: Array, new: float, same: float) -> Array:
     """Log of the summed evidence of all divisions of the points before each; adds the prior to ``pieces``."""
     n = pieces.shape[0]

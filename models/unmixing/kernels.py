@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["fit_activations", "products", "update_components"]
 
@@ -12,20 +13,20 @@ Array = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=False)
+@machine_code(fastmath=False)
 def _bounds(n: int, lag: int) -> tuple[int, int]:
     """Channels of the pattern that a component moved by ``lag`` reaches."""
     return max(lag, 0), n + min(lag, 0)
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _add(rest: Array, component: Array, lag: int, factor: float) -> None:
     low, high = _bounds(rest.size, lag)
     for x in range(low, high):
         rest[x] += factor * component[x - lag]
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _overlap(rest: Array, component: Array, lag: int) -> tuple[float, float]:
     """Scalar product of rest and component moved by ``lag``, and the component's squared length there."""
     low, high = _bounds(rest.size, lag)
@@ -37,7 +38,7 @@ def _overlap(rest: Array, component: Array, lag: int) -> tuple[float, float]:
     return num, den
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _best_lag(rest: Array, component: Array, first: int, last: int, pull: float) -> tuple[int, float, float]:
     """Lag at which the component takes most off the rest; its overlap and squared length there."""
     stride = max(1, (last - first) // 12)
@@ -57,7 +58,7 @@ def _best_lag(rest: Array, component: Array, first: int, last: int, pull: float)
     return best, best_num, best_den
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def fit_activations(
     patterns: Array, components: Array, activations: Array, shifts: Ints,
     reach: int, near: int, pull: float, sweeps: int, target: Array, stiffness: float,
@@ -120,7 +121,7 @@ def fit_activations(
     return left
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def update_components(
     patterns: Array, components: Array, activations: Array, shifts: Ints, weight: Array
 ) -> None:
@@ -155,7 +156,7 @@ def update_components(
         components[j] = fresh
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def products(row: Array, rows: Array) -> Array:
     """Return the scalar product of a row with each of ``rows``: the same bits whatever stands beside them."""
     out = np.zeros(rows.shape[0])

@@ -8,10 +8,11 @@ bin is the trash bin: statically masked pixels and pixels out of range point the
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
-from numba import njit
+
+from streamproc.compiling import machine_code
 
 __all__ = [
     "MAX_PIXELS_PER_BLOCK",
@@ -32,21 +33,13 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 def compiled(function: _F) -> _F:
-    """Compile on first use, without the GIL; keep the machine code on disk where a folder can be written."""
-    return _compiled(function)
+    """Compile on first use, without the GIL; see :func:`streamproc.compiling.machine_code`."""
+    return machine_code(error_model="numpy")(function)
 
 
 def compiled_sums(function: _F) -> _F:
     """As :func:`compiled`, and sums may be added up in any order: vector code. NaN may not come in."""
-    return _compiled(function, fastmath={"reassoc", "nnan", "nsz"})
-
-
-def _compiled(function: _F, **options: Any) -> _F:
-    options |= {"nogil": True, "error_model": "numpy"}
-    try:
-        return cast(_F, njit(cache=True, **options)(function))
-    except RuntimeError:  # numba found no folder it may write to: compile anew in each process
-        return cast(_F, njit(**options)(function))
+    return machine_code(error_model="numpy", fastmath={"reassoc", "nnan", "nsz"})(function)
 
 
 @compiled

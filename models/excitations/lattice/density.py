@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.born_karman import Dynamics
 from streamproc.models.excitations.lattice.crystal import Crystal
+
+from streamproc.compiling import machine_code
 
 __all__ = [
     "HBAR2_2U_MEV_A2",
@@ -138,7 +139,7 @@ def smeared(
     return Density(energy_meV, smooth / (smooth.sum() * step))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def laid_out(energies: Array, amounts: Array, first: float, step: float, points: int) -> Array:
     """Return amounts laid on an even axis, each shared between two neighbours; what lies beyond is left out.
 
@@ -169,7 +170,7 @@ def laid_out(energies: Array, amounts: Array, first: float, step: float, points:
     return found
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def smoothed(counts: Array, sigma: float) -> Array:
     """Convolve with a Gaussian of so many steps, cut at six of them; beyond the ends there is nothing."""
     points, reach = counts.size, int(6.0 * sigma + 0.5)
@@ -206,7 +207,7 @@ def mean_square_A2(
     return float(HBAR2_2U_MEV_A2 / mass_u * mean)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _mean_coth(energy: Array, share: Array, twice_kT: float) -> float:
     """Mean of coth(E / 2kT) / E over positive energies."""
     total, whole = 0.0, 0.0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.density import (
@@ -13,12 +12,14 @@ from streamproc.models.excitations.lattice.density import (
     smoothed,
 )
 
+from streamproc.compiling import machine_code
+
 __all__ = ["laid_out_slopes", "mean_square_slopes_A2", "smeared_slopes"]
 
 Array = npt.NDArray[np.float64]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def laid_out_slopes(
     energies: Array, amounts: Array, moved: Array, changed: Array, step: float, points: int
 ) -> Array:

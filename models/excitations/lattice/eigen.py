@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["modes_of_three", "rising_roots_of_three", "signed_roots"]
 
 Array = npt.NDArray[np.float64]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def modes_of_three(matrix: Array) -> tuple[Array, Array]:
     """Return eigenvalues (n, 3), in no order, and eigenvectors as rows (n, 3, 3) of symmetric matrices.
 
@@ -66,7 +67,7 @@ def modes_of_three(matrix: Array) -> tuple[Array, Array]:
     return values, vectors
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def rising_roots_of_three(matrix: Array, unit: float) -> Array:
     """Return roots of eigenvalues, times a unit and rising, (n, 3); negative where the eigenvalue is."""
     found = modes_of_three(matrix)[0]
@@ -79,7 +80,7 @@ def rising_roots_of_three(matrix: Array, unit: float) -> Array:
     return found
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def signed_roots(squares: Array, unit: float) -> Array:
     """Return roots of numbers (n, m) times a unit; negative where a number is."""
     found = np.empty(squares.shape)
@@ -89,7 +90,7 @@ def signed_roots(squares: Array, unit: float) -> Array:
     return found
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def _vector(a: float, b: float, c: float, d: float, e: float, f: float) -> tuple[float, float, float]:
     """The unit vector that a singular symmetric matrix takes to zero: across two of its rows."""
     x0, y0, z0 = d * f - e * b, e * d - a * f, a * b - d * d

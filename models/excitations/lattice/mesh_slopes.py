@@ -9,9 +9,10 @@ force constants cost as much as two maps.
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["laid_slopes"]
 
@@ -21,7 +22,7 @@ _ALIKE = 1e-7
 """Eigenvalues whose difference is less than this share of them are one: their quotient is a slope."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def laid_slopes(
     tensor: Array, vectors: Array, energy: Array, parts: Array, unit2: float, step: float, u2: float,
     points: int,

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.born_karman import MEV_PER_ROOT_NM_U, Dynamics
@@ -20,6 +19,8 @@ from streamproc.models.excitations.lattice.crystal import Crystal
 from streamproc.models.excitations.lattice.density import HBAR2_2U_MEV_A2, zone_of
 from streamproc.models.excitations.lattice.eigen import modes_of_three, signed_roots
 from streamproc.models.excitations.lattice.mesh_slopes import laid_slopes
+
+from streamproc.compiling import machine_code
 
 __all__ = ["MeshModes", "MeshSlopes", "PowderMesh"]
 
@@ -135,7 +136,7 @@ class PowderMesh:
         return np.asarray(np.exp(-self._square * u2_A2) * HBAR2_2U_MEV_A2 / self._mass)
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _gathered(divisions: int, step: float, q: Array, half: float, soft: float) -> tuple[Array, Array]:
     """Sum Q Q, and Q Q (Q^2 - its mean), of every column over wave vectors of one place in the zone.
 
@@ -188,7 +189,7 @@ def _gathered(divisions: int, step: float, q: Array, half: float, soft: float) -
     return sums, square
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _reduced(j: Places, v: Array, divisions: int) -> int:
     """Bring a point of the mesh into the 48th part of the zone, its wave vector with it; return its place.
 
@@ -206,7 +207,7 @@ def _reduced(j: Places, v: Array, divisions: int) -> int:
     return j[0] * (j[0] + 1) * (j[0] + 2) // 6 + j[1] * (j[1] + 1) // 2 + j[2]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def _laid(tensor: Array, vectors: Array, energy: Array, step: float, u2: float, points: int) -> Array:
     """Lay |Q.e|^2 / E of all modes on a grid, without what decays with Q, (f, n)."""
     zone, columns = tensor.shape[0], tensor.shape[2]

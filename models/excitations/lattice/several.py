@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from math import factorial
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.density import KELVIN_MEV, Density
+
+from streamproc.compiling import machine_code
 
 __all__ = ["several_phonons", "several_slopes"]
 
@@ -83,7 +84,7 @@ def _axis_of(density: Density, energy_meV: Array) -> tuple[Array, float]:
     return step * np.arange(-reach, reach + 1), step
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _both_sides(states: Array, axis: Array, kT: float) -> Array:
     """States, given from zero on, times (n + 1) / E above zero and n / E below; none near it."""
     found, middle = np.zeros(axis.size), axis.size // 2
@@ -96,7 +97,7 @@ def _both_sides(states: Array, axis: Array, kT: float) -> Array:
     return found
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _read(curves: Array, axis: Array, energy: Array) -> Array:
     """Read all curves but the first at some energies, nothing beyond their ends, shape (most - 1, k)."""
     found, step = np.zeros((len(curves) - 1, energy.size)), axis[1] - axis[0]
@@ -111,7 +112,7 @@ def _read(curves: Array, axis: Array, energy: Array) -> Array:
     return found
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def _repeated(one: Array, step: float, most: int) -> Array:
     """Return a distribution, and convolved with itself to 2, 3 ... fold, shape (most, f).
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.mapmodel.tables import ParameterTable
 
+from streamproc.compiling import machine_code
 from streamproc.errors import ConfigurationError
 
 __all__ = ["Parameters", "parameters_of"]
@@ -105,7 +105,7 @@ class Parameters:
         return np.array([low[n] for n in self.free]), np.array([high[n] for n in self.free])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _values_at(unit: Array, ranges: Array, prior: Whole, relative: Whole) -> Array:
     found = np.empty(unit.shape)
     for row in range(len(unit)):

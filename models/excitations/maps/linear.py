@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.interpolate import BSpline
+
+from streamproc.compiling import machine_code
 
 __all__ = ["Linear", "Projection", "background_basis", "falling_basis", "spline_basis"]
 
@@ -165,7 +166,7 @@ class Linear:
         return float(found @ found)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _normal(mine: Array, weighted: Array, gram: Array) -> tuple[Array, Array]:
     """Normal equations of weighted functions, and of the background, over the functions' sizes; those."""
     s, b = len(mine), len(gram)
@@ -184,7 +185,7 @@ def _normal(mine: Array, weighted: Array, gram: Array) -> tuple[Array, Array]:
     return normal, size
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _solved(
     own: Array, root: Array, y: Array, background: Array, weighted: Array, gram: Array, told: Array
 ) -> tuple[Array, Array, Array]:

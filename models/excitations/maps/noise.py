@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.container import SqeMap, averaged
+
+from streamproc.compiling import machine_code
 
 __all__ = ["count_units", "deviance", "expected_variance", "smoothed", "variance_per_intensity"]
 
@@ -101,7 +102,7 @@ def deviance(intensity: Array, expected: Array, per_intensity: Array, trust: Arr
     return whole * float(_deviance(intensity, expected, per_intensity, share))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _deviance(intensity: Array, expected: Array, per_intensity: Array, trust: Array) -> float:
     total = 0.0
     for k in range(intensity.size):

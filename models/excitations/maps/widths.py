@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from scipy.special import voigt_profile
+
+from streamproc.compiling import machine_code
 
 __all__ = [
     "FWHM_TO_SIGMA",
@@ -138,13 +139,13 @@ def channel_width(energy_meV: Array) -> float:
     return float(_median_step(np.asarray(energy_meV, float)))
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _median_step(rising: Array) -> float:
     steps = np.sort(rising[1:] - rising[:-1])
     return 0.5 * (steps[(steps.size - 1) // 2] + steps[steps.size // 2])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _gaussians(centre: Array, energy: Array, sigma: Array, factor: Array) -> Array:
     """Normal densities about centres, less those about their mirror images, times a factor, (f, m).
 

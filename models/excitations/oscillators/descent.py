@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.oscillators.expected import Layout, Optics, laid_rows, lay, see
 from streamproc.models.excitations.oscillators.scoring import propose, score_counts, score_errors
 from streamproc.models.powder.fit.nonnegative import non_negative
+
+from streamproc.compiling import machine_code
 
 __all__ = ["climb", "inverse"]
 
@@ -23,7 +24,7 @@ _WORST = 1e8
 """Sum of the inverse's diagonal, in units of the information's, from which an inverse is not trusted."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def climb(
     optics: Optics, kT: float, layout: Layout, counts: Array, variance: Array, vector: Array, low: Array,
     high: Array, precision: float, steps: int, solve: bool, spectrum: Array, fisher: Array,
@@ -102,7 +103,7 @@ def climb(
     return deviance, pearson, converged, made
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def inverse(fisher: Array, covariance: Array) -> bool:
     """Fill in the inverse of the information; return whether it can be trusted.
 
@@ -142,13 +143,13 @@ def inverse(fisher: Array, covariance: Array) -> bool:
     return trace < _WORST
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _clip(vector: Array, low: Array, high: Array) -> None:
     for i in range(len(vector)):
         vector[i] = min(max(vector[i], low[i]), high[i])
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _score(
     spectrum: Array, derivatives: Array, counts: Array, variance: Array, vector: Array, layout: Layout,
     precision: float, slope: Array, fisher: Array,
@@ -166,7 +167,7 @@ def _score(
     return deviance
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _solve_linear(
     vector: Array, layout: Layout, optics: Optics, laid: Array, counts: Array, variance: Array,
     spectrum: Array, derivatives: Array,

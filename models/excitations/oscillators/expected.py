@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.oscillators.kernels import (
@@ -13,6 +12,8 @@ from streamproc.models.excitations.oscillators.kernels import (
     deposit_line,
     thermal_weights,
 )
+
+from streamproc.compiling import machine_code
 
 __all__ = ["Layout", "Optics", "expected", "laid_rows", "lay", "see"]
 
@@ -47,13 +48,13 @@ class Layout(NamedTuple):
     slope: int
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def laid_rows(layout: Layout) -> int:
     """Return how many rows :func:`lay` fills."""
     return 4 * layout.modes + 2 * layout.elastic
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def lay(vector: Array, layout: Layout, optics: Optics, kT: float, laid: Array) -> None:
     """Lay modes and elastic line on the grid, all of strength 1.
 
@@ -84,7 +85,7 @@ def lay(vector: Array, layout: Layout, optics: Optics, kT: float, laid: Array) -
         deposit_line(laid[4 * m :], optics.first, optics.step, zero)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def see(
     vector: Array, layout: Layout, optics: Optics, laid: Array, spectrum: Array, derivatives: Array
 ) -> None:
@@ -135,7 +136,7 @@ def see(
             spectrum[i] += vector[rows + 1] * optics.ramp[i]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def expected(
     vector: Array, layout: Layout, optics: Optics, kT: float, spectrum: Array, derivatives: Array
 ) -> None:

@@ -6,10 +6,11 @@ lie in all cells alike, so that many are laid at once; a cell near a pole gets s
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.oscillators.splines import splines
+
+from streamproc.compiling import machine_code
 
 __all__ = ["cells_of", "deposit", "deposit_line", "thermal_weights"]
 
@@ -45,13 +46,13 @@ def _tables() -> tuple[Array, Array]:
 _VALUE, _SLOPE = _tables()
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def cells_of(n: int) -> int:
     """Return how many whole cells a grid of ``n`` nodes has."""
     return (n - 2 * _FREE - 1) // _CELL
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def _add(
     node: Array, value: float, slope: float, centre: float, width: float, s: float, shift: float
 ) -> None:
@@ -61,7 +62,7 @@ def _add(
     node[3] += shift * slope
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _bose(w: float, kT: float) -> float:
     if kT <= 0.0:
         return max(w, 0.0)
@@ -73,7 +74,7 @@ def _bose(w: float, kT: float) -> float:
     return -w / np.expm1(-u) if u > -700 else 0.0
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _panel(w: float, real: float, imaginary: float, kT: float, longest: float) -> float:
     """Length of the panel that starts at ``w``."""
     away = min(abs(w - real), abs(w + real))
@@ -83,7 +84,7 @@ def _panel(w: float, real: float, imaginary: float, kT: float, longest: float) -
     return max(length, _SHORTEST * longest)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _poles(centre: float, width: float) -> tuple[float, float]:
     """Real part, and the smaller imaginary part, of the oscillator's poles."""
     inside = centre * centre - width * width / 4
@@ -92,7 +93,7 @@ def _poles(centre: float, width: float) -> tuple[float, float]:
     return 0.0, centre * centre / (width / 2 + np.sqrt(-inside))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def thermal_weights(first: float, step: float, shift: float, kT: float, weights: Array) -> None:
     """Fill in ``w / (1 - exp(-w / kT))`` at the nodes of cells that are one panel.
 
@@ -120,7 +121,7 @@ def thermal_weights(first: float, step: float, shift: float, kT: float, weights:
             weights[q, k] = x / (1 - decay * within[q]) if abs(x) > 0.05 * kT else _bose(x, kT)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def deposit(
     out: Array, weights: Array, first: float, step: float, shift: float,
     centre: float, width: float, kT: float,
@@ -163,7 +164,7 @@ def deposit(
             out[row, j] += laid[j, row]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def _lay_cells(
     out: Array, weights: Array, begin: int, end: int, start: float, step: float, centre: float, width: float
 ) -> None:
@@ -200,7 +201,7 @@ def _lay_cells(
                 out[row, j + _CELL * k] += gathered[row, k]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def _lay_finely(
     laid: Array, w: float, end: float, first: float, step: float, shift: float, centre: float, width: float,
     kT: float,
@@ -231,7 +232,7 @@ def _lay_finely(
         w += length
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def deposit_line(out: Array, first: float, step: float, shift: float) -> None:
     """Lay the elastic line, of area 1: ``out`` (2, n) gets it and its derivative by ``shift``."""
     out[:] = 0.0

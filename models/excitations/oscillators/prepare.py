@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.oscillators.spectrum import Spectrum
+
+from streamproc.compiling import machine_code
 
 __all__ = ["CONDITIONS", "GRID", "conditions_of", "prepare", "resample"]
 
@@ -42,7 +43,7 @@ def resample(energy: Array, counts: Array, channels: int = GRID) -> Array:
     return _resampled(np.ascontiguousarray(energy, float), np.ascontiguousarray(counts, float), channels)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _resampled(energy: Array, counts: Array, channels: int) -> Array:
     n, first, last = energy.size, energy[0], energy[-1]
     width = (last - first) / channels

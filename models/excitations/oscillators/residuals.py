@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["smoothed", "strongest"]
 
 Array = npt.NDArray[np.float64]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def smoothed(smoother: Array, counts: Array, spectrum: Array, variance: Array) -> Array:
     """Return residuals averaged over a peak, in sigmas, shape (n,).
 
@@ -28,7 +29,7 @@ def smoothed(smoother: Array, counts: Array, spectrum: Array, variance: Array) -
     return np.dot(smoother, rest)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def strongest(
     smoother: Array, counts: Array, spectrum: Array, variance: Array, both: bool
 ) -> tuple[int, float]:

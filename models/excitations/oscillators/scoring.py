@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["propose", "score_counts", "score_errors"]
 
 Array = npt.NDArray[np.float64]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def score_counts(
     spectrum: Array, derivatives: Array, counts: Array, floor: float, gradient: Array, fisher: Array
 ) -> float:
@@ -42,7 +43,7 @@ def score_counts(
     return 2 * deviance
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def score_errors(
     spectrum: Array, derivatives: Array, intensity: Array, variance: Array, gradient: Array, fisher: Array
 ) -> float:
@@ -55,7 +56,7 @@ def score_errors(
     return deviance
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract", "reassoc"})
+@machine_code(error_model="numpy", fastmath={"contract", "reassoc"})
 def _moments(
     spectrum: Array, derivatives: Array, intensity: Array, weight: Array, gradient: Array, fisher: Array
 ) -> None:
@@ -73,7 +74,7 @@ def _moments(
             fisher[i, j] = fisher[j, i] = total
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def propose(
     fisher: Array, gradient: Array, vector: Array, low: Array, high: Array, damping: float, proposed: Array
 ) -> float:
@@ -117,7 +118,7 @@ def propose(
     return promise
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _solved(matrix: Array, right: Array) -> float:
     """Put the solution x of ``matrix x = right`` in its place and return ``x right`` (Cholesky).
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import numba
+from streamproc.compiling import machine_code
 
 __all__ = ["splines"]
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def splines(t: float) -> tuple[float, ...]:
     """Quintic B-splines at ``t + m``, m = 0..5, then their slopes, as polynomials in t."""
     a, b = t, 1.0 - t

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["Nodes", "axial_extent", "axial_node", "most_points", "points_for", "quadrature"]
 
@@ -71,7 +72,7 @@ def _gauss(points: Array, weights: Array) -> tuple[Array, Array]:
     return nodes, shares
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def points_for(extent):  # pragma: no cover - compiled
     """How many Gauss nodes an aberration of this extent (in FWHM) needs."""
     if extent < 0.08:
@@ -89,7 +90,7 @@ def points_for(extent):  # pragma: no cover - compiled
     return 12
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def most_points(relative):  # pragma: no cover - compiled
     """How many Gauss nodes a line of this intensity (over the phase's strongest) is worth."""
     if relative > 0.1:
@@ -97,7 +98,7 @@ def most_points(relative):  # pragma: no cover - compiled
     return 4 if relative > 0.02 else 2
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _cone_shift(axial, share, cos2, two_theta):  # pragma: no cover - compiled
     """Shift to lower angles (degrees) of a ray that leaves the equator, and its slope by ``axial``."""
     root = math.sqrt(1.0 + 4.0 * axial * axial * share)
@@ -108,7 +109,7 @@ def _cone_shift(axial, share, cos2, two_theta):  # pragma: no cover - compiled
     return (two_theta - angle) * _DEG, _DEG * cos2 * 4.0 * axial * share / (root * math.sin(angle))
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def axial_node(nodes, transmission, n, j, axial, cos2, two_theta):  # pragma: no cover - compiled
     """Shift to lower angles (degrees), its slope by ``axial``, and weight of node ``j`` of ``n``."""
     if transmission:
@@ -123,7 +124,7 @@ def axial_node(nodes, transmission, n, j, axial, cos2, two_theta):  # pragma: no
     return scale * axial * axial, 2.0 * scale * axial, weight
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def axial_extent(transmission, axial, cos2, two_theta):  # pragma: no cover - compiled
     """Largest shifts to lower and to higher angles (degrees, both positive), and the extent that counts."""
     if axial == 0.0:

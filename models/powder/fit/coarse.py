@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.fit.data import Pattern
 from streamproc.models.powder.fit.kinds import SHARED
 from streamproc.models.powder.fit.problem import Parameters, Problem
 from streamproc.models.powder.fit.solve import minimise
+
+from streamproc.compiling import machine_code
 
 __all__ = ["blurred_pattern", "blurred_start"]
 
@@ -153,7 +154,7 @@ def blurred_pattern(pattern: Pattern, blur_deg: Array, at_deg: Array) -> tuple[A
     return y, variance, covered
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _convolve(x, area, blur, intensity, noise, at, first, last, y, variance, covered):
     """Write the sums for :func:`blurred_pattern`."""  # pragma: no cover - compiled
     steep = -4.0 * np.log(2.0)

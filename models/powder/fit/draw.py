@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.fit.aberrations import (
@@ -51,6 +50,8 @@ from streamproc.models.powder.fit.profile import (
     set_tail,
 )
 
+from streamproc.compiling import machine_code
+
 __all__ = ["Nodes", "Reflections", "draw", "quadrature"]
 
 Array = npt.NDArray[np.float64]
@@ -89,7 +90,7 @@ class Reflections(NamedTuple):
     moves: Array
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _plan_line(plan, f, eta, relative, shared, optics, theta):  # pragma: no cover - compiled
     """Decide how far a line is drawn and with how many nodes.
 
@@ -105,7 +106,7 @@ def _plan_line(plan, f, eta, relative, shared, optics, theta):  # pragma: no cov
     plan[_LOW], plan[_HIGH] = _ROOM * (low + flat), _ROOM * high
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _profile(lo, hi, widest, centre, f, eta, plan, axial, divergence, optics, theta, nodes, slopes, work):
     """Write one line's profile of unit area and its slopes to ``work``; returns the bins it covers."""
     # pragma: no cover - compiled
@@ -147,7 +148,7 @@ def _profile(lo, hi, widest, centre, f, eta, plan, axial, divergence, optics, th
     return start, stop
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _draw(design, jacobian, columns, scales, lo, hi, reflections, beam, optics, nodes, theta, plan):
     """Loop over reflections and emission lines; see :func:`draw`."""  # pragma: no cover - compiled
     shared = theta[:_SHARED]

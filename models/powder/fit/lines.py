@@ -8,10 +8,11 @@ from __future__ import annotations
 import math
 from typing import NamedTuple
 
-import numba
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.powder.fit.kinds import CELL, OWN, SHARED
+
+from streamproc.compiling import machine_code
 
 __all__ = ["Beam", "Optics", "line_numbers", "reflection_numbers", "voigt_shape"]
 
@@ -56,7 +57,7 @@ class Optics(NamedTuple):
     tails_deg: float
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def reciprocal(cell, metric):  # pragma: no cover - compiled
     """Write the reciprocal metric (six distinct elements) and the cell's cosines and sines to ``metric``."""
     a, b, c = cell[0], cell[1], cell[2]
@@ -73,7 +74,7 @@ def reciprocal(cell, metric):  # pragma: no cover - compiled
     metric[5] = (cb * cg - ca) / (b * c * det)
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def reflection_numbers(hkl, cell, metric, moves, dq2):  # pragma: no cover
     """Return 1/d^2 of a reflection and write its slopes by the free cell parameters to ``dq2``.
 
@@ -103,7 +104,7 @@ def reflection_numbers(hkl, cell, metric, moves, dq2):  # pragma: no cover
     return h * y0 + k * y1 + l * y2
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def march_factor(cosine, members, start, stop, log_r):  # pragma: no cover
     """March-Dollase factor of a family, mean over its members, and its derivative by ln r (Dollase 1986)."""
     if stop == start:
@@ -120,7 +121,7 @@ def march_factor(cosine, members, start, stop, log_r):  # pragma: no cover
     return total / weight, slope / weight
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def line_numbers(shared, own, optics, wavelength, spread, q2, dq2, slopes):
     """Return position, Gaussian and Lorentzian FWHM, area factor, theta of one line; write ``slopes``.
 
@@ -191,7 +192,7 @@ def line_numbers(shared, own, optics, wavelength, spread, q2, dq2, slopes):
     return centre, gauss, lorentz, area, theta
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def voigt_shape(g, l):  # noqa: E741  # pragma: no cover - compiled
     """FWHM, Lorentzian share and their slopes by both widths (Thompson, Cox & Hastings 1987, J. Appl.
     Cryst. 20, 79, equations 6 and 7)."""

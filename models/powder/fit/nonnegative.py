@@ -5,9 +5,10 @@ SciPy's ``nnls`` gives the same minimum; it comes with a package that every star
 
 from __future__ import annotations
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["non_negative"]
 
@@ -17,7 +18,7 @@ _ROUNDING = 1e-14
 _ROUNDS = 30
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def non_negative(gram: Array, right: Array) -> Array:
     """Minimise ``x' gram x / 2 - right' x`` over ``x >= 0``.
 
@@ -92,7 +93,7 @@ def non_negative(gram: Array, right: Array) -> Array:
     return x
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def _solve(
     gram: Array,
     right: Array,

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 from streamproc.models.powder.fit.kinds import OWN, SHARED
 from streamproc.models.powder.fit.lines import AREA, BY_AXIAL, BY_EQUATORIAL, BY_TAILS, CENTRE, GAUSS, LORENTZ
+
+from streamproc.compiling import machine_code
 
 __all__ = [
     "AXIAL_ROW",
@@ -43,7 +44,7 @@ _TAYLOR = tuple(math.exp(-0.5) * (-1) ** k / math.factorial(k) for k in range(12
 """Of exp(-y) about y = 1/2: good to 3e-13 between 0 and 1."""
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def _falling(x):  # pragma: no cover - compiled
     """exp(-x) for x >= 0, to 3e-11 of itself, and 2e-28 beyond 64: without a branch or a call, so that the
     loop around it is done for several bins at once."""
@@ -68,7 +69,7 @@ def _falling(x):  # pragma: no cover - compiled
     return e * e
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def add_narrow_core(lo, hi, first, last, centre, f, eta, weight, by_axial, by_flat, slopes, work):
     """As :func:`add_core` where every bin is narrow: Simpson's rule, each bin by itself.
 
@@ -112,7 +113,7 @@ def add_narrow_core(lo, hi, first, last, centre, f, eta, weight, by_axial, by_fl
         fl[i] -= by_centre * by_flat
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def add_core(lo, hi, first, last, centre, f, eta, weight, by_axial, by_flat, slopes, work):
     """Add one node's bins near the line: value and slopes by position, FWHM, share and both aberrations.
 
@@ -159,7 +160,7 @@ def add_core(lo, hi, first, last, centre, f, eta, weight, by_axial, by_flat, slo
         u, gauss, lorentz, pdf = u2, gauss2, lorentz2, pdf2
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def set_tail(lo, hi, first, last, centre, f, eta, by_axial, by_flat, slopes, work):
     """Set the bins far from the line: the Lorentzian alone, arctan of the small difference by its series."""
     # pragma: no cover - compiled
@@ -194,7 +195,7 @@ def set_tail(lo, hi, first, last, centre, f, eta, by_axial, by_flat, slopes, wor
         fl[i] = -by_centre * by_flat
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy")
+@machine_code(error_model="numpy")
 def add_pedestal(lo, hi, first, last, centre, half, share, work):
     """Add the box that a wide weak source beside the focus makes, ``share`` of the line's area."""
     # pragma: no cover - compiled
@@ -207,7 +208,7 @@ def add_pedestal(lo, hi, first, last, centre, half, share, work):
         value[i] += share * box
 
 
-@numba.njit(cache=True, nogil=True, error_model="numpy", fastmath={"contract"})
+@machine_code(error_model="numpy", fastmath={"contract"})
 def add_slopes(jacobian, columns, phase, slopes, shape, height, first, last, work):
     """Add the line's derivative by each refined parameter that moves it."""
     # pragma: no cover - compiled

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from streamproc.compiling import machine_code
 
 __all__ = ["CELLS", "KEPT", "LineTables", "line_tables", "search_rank"]
 
@@ -75,7 +76,7 @@ def _nearest(grid: Array, q: Array, tolerance: Array) -> npt.NDArray[np.int16]:
     return np.where(hit, nearest, -1).astype(np.int16)
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _form(code: int, h: int, k: int, ell: int, f: Array) -> None:  # pragma: no cover - compiled
     if code == 0:
         f[0] = h * h + k * k + ell * ell
@@ -89,7 +90,7 @@ def _form(code: int, h: int, k: int, ell: int, f: Array) -> None:  # pragma: no 
             f[3] = h * ell
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _invert(n: int, a: Array, out: Array) -> bool:  # pragma: no cover - compiled
     """Gauss-Jordan with pivoting; ``a`` is destroyed."""
     for i in range(n):
@@ -119,7 +120,7 @@ def _invert(n: int, a: Array, out: Array) -> bool:  # pragma: no cover - compile
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _volume(code: int, p: Array) -> float:  # pragma: no cover - compiled
     """Cell volume; 0 where the parameters are no cell in its standard orientation."""
     if p[0] <= 0.0:
@@ -144,7 +145,7 @@ def _volume(code: int, p: Array) -> float:  # pragma: no cover - compiled
     return 1.0 / math.sqrt(p[1] * (p[0] * p[2] - 0.25 * p[3] * p[3]))
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _match(
     code: int, p: Array, q_top: float, step: float, table: Array, bin_at: Array, q: Array,
     best: Array, forms: Array, seen: Array, f: Array,
@@ -198,7 +199,7 @@ def _match(
     return count
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _improve(
     n: int, p: Array, q: Array, tolerance: Array, best: Array, forms: Array, a: Array, inverse: Array
 ) -> bool:  # pragma: no cover - compiled
@@ -230,7 +231,7 @@ def _improve(
     return True
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _count(best: Array, n: int) -> int:  # pragma: no cover - compiled
     met = 0
     for line in range(n):
@@ -239,7 +240,7 @@ def _count(best: Array, n: int) -> int:  # pragma: no cover - compiled
     return met
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def _keep(score: float, p: Array, scores: Array, cells: Array) -> None:  # pragma: no cover - compiled
     """Put a cell among the best, unless it is there already; ``scores`` falls."""
     last = len(scores) - 1
@@ -266,7 +267,7 @@ def _keep(score: float, p: Array, scores: Array, cells: Array) -> None:  # pragm
     cells[at] = p
 
 
-@numba.njit(cache=True, nogil=True)
+@machine_code()
 def search_rank(
     code: int, rank: int, base: Array, sets: Array, q: Array, tolerance: Array,
     first: int, early: int, spare: int,
