@@ -237,6 +237,8 @@ class Service:
             pending.answer = FrameFailure(pending.request.seq_num, reason)
         elif self._outbox.send([lane], force=True):
             self._jobs.start(lane, work, [pending])
+        else:
+            return False
         return True
 
     def _collect(self) -> bool:
