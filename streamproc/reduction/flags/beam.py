@@ -115,15 +115,14 @@ def quadrant_shifts(
         for q in range(4):  # all quadrants move alike
             moved[q, i] = reference[k, q] * (1 - share) + reference[k + 1, q] * share
             there[q, i] = y[i, q]
-    w = 0.25 * weights[lag : n - lag]
+    w = np.empty(used)
     for q in range(4):
         below, r, above = moved[q, :used], moved[q, lag : n - lag], moved[q, n - used :]
-        v, count = there[q, lag : n - lag], used
-        if _unknown(moved[q], there[q]) == 0:
-            sums = _sums(below, r, above, v, w, gaps)
-        else:
-            count, sums = _sums_of_some(below, r, above, v, w, gaps)
-        a00, a10, a11, a20, a21, a22, b0, b1, b2, swyy = sums
+        v = there[q, lag : n - lag]
+        count = _weigh_known(below, r, above, v, weights[lag : n - lag], w)
+        if count < used:  # what is nothing must not come into sums
+            _clear(moved[q], there[q])
+        a00, a10, a11, a20, a21, a22, b0, b1, b2, swyy = _sums(below, r, above, v, w, gaps)
         if count < 16 or a00 <= 0.0 or a22 <= 0.0:
             continue
         a = np.array(((a00, a10, a20), (a10, a11, a21), (a20, a21, a22)))
@@ -140,11 +139,22 @@ def quadrant_shifts(
 
 
 @compiled
-def _unknown(a: Any, b: Any) -> int:
+def _weigh_known(below: Any, r: Any, above: Any, v: Any, weights: Any, w: Any) -> int:
+    """Write the weights of a quadrant's channels, zero where anything is unknown; return of how many all is
+    known."""
     n = 0
-    for i in range(a.size):
-        n += (a[i] != a[i]) | (b[i] != b[i])
+    for i in range(w.size):
+        known = below[i] + r[i] + above[i] + v[i] < np.inf
+        w[i] = 0.25 * weights[i] if known else 0.0
+        n += known
     return n
+
+
+@compiled
+def _clear(a: Any, b: Any) -> None:
+    for i in range(a.size):
+        a[i] = a[i] if a[i] < np.inf else 0.0
+        b[i] = b[i] if b[i] < np.inf else 0.0
 
 
 @compiled_sums
@@ -166,15 +176,3 @@ def _sums(below: Any, r: Any, above: Any, v: Any, w: Any, gaps: Any) -> Any:
         b2 += wd * v[i]
         swyy += wv * v[i]
     return a00, a10, a11, a20, a21, a22, b0, b1, b2, swyy
-
-
-@compiled
-def _sums_of_some(below: Any, r: Any, above: Any, v: Any, w: Any, gaps: Any) -> Any:
-    """The same of the channels of which everything is known, and how many these are."""
-    kept, n = np.empty((6, gaps.size)), 0
-    for i in range(gaps.size):
-        if below[i] + r[i] + above[i] + v[i] < np.inf:
-            kept[0, n], kept[1, n], kept[2, n] = below[i], r[i], above[i]
-            kept[3, n], kept[4, n], kept[5, n] = v[i], w[i], gaps[i]
-            n += 1
-    return n, _sums(kept[0, :n], kept[1, :n], kept[2, :n], kept[3, :n], kept[4, :n], kept[5, :n])

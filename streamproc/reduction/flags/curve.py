@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +24,7 @@ _BELOW = 1.37
 """Sigmas that the floor lies below the mean of noise: E(x | x < E(x | x < 0)) of a normal variable."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Curve:
+class Curve(NamedTuple):
     """A pattern with what is known of its parts.
 
     Attributes

@@ -154,9 +154,14 @@ def smoothed(y: Any, half: int) -> Any:
     for i in range(n):
         total += y[i]
         sums[i + 1] = total
-    for i in range(n):
-        reach = min(half, i, n - 1 - i)
-        out[i] = (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1)
+    inside, count = max(n - 2 * half, 0), 2 * half + 1
+    low, high, middle = sums[:inside], sums[n + 1 - inside :], out[half : half + inside]
+    for i in range(inside):
+        middle[i] = (high[i] - low[i]) / count
+    for k in range(min(half, n)):
+        for i in (k, n - 1 - k):
+            reach = min(i, n - 1 - i, half)
+            out[i] = (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1)
     return out
 
 

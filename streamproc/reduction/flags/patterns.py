@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +50,7 @@ def read_pattern(
     curve = describe_curve(axis, y)
     faults = channel_faults(curve, saturation)
     if faults.spikes:
-        curve = replace(curve, y=_bridged(curve.y, faults.spikes))
+        curve = curve._replace(y=_bridged(curve.y, faults.spikes))
     places = ice_places(axis_kind, wavelength_A)
     ice, tops = ice_rings(curve, places)
     n, nan = y.size, _NAN

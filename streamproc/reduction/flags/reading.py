@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -24,6 +23,9 @@ LEAST_CHANNELS = 16
 """Channels (rings) below which a pattern is none."""
 
 
+_NO_PIXELS = np.empty(0, np.int64)
+
+
 class TileView(NamedTuple):
     """Tiles of a frame: observed over promised counts, promised counts, used pixels, and which are smooth.
 
@@ -37,8 +39,7 @@ class TileView(NamedTuple):
     fine: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Reading:
+class Reading(NamedTuple):
     """What a frame or a pattern shows by itself.
 
     Attributes
@@ -88,7 +89,7 @@ class Reading:
     parts: Parts | None = None
     measured: npt.NDArray[np.bool_] | None = None
     tiles: TileView | None = None
-    high: npt.NDArray[np.int64] = field(default_factory=lambda: np.empty(0, np.int64))
+    high: npt.NDArray[np.int64] = _NO_PIXELS
     used: int = 0
     lost_rows: int = 0
     columns: int = 0

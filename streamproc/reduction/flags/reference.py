@@ -11,11 +11,10 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.against import AGREES
 from streamproc.reduction.flags.beam import beam_of, far_shifts
+from streamproc.reduction.flags.compared import COMPARED, Compared
 from streamproc.reduction.flags.curve import Curve
 from streamproc.reduction.flags.newlines import shaded_share
 from streamproc.reduction.flags.reading import Evidence, Reading, TileView
-from streamproc.reduction.flags.said import axis_said, boxes_said
-from streamproc.reduction.flags.tiles import TILE_ROWS
 from streamproc.reduction.flags.within import FAR, Fit, Known, Within, look_within, taken_in, taken_in_tiles
 
 __all__ = ["RunReference"]
@@ -37,9 +36,6 @@ _SURE = 0.01
 """Sigma of the zero over a line's width, up to which a new reference carries no error along."""
 
 _NAN = float("nan")
-
-_COMPARED = ("i0_drift", "zero_drift", "parasitic_rings", "shadow", "ice_rings", "spotty")
-"""Kinds that the comparison with the run tells, or tells as well."""
 
 
 class RunReference:
@@ -78,32 +74,26 @@ class RunReference:
 
     # -- comparing ----------------------------------------------------------------------------------------
 
-    def compare(self, reading: Reading) -> tuple[dict[str, float], dict[str, Evidence]]:
-        """Return numbers and evidence of the kinds that compare patterns; NaN where they cannot be judged."""
-        numbers = dict.fromkeys(_COMPARED, _NAN)
-        told: dict[str, Evidence] = {}
+    def compare(self, reading: Reading) -> Compared:
+        """Return what a reading shows against the run."""
+        numbers = dict.fromkeys(COMPARED, _NAN)
         if not self._n:
-            return numbers, told
-        self._known, curve = False, reading.curve
+            return Compared(numbers, reading)
+        self._known, curve, scale = False, reading.curve, 1.0
         seen = look_within(reading, self._known_to(reading))
         found = self._found = seen.found
-        if found.agreement >= AGREES and found.scale > 0:
+        if found.agreement >= AGREES and found.scale > 0 and self._n >= _STARTS:
             scale = self._base[0] * self._drifted(found, reading)
-            numbers["i0_drift"] = abs(scale - 1.0) if self._n >= _STARTS else _NAN
-            told["i0_drift"] = {"by": "pattern", "scale": scale}
+            numbers["i0_drift"] = abs(scale - 1.0)
         numbers["spotty"] = seen.spotty
-        if seen.grains:
-            told["spotty"] = {"axis": [[float(curve.axis[i]) for i in seen.grains]], "by": "run"}
-        numbers["zero_drift"], told["zero_drift"] = self._zero_drift(reading, seen)
+        numbers["zero_drift"], beam = self._zero_drift(reading, seen)
         if self._asks_ice(reading):
             numbers["ice_rings"], self._iced = seen.ice, seen.ice >= 0.5
-            told["ice_rings"] = axis_said(curve.axis, seen.tops) if seen.tops else {}
         share, a, b = seen.line
         self._line_at = float(curve.axis[(a + b) // 2]) if share > 0 else _NAN
         numbers["parasitic_rings"] = share
-        told["parasitic_rings"] = axis_said(curve.axis, list(range(a, b + 1))) if share > 0 else {}
-        numbers["shadow"], told["shadow"] = self._shadow(reading, seen)
-        return numbers, told
+        numbers["shadow"], dark = self._shadow(reading, seen)
+        return Compared(numbers, reading, seen, scale, self._base[1] + found.zero, beam, dark)
 
     def _known_to(self, reading: Reading) -> Known:
         """What the run knows, as far as this reading can be compared with it."""
@@ -136,17 +126,17 @@ class RunReference:
         now = min(found.scale, mean, key=lambda v: abs(v - 1.0))
         return self._scale + _DRIFT_RATE * (now - self._scale)
 
-    def _zero_drift(self, reading: Reading, seen: Within) -> tuple[float, Evidence]:
+    def _zero_drift(self, reading: Reading, seen: Within) -> tuple[float, tuple[float, ...]]:
+        """Shift of all lines, or of the beam, over a line's width, and the beam's where it is known."""
         curve, found = reading.curve, seen.found
         width = self._line_width(curve) * curve.step
         if not width > 0:
-            return _NAN, {}
+            return _NAN, ()
         zero, agrees = self._base[1] + found.zero, found.agreement >= AGREES
         along = max(abs(zero) - 3 * found.zero_sigma, 0.0)
-        told: dict[str, Any] = {"shift": zero, "sigma": found.zero_sigma, "strain": found.strain}
         before = self._arrays["quadrants"]
         if reading.quadrants is None or before.shape != reading.quadrants.shape:
-            return (along / width if agrees else _NAN), told
+            return (along / width if agrees else _NAN), ()
         right, up, sigma = seen.beam
         if found.agreement < FAR:
             shifts = far_shifts(
@@ -154,30 +144,26 @@ class RunReference:
                 (self._zero, self._strain), self._line_width(curve),
             )  # fmt: skip
             right, up, sigma = beam_of(shifts, True)
-        told["beam"] = [right, up]
-        if not sigma < np.inf:
-            return (along / width if agrees else _NAN), told
+        if not sigma < math.inf:
+            return (along / width if agrees else _NAN), (right, up)
         self._known = True
         beam = max(math.hypot(right, up) - 3 * sigma, 0.0)
-        return max(along if agrees else 0.0, beam) / width, told
+        return max(along if agrees else 0.0, beam) / width, (right, up)
 
-    def _shadow(self, reading: Reading, seen: Within) -> tuple[float, Evidence]:
-        """Tiles (or blocks of the axis) that have become darker than the rest."""
+    def _shadow(self, reading: Reading, seen: Within) -> tuple[float, tuple[int, ...]]:
+        """Share of the tiles (or blocks of the axis) that have become darker than the rest; channels of these
+        blocks."""
         tiles = reading.tiles
         if tiles is None:
             curve = reading.curve
             share, starts = shaded_share(curve.y, curve.variance, seen.moved, self._line_width(curve))
             block = max(curve.y.size // 16, 1)
-            return share, axis_said(
-                curve.axis, [i for s in starts for i in range(s, min(s + block, curve.y.size))]
-            )
+            return share, tuple(i for s in starts for i in range(s, min(s + block, curve.y.size)))
         if self._arrays["tiles"].shape != tiles.ratio.shape:
-            return _NAN, {}
+            return _NAN, ()
         if seen.darker is None:
-            return 0.0, {}
-        rows = np.repeat(seen.darker, TILE_ROWS, axis=0)
-        share = float(tiles.used[seen.darker].sum()) / max(float(tiles.used.sum()), 1.0)
-        return share, boxes_said(rows, reading.columns)
+            return 0.0, ()
+        return float(tiles.used[seen.darker].sum()) / max(float(tiles.used.sum()), 1.0), ()
 
     # -- what the run is ----------------------------------------------------------------------------------
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
+from streamproc.reduction.flags.compared import Compared
 from streamproc.reduction.flags.kinds import KINDS
 from streamproc.reduction.flags.reading import Evidence, Reading
 from streamproc.reduction.flags.reference import RunReference
@@ -38,8 +39,7 @@ _DOUBTFUL = ("parasitic_rings", "ice_rings", "spotty")
 """Kinds whose readings enter the run's reference slowly: their lines are not the sample's, or are missing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """What is said of one reading.
 
     Attributes
@@ -63,7 +63,7 @@ class Judgement:
     @property
     def bad(self) -> bool:
         """Whether nothing may be concluded from the reading."""
-        return self.empty or any(up and KINDS[name].bad for name, up in self.flags.items())
+        return bool(self.bad_reasons)
 
     @property
     def bad_reasons(self) -> tuple[str, ...]:
@@ -75,7 +75,9 @@ def judged_alone(reading: Reading, settings: FlagSettings) -> Judgement:
     """Judge a reading by itself: thresholds, no memory."""
     numbers = {n: v for n, v in reading.numbers.items() if n not in settings.off}
     flags = {n: v >= settings.limit(n).threshold for n, v in numbers.items()}
-    return _said(reading, numbers, flags, reading.evidence, settings)
+    up = [name for name, raised in flags.items() if raised]
+    evidence = {n: reading.evidence[n] for n in up if n in reading.evidence}
+    return _said(numbers, flags, up, evidence, settings, _empty(reading))
 
 
 class FlagWatch:
@@ -91,7 +93,10 @@ class FlagWatch:
         self._settings = settings
         limits = {name: settings.limit(name) for name in KINDS if name not in settings.off}
         self._limits = {name: (v.threshold, v.falls_below) for name, v in limits.items()}
-        self._up = dict.fromkeys(KINDS, False)
+        self._up = dict.fromkeys(limits, False)
+        self._now = dict.fromkeys(KINDS, math.inf)
+        """The limit of each kind as its flag is; of those that are off none."""
+        self._set_limits()
         self._copies, self._hot = Copies(), HotPixels()
         self._reference = RunReference()
         self._fewest_lost: int | None = None
@@ -117,55 +122,70 @@ class FlagWatch:
         if not otherwise and self._beam_lost(reading, monitor, numbers, evidence):
             spoilt = True
             numbers |= dict.fromkeys(_NEEDS_BEAM, _NAN)
-        spoilt |= _empty(reading)
+        empty = _empty(reading)
+        spoilt |= empty
+        compared: Compared | None = None
+        of_run: set[str] = set()
         if not spoilt:
-            self._compare(reading, monitor, numbers, evidence)
-        numbers = {n: v for n, v in numbers.items() if n not in self._settings.off}
-        flags = {n: self._raised(n, v, spoilt) for n, v in numbers.items()}
-        judgement = _said(reading, numbers, flags, evidence, self._settings)
+            compared = self._reference.compare(reading)
+            of_run = self._compare(compared, numbers)
+            if monitor == monitor:
+                numbers["i0_drift"], evidence["i0_drift"] = self._reference.monitor_drift()
+                of_run.discard("i0_drift")
+        if self._settings.off:
+            numbers = {name: numbers[name] for name in self._up}
+        flags = self._raised(numbers, spoilt)
+        up = [name for name, raised in flags.items() if raised]
+        if compared is not None:
+            evidence |= {name: compared.evidence(name) for name in up if name in of_run}
+        evidence = {name: evidence[name] for name in up if name in evidence}
+        judgement = _said(numbers, flags, up, evidence, self._settings, empty)
         if not judgement.bad:
-            doubtful = any(flags.get(name, False) for name in _DOUBTFUL)
-            self._reference.accept(reading, monitor, doubtful, flags.get("spotty", False))
+            doubtful = any(name in _DOUBTFUL for name in up)
+            self._reference.accept(reading, monitor, doubtful, "spotty" in up)
         return judgement
 
     def _over(self, name: str, number: float) -> bool:
-        limits = self._limits.get(name)  # None: it is off
-        return limits is not None and number >= limits[self._up[name]]
+        return number >= self._now[name]
 
     def _over_any(self, names: tuple[str, ...], numbers: Numbers) -> bool:
-        return any(self._over(name, numbers[name]) for name in names)
+        return any(numbers[name] >= self._now[name] for name in names)
 
-    def _raised(self, name: str, number: float, spoilt: bool) -> bool:
+    def _raised(self, numbers: Numbers, spoilt: bool) -> dict[str, bool]:
         """Hysteresis. What a spoilt reading cannot show stays as it is."""
-        if number == number or not spoilt:
-            self._up[name] = self._over(name, number)
-        return self._up[name]
+        up, now = self._up, self._now
+        for name, number in numbers.items():
+            raised = number >= now[name]
+            if raised != up[name] and (number == number or not spoilt):
+                up[name], now[name] = raised, self._limits[name][raised]
+        return up.copy()
 
-    def _compare(
-        self, reading: Reading, monitor: float, numbers: Numbers, evidence: dict[str, Evidence]
-    ) -> None:
-        found, told = self._reference.compare(reading)
-        within = {name: found.pop(name) for name in ("spotty", "ice_rings", "shadow")}
+    def _set_limits(self) -> None:
+        self._now |= {name: self._limits[name][raised] for name, raised in self._up.items()}
+
+    def _compare(self, compared: Compared, numbers: Numbers) -> set[str]:
+        """Take the numbers that the run says; return of which kinds."""
+        found = compared.numbers
+        ice, spots, shadow = found.pop("ice_rings"), found.pop("spotty"), found.pop("shadow")
+        of_run = set(found)
         if self._over("zero_drift", found["zero_drift"]):
             # ice is told by its places, and these are wrong
-            within["ice_rings"] = numbers["ice_rings"] = _NAN
-        _take_higher("ice_rings", within, told, numbers, evidence)
-        _take_higher("spotty", within, told, numbers, evidence)
+            ice = numbers["ice_rings"] = _NAN
+        _take_higher("ice_rings", ice, numbers, of_run)
+        _take_higher("spotty", spots, numbers, of_run)
         spotty = self._over("spotty", numbers["spotty"])
         if spotty:  # lines are where a few grains are, and these come and go
             found |= dict.fromkeys(("zero_drift", "parasitic_rings"), _NAN)
             numbers |= dict.fromkeys(_LIKE_GRAINS, _NAN)
         # grains come and go, and what is dead is dark: darker tiles tell nothing more
         if not (spotty or self._over("dead", numbers["dead"])):
-            _take_higher("shadow", within, told, numbers, evidence)
+            _take_higher("shadow", shadow, numbers, of_run)
         if self._over("ice_rings", numbers["ice_rings"]):
             found["parasitic_rings"] = _NAN  # known by name
         if self._over("shadow", numbers["shadow"]):
             found = dict.fromkeys(found, _NAN)
         numbers |= found
-        evidence |= {name: told[name] for name in found if name in told}
-        if monitor == monitor:
-            numbers["i0_drift"], evidence["i0_drift"] = self._reference.monitor_drift()
+        return of_run
 
     def _take_repeats(self, reading: Reading, numbers: Numbers, evidence: dict[str, Evidence]) -> None:
         copies = self._copies.count(reading)
@@ -209,19 +229,19 @@ class FlagWatch:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take up what :meth:`snapshot` gave."""
-        self._up = {name: name in state["up"] for name in KINDS}
+        self._up = {name: name in state["up"] for name in self._limits}
+        self._set_limits()
         self._copies.restore(state["copies"])
         self._hot.restore(state["hot"])
         self._reference.restore(state["reference"])
         self._fewest_lost = state["fewest_lost"]
 
 
-def _take_higher(
-    name: str, within: Numbers, told: Mapping[str, Evidence], numbers: Numbers, evidence: dict[str, Evidence]
-) -> None:
+def _take_higher(name: str, number: float, numbers: Numbers, of_run: set[str]) -> None:
     """Of a kind that a reading also shows by itself, take what the run shows where that is more."""
-    if within[name] == within[name] and not numbers[name] >= within[name]:
-        numbers[name], evidence[name] = within[name], told[name]
+    if number == number and not numbers[name] >= number:
+        numbers[name] = number
+        of_run.add(name)
 
 
 def _empty(reading: Reading) -> bool:
@@ -229,20 +249,13 @@ def _empty(reading: Reading) -> bool:
 
 
 def _said(
-    reading: Reading,
-    numbers: Mapping[str, float],
-    flags: Mapping[str, bool],
-    evidence: Mapping[str, Evidence],
-    settings: FlagSettings,
-) -> Judgement:
-    up = [name for name, raised in flags.items() if raised]
+    numbers: Numbers, flags: dict[str, bool], up: list[str], evidence: dict[str, Evidence],
+    settings: FlagSettings, empty: bool,
+) -> Judgement:  # fmt: skip
     reasons = tuple(
         f"{BAD if KINDS[n].bad else 'doubt: '}{n} {numbers[n]:.3g}"
         f"{' ' + KINDS[n].units if KINDS[n].units not in ('', '1') else ''} "
         f"(limit {settings.limit(n).threshold:g})"
         for n in up
     )
-    if _empty(reading):
-        reasons = (NO_COUNTS, *reasons)
-    kept = {n: evidence[n] for n in up if n in evidence}
-    return Judgement(numbers, flags, kept, reasons, _empty(reading))
+    return Judgement(numbers, flags, evidence, (NO_COUNTS, *reasons) if empty else reasons, empty)
