@@ -25,9 +25,9 @@ from streamproc.torture.looks import Silence, Watcher
 from streamproc.torture.monkey import Monkey
 from streamproc.torture.options import (
     ANALYSIS,
+    BROKER_PROPERTIES,
     PARTITIONS,
     SERVICES,
-    SESSION_TIMEOUT_S,
     TortureOptions,
     service_config,
 )
@@ -87,7 +87,9 @@ def run_torture(options: TortureOptions, tell: Tell) -> dict[str, Any]:
         if options.bootstrap is None:
             tell_when(f"starting Apache Kafka, {_NODES} nodes")
             kept = folder / "broker" if options.keep else None
-            broker = stack.enter_context(Broker(kept, nodes=_NODES, tell=tell_when))
+            broker = stack.enter_context(
+                Broker(kept, nodes=_NODES, properties=BROKER_PROPERTIES, tell=tell_when)
+            )
         torture = _Torture(options, folder, broker, tell_when)
         stack.callback(torture.close)
         # Runs first on the way out: nothing may stop us from ending what we started.
@@ -137,7 +139,7 @@ class _Torture:
             self._settings, PARTITIONS, folder / "frames", options.seed, options.rate_Hz, tell
         )
         weights = {kind: w for kind, w in options.faults.items() if broker is not None or kind != "node"}
-        faults = plan_faults(options.seed, options.kills, weights, options.pace_s, SESSION_TIMEOUT_S)
+        faults = plan_faults(options.seed, options.kills, weights, options.pace_s, options.session_timeout_s)
         self._monkey = Monkey(faults, self._services, broker, self._whole, tell)
         self._silence = Silence()
         self._loads: list[float] = []
@@ -224,7 +226,9 @@ class _Torture:
 
     def _start_service(self, name: str, port: int) -> None:
         config = self._folder / f"{name}.toml"
-        text = service_config(self._settings, name, self._folder / "frames", port)
+        text = service_config(
+            self._settings, name, self._folder / "frames", port, self._options.session_timeout_s
+        )
         config.write_text(text, encoding="utf-8")
         argv = python_module("streamproc", "run", ANALYSIS, "--config", config)
         service = Supervised(name, argv, self._folder / "logs", port, self._tell)
