@@ -14,8 +14,8 @@ from streamproc.reduction.flags.beam import beam_of, far_shifts
 from streamproc.reduction.flags.compared import COMPARED, Compared
 from streamproc.reduction.flags.curve import Curve
 from streamproc.reduction.flags.newlines import shaded_share
-from streamproc.reduction.flags.reading import Evidence, Reading, TileView
-from streamproc.reduction.flags.within import FAR, Fit, Known, Within, look_within, taken_in, taken_in_tiles
+from streamproc.reduction.flags.reading import Evidence, Reading
+from streamproc.reduction.flags.within import FAR, Fit, Known, Within, look_within, taken_in
 
 __all__ = ["RunReference"]
 
@@ -102,8 +102,9 @@ class RunReference:
             quadrants = quadrants[:0]
         if reading.tiles is None or tiles.shape != reading.tiles.ratio.shape:
             tiles = tiles[:0]
+        first, recent = self._on(axis, self._arrays["first"], self._arrays["recent"])
         return Known(
-            self._on(axis, "first"), self._on(axis, "recent"), quadrants, tiles, self._zero, self._strain,
+            first, recent, quadrants, tiles, self._zero, self._strain,
             _FOLLOWING + (1 - _FOLLOWING) * (1 - _RATE) ** (2 * self._n - 2),
             self._line_width(reading.curve),
             int(np.searchsorted(axis, self._line_at)) if self._line_at == self._line_at else -1,
@@ -191,9 +192,7 @@ class RunReference:
         elif not self._known:
             self._strange += 1
         self._n += 1
-        self._blend("recent", curve.axis, curve.y, _SLOW_RATE if doubtful else _RATE)
-        if reading.tiles is not None and not spotty:
-            self._blend_tiles(reading.tiles)
+        self._blend(reading, _SLOW_RATE if doubtful else _RATE, spotty)
         if self._strange >= (_REBASE_DOUBTFUL if doubtful else _REBASE_AFTER):
             self._begin(reading, spotty)
         elif self._slowly(found, reading) and not doubtful:  # go on from here before it is strange
@@ -229,23 +228,22 @@ class RunReference:
             if self._n < _STARTS:
                 self._monitor_start = _followed(self._monitor_start, monitor, 1.0 / (self._n + 1))
 
-    def _blend(self, name: str, axis: Float, y: Float, rate: float) -> None:
-        old = self._arrays[name]
-        taken_in(old, y if old.size == y.size else np.interp(self._arrays["axis"], axis, y), rate)
+    def _blend(self, reading: Reading, rate: float, spotty: bool) -> None:
+        """Move the mean of the newest readings by ``rate`` towards this one, and that of their tiles."""
+        recent, tiles, y = self._arrays["recent"], self._arrays["tiles"], reading.curve.y
+        if recent.size != y.size:
+            y = np.interp(self._arrays["axis"], reading.curve.axis, y)
+        ratio = tiles if reading.tiles is None or spotty else reading.tiles.ratio
+        if not tiles.size and ratio.size:  # the readings before were spotty
+            self._arrays["tiles"] = ratio.astype(np.float32).astype(np.float64)
+        taken_in(recent, y, rate, tiles, ratio if ratio.shape == tiles.shape else tiles, _RATE)
 
-    def _blend_tiles(self, tiles: TileView) -> None:
-        old = self._arrays["tiles"]
-        if old.shape == tiles.ratio.shape:
-            taken_in_tiles(old, tiles.ratio, _RATE)
-        elif not old.size:  # the readings before were spotty
-            self._arrays["tiles"] = tiles.ratio.astype(np.float32).astype(np.float64)
-
-    def _on(self, axis: Float, name: str) -> Float:
-        """Return a stored pattern on the axis of a reading."""
-        stored = self._arrays[name]
-        if stored.size == axis.size and abs(float(self._arrays["axis"][0]) - axis[0]) < 1e-5 * abs(axis[-1]):
+    def _on(self, axis: Float, *stored: Float) -> tuple[Float, ...]:
+        """Return stored patterns on the axis of a reading."""
+        own = self._arrays["axis"]
+        if own.size == axis.size and abs(own[0] - axis[0]) < 1e-5 * abs(axis[-1]):
             return stored
-        return np.interp(axis, self._arrays["axis"], stored)
+        return tuple(np.interp(axis, own, y) for y in stored)
 
     # -- stored state -------------------------------------------------------------------------------------
 

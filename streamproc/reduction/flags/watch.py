@@ -190,7 +190,8 @@ class FlagWatch:
     def _take_repeats(self, reading: Reading, numbers: Numbers, evidence: dict[str, Evidence]) -> None:
         copies = self._copies.count(reading)
         numbers["stale"] = float(copies)
-        evidence["stale"] = {"copies": copies}
+        if copies:
+            evidence["stale"] = {"copies": copies}
         if copies or not reading.columns:
             return
         hot = self._hot.persistent(reading.high)

@@ -19,7 +19,7 @@ from streamproc.reduction.flags.reading import Reading, TileView
 from streamproc.reduction.flags.shades import darker_tiles
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["FAR", "Fit", "Known", "Within", "look_within", "taken_in", "taken_in_tiles"]
+__all__ = ["FAR", "Fit", "Known", "Within", "look_within", "taken_in"]
 
 Float = npt.NDArray[np.float64]
 
@@ -168,17 +168,14 @@ def _look_within(
 
 
 @compiled
-def taken_in(old: Any, new: Any, rate: float) -> None:
-    """Move a pattern of the run by ``rate`` towards a new one, in place, rounded as it is stored."""
+def taken_in(old: Any, new: Any, rate: float, tiles: Any, new_tiles: Any, tile_rate: float) -> None:
+    """Move a pattern of the run by ``rate`` towards a new one, in place, rounded as it is stored; and its
+    tiles, where either may be unknown (not finite)."""
     for i in range(old.size):
         old[i] = np.float64(np.float32(old[i] + rate * (new[i] - old[i])))
-
-
-@compiled
-def taken_in_tiles(old: Any, new: Any, rate: float) -> None:
-    """The same of tiles, where either may be unknown (not finite)."""
-    for i in range(old.shape[0]):
-        for p in range(old.shape[1]):
-            mixed = old[i, p] + rate * (new[i, p] - old[i, p]) if np.isfinite(old[i, p]) else new[i, p]
+    for i in range(tiles.shape[0]):
+        for p in range(tiles.shape[1]):
+            before, now = tiles[i, p], new_tiles[i, p]
+            mixed = before + tile_rate * (now - before) if np.isfinite(before) else now
             if np.isfinite(mixed):
-                old[i, p] = np.float64(np.float32(mixed))
+                tiles[i, p] = np.float64(np.float32(mixed))

@@ -6,7 +6,7 @@ import pytest
 from streamproc.reduction.flags.beam import beam_of, far_shifts, quadrant_shifts
 from streamproc.reduction.flags.fit import fitted, gaps_of, inverted, slope_reach, weights_of
 from streamproc.reduction.flags.suspects import _is_suspect, _range_maxima, bound, ranges_of
-from streamproc.reduction.flags.within import taken_in, taken_in_tiles
+from streamproc.reduction.flags.within import taken_in
 
 AXIS = np.linspace(4.0, 30.0, 700)
 SLOPE = -2 * np.rad2deg(np.tan(np.deg2rad(AXIS) / 2))
@@ -86,9 +86,10 @@ def test_what_a_run_takes_in_is_rounded_as_it_is_stored():
     random = np.random.default_rng(6)
     old = random.random(50).astype(np.float32).astype(float)
     new = random.random(50)
+    none = np.empty((0, 0))
     wanted = (old + 0.2 * (new - old)).astype(np.float32)
-    taken_in(old, new, 0.2)
+    taken_in(old, new, 0.2, none, none, 0.5)
     assert np.array_equal(old, wanted.astype(float))
     tiles, ratio = np.array([[1.0, np.nan, 2.0, np.nan]]), np.array([[2.0, 3.0, np.nan, np.nan]])
-    taken_in_tiles(tiles, ratio, 0.5)
+    taken_in(old, new, 0.0, tiles, ratio, 0.5)
     assert np.array_equal(tiles, [[1.5, 3.0, 2.0, np.nan]], equal_nan=True)
