@@ -77,6 +77,7 @@ class Lane:
         self._reinjected = Reinjected(self, parts, settings)
         self._again: set[int] = set()
         self.life = Life(parts.clock())
+        self._end_found: int | None = None
 
     # -- positions ----------------------------------------------------------------------------------------
 
@@ -337,6 +338,7 @@ class Lane:
         """
         found = place(held, self._topic_id, self._through, offset)
         self._topic_id = "" if held is None else held.topic_id
+        self._end_found = None if held is None else held.end
         if found.why:
             _log.error(found.why, partition=self.partition[1], position=offset, goes_on_at=found.offset)
             self._parts.metrics.skipped("deleted-before-read", found.lost)
@@ -366,6 +368,20 @@ class Lane:
     def ends(self) -> None:
         """Have it stored that we leave in order."""
         self.life.ended = self._moved = True
+
+    def careful(self, now_s: float) -> bool:
+        """Tell whether readings are to be tried one at a time: until all that was there when we came is
+        answered. Nobody before us can have ended by what came later."""
+        if not self.life.careful(now_s):
+            return False
+        unread = self._end_found is None or self._through < self._end_found
+        return unread or any(
+            self.suspects(p) for work in self.works() for p in work.pending.values() if p.open
+        )
+
+    def suspects(self, pending: Pending) -> bool:
+        """Tell whether a reading was there when we came."""
+        return self._end_found is None or pending.request.position.offset < self._end_found
 
     def tries(self, pending: Pending) -> str:
         """Have it stored which reading is tried alone; returns why it must not be, empty: it may."""

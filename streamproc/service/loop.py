@@ -173,7 +173,7 @@ class Service:
             _log.info(
                 "partition taken over", partition=partition[1], offset=offset, open_runs=len(lane.desk.works)
             )
-            if lane.life.careful(self._parts.clock()):
+            if lane.careful(self._parts.clock()):
                 _log.warning(
                     "those who had the partition ended one after the other: readings are tried one at a time",
                     partition=partition[1], ends=lane.life.deaths,
@@ -219,15 +219,17 @@ class Service:
 
     def _submit(self, now_s: float) -> bool:
         """Hand waiting readings to the workers; returns whether there were any."""
-        if not any(lane.life.careful(now_s) for lane in self._lanes.values()):
+        careful = [lane for lane in self._lanes.values() if lane.careful(now_s)]
+        if not careful:
             return self._jobs.submit(self._works())
         if self._jobs:
             return False
         firsts = [(lane, w, p) for lane, w in self._works() for p in islice(w.waiting(now_s), 1)]
-        if not firsts:
-            return False
+        suspects = [(lane, w, p) for lane, w, p in firsts if lane in careful and lane.suspects(p)]
         self._turn += 1
-        return self._try_alone(*firsts[self._turn % len(firsts)])
+        # every second turn is a suspect's: the sooner they are through, the sooner all go on as usual
+        waiting = suspects if suspects and self._turn % 2 else firsts
+        return bool(waiting) and self._try_alone(*waiting[self._turn // 2 % len(waiting)])
 
     def _try_alone(self, lane: Lane, work: RunWork, pending: Pending) -> bool:
         """Hand out one reading once it is stored that it is in work; or fail it where it may not be."""

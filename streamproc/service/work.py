@@ -40,9 +40,14 @@ class Pending:
     """Readings that are to be taken from that message."""
 
     @property
+    def open(self) -> bool:
+        """True while it has no answer."""
+        return self.answer is None and self.dropped is None
+
+    @property
     def waiting(self) -> bool:
         """True while nobody works on it and it has no answer."""
-        return not (self.in_work or self.unread) and self.answer is None and self.dropped is None
+        return self.open and not (self.in_work or self.unread)
 
     @property
     def inline(self) -> bool:

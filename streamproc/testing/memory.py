@@ -11,7 +11,7 @@ from streamproc.errors import ArchiveDamaged, DeliveryError
 from streamproc.runs import select_run
 from streamproc.transports.archive.ports import FramePlaces, Query, RunRef
 from streamproc.transports.archive.select import select
-from streamproc.transports.ports import Outgoing, Stored
+from streamproc.transports.ports import Held, Outgoing, Stored
 
 __all__ = ["Delivery", "MemoryArchive", "MemorySink", "MemorySource", "MemoryState", "documents"]
 
@@ -214,10 +214,14 @@ class MemoryState:
         Oldest first.
     committed : int or None
         What the group has committed.
+    held : Held or None
+        What the input partition holds.
     """
 
-    def __init__(self, topic: str, *sinks: MemorySink, committed: int | None = None) -> None:
-        self._topic, self._sinks, self._committed = topic, sinks, committed
+    def __init__(
+        self, topic: str, *sinks: MemorySink, committed: int | None = None, held: Held | None = None
+    ) -> None:
+        self._topic, self._sinks, self._committed, self._held = topic, sinks, committed, held
 
     def load(self, partition: int) -> Stored:
         """Return the newest value per key of a partition."""
@@ -228,7 +232,7 @@ class MemoryState:
             newest.pop(message.key.decode(), None)
             if message.value is not None:
                 newest[message.key.decode()] = bytes(message.value)
-        return Stored(newest, self._committed)
+        return Stored(newest, self._committed, self._held)
 
 
 class MemoryArchive:

@@ -11,6 +11,7 @@ from streamproc.errors import AnalysisHangs
 from streamproc.service.life import Life
 from streamproc.testing.makers import inline_run, stream_run
 from streamproc.testing.memory import MemorySource, documents
+from streamproc.transports.ports import Held
 
 FRAMES = [np.full((40, 60), n, np.uint16) for n in range(1, 13)]
 DEADLY = (5, 9)
@@ -82,6 +83,32 @@ def test_a_reading_that_kills_is_failed_by_name_and_all_others_are_answered(
         d["seq_num"] for b in lives for n, d in b.results() if n == "event" and "in_domain" in d["data"]
     ]
     assert len(events) == 14
+
+
+def test_care_ends_with_what_was_there_when_the_owner_came(bench, toy):
+    run, there, gate, lives, batches = documents(inline_run(FRAMES)), 7, threading.Event(), [], []
+    for _ in range(2):
+        life = bench([], toy=toy(gate=gate), before=[b.sink for b in lives], source=MemorySource(run[:there]))
+        life.service.step()
+        lives.append(life)
+
+    class Counting(toy):
+        def begin(self, opened):
+            made = super().begin(opened)
+            process = made.process
+            made.process = lambda frames: (batches.append(len(frames)), process(frames))[1]
+            return made
+
+    third = bench(
+        [], toy=Counting(), before=[b.sink for b in lives], source=MemorySource(run, [there, 100]),
+        held=Held(0, there),
+    )  # fmt: skip
+    third.run()
+    gate.set()
+    (ledger,) = third.ledgers()
+    assert ledger["done"] == sum(batches) == len(FRAMES)
+    n_there = there - 2  # a start and a descriptor
+    assert batches[:n_there] == [1] * n_there and max(batches[n_there:]) > 1
 
 
 def test_an_analysis_without_end_is_tried_alone_and_then_left_aside(bench, toy):

@@ -126,6 +126,7 @@ class Bench:
         source=None,
         before=(),
         committed=None,
+        held=None,
         **overrides,
     ):
         base = {
@@ -147,7 +148,7 @@ class Bench:
             source=self.source,
             sink=self.sink,
             analysis=toy or Toy(),
-            state=MemoryState(self.settings.state_topic("toy"), *before, committed=committed),
+            state=MemoryState(self.settings.state_topic("toy"), *before, committed=committed, held=held),
             make_tracker=lambda: RunTracker(self.settings.runs.max_open, self.settings.runs.idle_timeout_s),
             reader=FrameReader(PathPolicy(roots, {}), max_frame_bytes=10**8),
             metrics=self.metrics,
