@@ -12,6 +12,10 @@ __all__ = ["modes_of_three", "rising_roots_of_three", "signed_roots"]
 Array = npt.NDArray[np.float64]
 
 
+_MANY = 64
+"""Matrices of a block: few enough to stay near, and a number that is known when code is compiled."""
+
+
 @machine_code(error_model="numpy", fastmath={"contract"})
 def modes_of_three(matrix: Array) -> tuple[Array, Array]:
     """Return eigenvalues (n, 3), in no order, and eigenvectors as rows (n, 3, 3) of symmetric matrices.
@@ -22,49 +26,92 @@ def modes_of_three(matrix: Array) -> tuple[Array, Array]:
     """
     n = len(matrix)
     values, vectors = np.empty((n, 3)), np.empty((n, 3, 3))
-    for k in range(n):
-        a, b, c = matrix[k, 0, 0], matrix[k, 1, 1], matrix[k, 2, 2]
-        d, e, f = matrix[k, 0, 1], matrix[k, 0, 2], matrix[k, 1, 2]
+    given, found = np.ones(6 * _MANY), np.empty(12 * _MANY)
+    for start in range(0, n, _MANY):
+        many = min(_MANY, n - start)
+        for k in range(many):
+            own = matrix[start + k]
+            given[k], given[_MANY + k], given[2 * _MANY + k] = own[0, 0], own[1, 1], own[2, 2]
+            given[3 * _MANY + k], given[4 * _MANY + k] = own[0, 1], own[0, 2]
+            given[5 * _MANY + k] = own[1, 2]
+        _block(given, found)
+        for k in range(many):
+            for i in range(3):
+                values[start + k, i] = found[i * _MANY + k]
+                for j in range(3):
+                    vectors[start + k, i, j] = found[(3 + 3 * i + j) * _MANY + k]
+    return values, vectors
+
+
+@machine_code(error_model="numpy", fastmath={"contract", "nnan", "nsz"})
+def _block(given: Array, found: Array) -> None:
+    """Solve a block of matrices: xx, yy, zz, xy, xz, yz of all; then values, and vectors one after another.
+
+    Without calls or branches, so that several are solved at once.
+    """
+    for k in range(_MANY):
+        a, b, c = given[k], given[_MANY + k], given[2 * _MANY + k]
+        d, e, f = given[3 * _MANY + k], given[4 * _MANY + k], given[5 * _MANY + k]
         middle = (a + b + c) / 3.0
         da, db, dc = a - middle, b - middle, c - middle
         size = np.sqrt((da * da + db * db + dc * dc + 2.0 * (d * d + e * e + f * f)) / 6.0)
-        if size <= 1e-14 * abs(middle):
-            values[k, :] = middle
-            vectors[k] = np.eye(3)
-            continue
+        alike = size <= 1e-14 * abs(middle)
+        size = 1.0 if alike else size
         det = da * (db * dc - f * f) - d * (d * dc - f * e) + e * (d * f - db * e)
-        half = min(max(0.5 * det / size**3, -1.0), 1.0)
-        turn = np.arccos(half) / 3.0
-        apart = 2.0 * size * (np.cos(turn) if half >= 0.0 else np.cos(turn + 2.0 * np.pi / 3.0))
-        wx, wy, wz = _vector(da - apart, db - apart, dc - apart, d, e, f)
+        half = 0.5 * det / (size * size * size)
+        # cos(arccos(half) / 3), the root of 4 x^3 - 3 x = half, from within 1e-3 by three of Newton's steps
+        part = abs(half)
+        part = 1.0 if part > 1.0 else part
+        x = 0.8660254037844386 + part * (0.16666666666666666 - 0.032692 * part)
+        x -= ((4.0 * x * x - 3.0) * x - part) / (12.0 * x * x - 3.0)
+        x -= ((4.0 * x * x - 3.0) * x - part) / (12.0 * x * x - 3.0)
+        x -= ((4.0 * x * x - 3.0) * x - part) / (12.0 * x * x - 3.0)
+        apart = 2.0 * size * (x if half >= 0.0 else -x)
+        # what the matrix less that eigenvalue takes to zero lies across two of its rows
+        a, b, c = da - apart, db - apart, dc - apart
+        x0, y0, z0 = d * f - e * b, e * d - a * f, a * b - d * d
+        x1, y1, z1 = d * c - e * f, e * e - a * c, a * f - d * e
+        x2, y2, z2 = b * c - f * f, f * e - d * c, d * f - b * e
+        s0, s1 = x0 * x0 + y0 * y0 + z0 * z0, x1 * x1 + y1 * y1 + z1 * z1
+        s2, second = x2 * x2 + y2 * y2 + z2 * z2, s1 > s0
+        square, wx = s1 if second else s0, x1 if second else x0
+        wy, wz = y1 if second else y0, z1 if second else z0
+        third = s2 > square
+        square, wx = s2 if third else square, x2 if third else wx
+        wy, wz = y2 if third else wy, z2 if third else wz
+        size = 1.0 / np.sqrt(square if square > 0.0 else 1.0)
+        wx, wy, wz = wx * size, wy * size, wz * size
         # two vectors across it
-        if abs(wx) > abs(wy):
-            length = np.sqrt(wx * wx + wz * wz)
-            ux, uy, uz = -wz / length, 0.0, wx / length
-        else:
-            length = np.sqrt(wy * wy + wz * wz)
-            ux, uy, uz = 0.0, wz / length, -wy / length
+        flat = abs(wx) > abs(wy)
+        p = wx if flat else wy
+        square = p * p + wz * wz
+        size = 1.0 / np.sqrt(square if square > 0.0 else 1.0)
+        q, p = wz * size, p * size
+        ux, uy, uz = -q if flat else 0.0, 0.0 if flat else q, p if flat else -p
         vx, vy, vz = wy * uz - wz * uy, wz * ux - wx * uz, wx * uy - wy * ux
         au, bu, cu = da * ux + d * uy + e * uz, d * ux + db * uy + f * uz, e * ux + f * uy + dc * uz
         av, bv, cv = da * vx + d * vy + e * vz, d * vx + db * vy + f * vz, e * vx + f * vy + dc * vz
         uu, uv = ux * au + uy * bu + uz * cu, ux * av + uy * bv + uz * cv
         vv = vx * av + vy * bv + vz * cv
-        gap = 0.5 * (uu - vv)
+        gap, mean = 0.5 * (uu - vv), 0.5 * (uu + vv)
         spread = np.sqrt(gap * gap + uv * uv)
-        mean = 0.5 * (uu + vv)
-        cosine = np.sqrt(0.5 * (1.0 + gap / spread)) if spread > 0.0 else 1.0
-        sine = np.sqrt(max(0.0, 1.0 - cosine * cosine))
+        cosine = np.sqrt(0.5 * (1.0 + gap / (spread if spread > 0.0 else 1.0)))
+        cosine = cosine if spread > 0.0 else 1.0
+        rest = 1.0 - cosine * cosine
+        sine = np.sqrt(rest if rest > 0.0 else 0.0)
         sine = -sine if uv < 0.0 else sine
-        own = vectors[k]
-        values[k, 0], own[0, 0], own[0, 1], own[0, 2] = middle + apart, wx, wy, wz
-        values[k, 1], values[k, 2] = middle + mean + spread, middle + mean - spread
-        own[1, 0], own[1, 1], own[1, 2] = (
-            cosine * ux + sine * vx, cosine * uy + sine * vy, cosine * uz + sine * vz,
-        )  # fmt: skip
-        own[2, 0], own[2, 1], own[2, 2] = (
-            cosine * vx - sine * ux, cosine * vy - sine * uy, cosine * vz - sine * uz,
-        )  # fmt: skip
-    return values, vectors
+        found[k] = middle if alike else middle + apart
+        found[_MANY + k] = middle if alike else middle + mean + spread
+        found[2 * _MANY + k] = middle if alike else middle + mean - spread
+        found[3 * _MANY + k] = 1.0 if alike else wx
+        found[4 * _MANY + k] = 0.0 if alike else wy
+        found[5 * _MANY + k] = 0.0 if alike else wz
+        found[6 * _MANY + k] = 0.0 if alike else cosine * ux + sine * vx
+        found[7 * _MANY + k] = 1.0 if alike else cosine * uy + sine * vy
+        found[8 * _MANY + k] = 0.0 if alike else cosine * uz + sine * vz
+        found[9 * _MANY + k] = 0.0 if alike else cosine * vx - sine * ux
+        found[10 * _MANY + k] = 0.0 if alike else cosine * vy - sine * uy
+        found[11 * _MANY + k] = 1.0 if alike else cosine * vz - sine * uz
 
 
 @machine_code(error_model="numpy")
@@ -88,20 +135,3 @@ def signed_roots(squares: Array, unit: float) -> Array:
         for i in range(squares.shape[1]):
             found[k, i] = np.copysign(unit * np.sqrt(abs(squares[k, i])), squares[k, i])
     return found
-
-
-@machine_code(error_model="numpy", fastmath={"contract"})
-def _vector(a: float, b: float, c: float, d: float, e: float, f: float) -> tuple[float, float, float]:
-    """The unit vector that a singular symmetric matrix takes to zero: across two of its rows."""
-    x0, y0, z0 = d * f - e * b, e * d - a * f, a * b - d * d
-    x1, y1, z1 = d * c - e * f, e * e - a * c, a * f - d * e
-    x2, y2, z2 = b * c - f * f, f * e - d * c, d * f - b * e
-    s0, s1, s2 = x0 * x0 + y0 * y0 + z0 * z0, x1 * x1 + y1 * y1 + z1 * z1, x2 * x2 + y2 * y2 + z2 * z2
-    if s0 >= s1 and s0 >= s2:
-        r = np.sqrt(s0)
-        return x0 / r, y0 / r, z0 / r
-    if s1 >= s2:
-        r = np.sqrt(s1)
-        return x1 / r, y1 / r, z1 / r
-    r = np.sqrt(s2)
-    return x2 / r, y2 / r, z2 / r

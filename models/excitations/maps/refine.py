@@ -47,7 +47,7 @@ _RIVAL = 25.0
 _EXACT_ROUNDS = 2
 """So often the model is made exact where the fit is, and the fit goes on."""
 
-_NOTICED = 0.05
+_NOTICED = 0.2
 """A model whose average is so little off, in standard deviations of a parameter, is exact enough."""
 
 _MET = 1.2
@@ -106,18 +106,20 @@ def refine_map(
                 found += fitter.descents(other[None], widths)
     if not found:
         raise FrameFailed(f"{case.words.unstable} at every start of the fit")
+    draft = fitter
     fitter, found = _exact(fitter, found, widths)
     if case.normal_where_told:
         best = min(found, key=lambda f: f.chi2)
         found += fitter.until(_AT_REST).descents(*_begun(fitter, best, widths))
+        found = _distinct(fitter, found, widths)
     found += _off_zero(fitter, min(found, key=lambda f: f.chi2), widths)
     fit, minima = _minima(fitter, found, widths)
-    posterior = posterior_of(fitter, fit, minima, widths, network)
+    posterior = posterior_of(fitter, fit, minima, widths, network, draft)
     if _better(posterior.sampled, fitter, fit, widths):
         best = case.parameters.values_at(_top(posterior.sampled)[None, : len(start)])
         found += fitter.descents(best, replace(widths, **_named(fit, _top(posterior.sampled))))
         fit, minima = _minima(fitter, found, widths)
-        posterior = posterior_of(fitter, fit, minima, widths, network)
+        posterior = posterior_of(fitter, fit, minima, widths, network, draft)
     return Refinement(fit, posterior, fitter, widths)
 
 
@@ -143,13 +145,26 @@ def _exact(fitter: MapFitter, found: list[Found], widths: Widths) -> tuple[MapFi
         if shift is not None and shift < _NOTICED:
             break
         again = []
-        for f in found:
+        for f in _distinct(fitter, found, widths):
             if f.chi2 < best.chi2 + _RIVAL * max(1.0, best.chi2 / len(best.linear.y)):
                 again += exact.descents(*_begun(fitter, f, widths))
         if not again:  # what had a model nearly has none any more: stay with what could be fitted
             break
         fitter, found = exact, again
     return fitter, found
+
+
+def _distinct(fitter: MapFitter, found: Sequence[Found], widths: Widths) -> list[Found]:
+    """Return descents best first, of those that ended alike where valleys are straight the best only."""
+    best, *others = sorted(found, key=lambda f: f.chi2)
+    if not others or not fitter.case.normal_where_told:
+        return [best, *others]
+    precision, kept = np.linalg.inv(fitter.covariance_at(best.x, widths, best.linear)), [best]
+    for f in others:
+        apart = np.stack([f.x - k.x for k in kept])
+        if (np.einsum("ki,ij,kj->k", apart, precision, apart) > _ALIKE**2).all():
+            kept.append(f)
+    return kept
 
 
 def _begun(fitter: MapFitter, found: Found, widths: Widths) -> tuple[Array, Widths]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lattice.case import LatticeCase
+from streamproc.models.excitations.lattice.crystal import Crystal
 from streamproc.models.excitations.lattice.density import (
     KELVIN_MEV,
     Density,
@@ -58,6 +60,18 @@ def column_width(q_invA: Array, usual: float) -> float:
 
 _NUDGE = 1e-5
 """A small step of a width (meV)."""
+
+
+_KEPT = 6
+"""Meshes that are kept: those of one fit, which the next map of a run needs again."""
+
+
+@lru_cache(_KEPT)
+def _mesh_for(
+    crystal: Crystal, number: int, edge_A: float, q: bytes, width: float, divisions: int
+) -> PowderMesh:
+    """Return the mesh of columns whose |Q| (float64) are given as bytes."""
+    return PowderMesh(crystal, number, edge_A, np.frombuffer(q), width, divisions)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -165,11 +179,9 @@ class PowderRenderer:
     def _mesh_of(self, widths: Widths) -> PowderMesh:
         width = self._width or max(widths.q_fwhm, _LEAST_WIDTH)
         if self._mesh is None or self._mesh[0] != width:
-            c, edge = self.case, self.case.file.crystal.a
-            self._mesh = (
-                width,
-                PowderMesh(c.crystal, c.number, edge, self.q_rlu[:, 0], width, self.divisions),
-            )
+            c, q = self.case, np.ascontiguousarray(self.q_rlu[:, 0])
+            mesh = _mesh_for(c.crystal, c.number, c.file.crystal.a, q.tobytes(), width, self.divisions)
+            self._mesh = (width, mesh)
         return self._mesh[1]
 
     def _at(self, values: Mapping[str, float], widths: Widths) -> _State:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import ndtr, ndtri
 
-__all__ = ["Guess", "Sampled", "interval_of", "sample"]
+__all__ = ["Guess", "Sampled", "interval_of", "quasi", "sample"]
 
 Array = npt.NDArray[np.float64]
 
@@ -90,6 +90,7 @@ def sample(
     draws: int,
     curvature: Callable[[Array], Array] | None = None,
     enough: float = np.inf,
+    rounds: int = _ROUNDS,
 ) -> Sampled:
     """Draw some, learn from them where the posterior lies, draw more there, and again; all are kept.
 
@@ -109,14 +110,16 @@ def sample(
     enough : float
         No further round once so many draws of equal weight would tell as much, and none larger than that
         needs.
+    rounds : int
+        Of draws.
     """
     low, high = box
-    spread = low + (high - low) * _quasi(int(_PRIOR_SHARE * draws / _ROUNDS), len(low))
+    spread = low + (high - low) * quasi(int(_PRIOR_SHARE * draws / rounds), len(low))
     parts, places, likelihood = [], spread, log_likelihood(spread)
     ahead: Sequence[Guess] = guesses
     used = 0
     wanted = np.inf
-    for turn in range(_ROUNDS):
+    for turn in range(rounds):
         if turn:
             so_far = _weighted(places, likelihood, _Mixture(parts, len(spread), box))
             if so_far.effective > enough:
@@ -125,7 +128,7 @@ def sample(
             ahead = _learned(so_far, curvature)
         inside = int(((places >= low) & (places <= high)).all(1).sum())
         drawn = []
-        for g, n in _split(ahead, int(min(wanted, (draws - inside) // (_ROUNDS - turn)))):
+        for g, n in _split(ahead, int(min(wanted, (draws - inside) // (rounds - turn)))):
             drawn.append(_normal(g, n, low, high, used))
             used += len(drawn[-1])
         parts += [(g, len(d)) for g, d in zip(ahead, drawn, strict=True)]
@@ -207,7 +210,7 @@ def _normal(guess: Guess, inside: int, low: Array, high: Array, used: int) -> Ar
 
     What lies outside has no weight and costs nothing; it counts in the density.
     """
-    half = ndtri(np.clip(_quasi(_OUTSIDE * (inside + 1) // 2, len(low), used), 1e-6, 1 - 1e-6))
+    half = ndtri(np.clip(quasi(_OUTSIDE * (inside + 1) // 2, len(low), used), 1e-6, 1 - 1e-6))
     wide = (used + np.arange(len(half))) % 10 >= round(10 * _SCALES[0][1])
     half *= np.where(wide, _SCALES[1][0], _SCALES[0][0])[:, None]
     steps = half @ np.linalg.cholesky(guess.covariance).T
@@ -216,8 +219,12 @@ def _normal(guess: Guess, inside: int, low: Array, high: Array, used: int) -> Ar
     return found[: int(np.searchsorted(count, inside)) + 1]
 
 
-def _quasi(count: int, dimensions: int, used: int = 0) -> Array:
-    """Roberts' quasi-random sequence in the unit cube, from a place in it on."""
+def quasi(count: int, dimensions: int, used: int = 0) -> Array:
+    """Return Roberts' quasi-random sequence in the unit cube, shape (count, dimensions).
+
+    From a place ``used`` in it on (https://extremelearning.com.au/unreasonable-effectiveness-of-quasirandom-
+    sequences/).
+    """
     root = 2.0
     for _ in range(40):
         root = (1 + root) ** (1 / (dimensions + 1))
