@@ -8,8 +8,9 @@ import time
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 from kafka.errors import KafkaConnectionError
+from structlog.testing import capture_logs
 
-from streamproc.errors import DeliveryAborted
+from streamproc.errors import DeliveryAborted, FatalError
 from streamproc.settings import DeliverySettings
 from streamproc.transports.kafka import KafkaSource, KafkaState, TransactionalSink, transactions
 from streamproc.transports.kafka.connect import connect
@@ -109,7 +110,7 @@ def test_a_join_that_is_answered_between_two_polls_ends_as_a_member(beamline):
 def test_a_member_that_is_put_out_during_a_join_is_told_what_it_lost(beamline):
     """As when a process freezes in the middle of a join: others work on its partitions before it goes on."""
     settings, asked = beamline(), []
-    kafka = settings.kafka.model_copy(update={"session_timeout_s": 6.0})
+    kafka = settings.kafka.model_copy(update={"session_timeout_s": 8.0})
     frozen, other = (
         KafkaSource(
             kafka.model_copy(update={"group_instance_id": who}),
@@ -125,7 +126,10 @@ def test_a_member_that_is_put_out_during_a_join_is_told_what_it_lost(beamline):
     coordinator.request_rejoin()
     frozen._consumer.poll(0)  # a join begins; nothing more is heard of this member, no heartbeat either
     member = coordinator._generation.member_id
-    polled_until(other, lambda: set(other.assigned()) == set(held), 60)
+    with capture_logs() as said:
+        polled_until(other, lambda: set(other.assigned()) == set(held), 60)
+    (waits,) = [entry for entry in said if entry["event"].startswith("still joining the group")]
+    assert waits["session_timeout_s"] == 8.0
     told, deadline_s = [], time.monotonic() + 30
     while not told or joining(frozen._consumer):
         assert time.monotonic() < deadline_s
@@ -217,3 +221,27 @@ def test_positions_of_an_aborted_transaction_are_not_committed_with_the_next(bea
         settings.group("phase-map"),
     )
     assert [stored.load(n).committed for n in (0, 1)] == [None, 13]
+
+
+def test_state_that_waits_for_a_transaction_says_so_and_gives_up_in_its_deadline(beamline):
+    settings = beamline()
+    topic = settings.state_topic("phase-map")
+    producer = KafkaProducer(
+        bootstrap_servers=settings.kafka.bootstrap,
+        transactional_id="undecided",
+        transaction_timeout_ms=60_000,
+    )
+    producer.init_transactions()
+    producer.begin_transaction()
+    producer.send(topic, key=b"run", value=b"state", partition=0).get(10)
+    state = KafkaState(
+        settings.kafka, DeliverySettings(restore_timeout_s=6.5), topic, settings.topic("raw"),
+        settings.group("phase-map"),
+    )  # fmt: skip
+    with capture_logs() as said, pytest.raises(FatalError, match="a transaction is undecided"):
+        state.load(0)
+    (waits,) = [entry for entry in said if entry["event"].startswith("state is still being read")]
+    assert (waits["partition"], waits["position"], waits["end"]) == (0, 0, 1)
+    producer.abort_transaction()
+    assert not state.load(0).records
+    producer.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -58,6 +59,7 @@ polls and begins another, which makes all others join again; with short polls th
 _HEARTBEAT_S = 0.5
 """A heartbeat's answer tells of a rebalance, which takes two of them; and a member that dies right after one
 keeps its place for the whole session time-out, in which its restart comes back to it without a rebalance."""
+_JOINING_SAID_AFTER_S = 5.0
 _METADATA_AGE_MS = 30_000
 """So long a partition that was added to the topic may go unseen."""
 _MOVED = (CommitFailedError, RebalanceInProgressError, IllegalGenerationError, UnknownMemberIdError)
@@ -114,6 +116,7 @@ class KafkaSource:
         self._pending: dict[TopicPartition, int] = {}
         self._ends: dict[KafkaPartition, int] = {}
         self._pending_since_s: float | None = None
+        self._joining_since_s: float | None = None
         self._reached = True
         self._next_look_s = 0.0
         self._shared_out, self._next_look_at_group_s = 0, 0.0
@@ -193,10 +196,24 @@ class KafkaSource:
         """Return what has arrived, by partition; without waiting any longer once a group is joined."""
         if joining(self._consumer):
             if not join(self._consumer, milliseconds(max(timeout_s, _JOIN_POLL_S))):
+                self._say_that_joining_lasts()
                 return {}
             timeout_s = 0.0
+        self._joining_since_s = None
         records: Mapping[Any, Sequence[Any]] = self._consumer.poll(round(timeout_s * 1000))
         return records
+
+    def _say_that_joining_lasts(self) -> None:
+        """Say once what is waited for: that all members come, or that the silent ones are given up."""
+        now_s = time.monotonic()
+        self._joining_since_s = self._joining_since_s or now_s
+        if now_s - self._joining_since_s > _JOINING_SAID_AFTER_S:
+            self._joining_since_s = math.inf
+            _log.warning(
+                "still joining the group: another member has not answered, or the broker is away; silent "
+                "members are given up after kafka.session_timeout_s",
+                group=self._group, session_timeout_s=self._kafka.session_timeout_s,
+            )  # fmt: skip
 
     def _denied(self, error: KafkaError) -> ConfigurationError:
         group = isinstance(error, GroupAuthorizationFailedError)

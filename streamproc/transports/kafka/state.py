@@ -23,6 +23,7 @@ _log = structlog.get_logger()
 
 _FETCH_BYTES = 1024 * 1024
 """Small: what is read here is held once more by the client, and a restart should not cost memory for good."""
+_SAID_AFTER_S = 5.0
 
 
 class KafkaState:
@@ -99,6 +100,7 @@ class KafkaState:
         timeout_ms = milliseconds(self._timeout_s)
         consumer = connect(self._kafka, lambda options: self._consumer(options, "read_committed"))
         newest: dict[str, bytes] = {}
+        said_s = time.monotonic() + _SAID_AFTER_S
         try:
             consumer.assign([where])
             consumer.seek_to_beginning(where)
@@ -109,6 +111,13 @@ class KafkaState:
                         f"{self._timeout_s:g} s (delivery.restore_timeout_s): a transaction is undecided, or "
                         "the broker is slow"
                     )
+                if time.monotonic() > said_s:
+                    said_s = deadline_s
+                    _log.warning(
+                        "state is still being read: a transaction is undecided, or the broker is slow",
+                        topic=where.topic, partition=where.partition, end=end,
+                        position=consumer.position(where, timeout_ms=timeout_ms),
+                    )  # fmt: skip
                 for batch in consumer.poll(timeout_ms=200).values():
                     for record in batch:
                         _take(newest, record)
