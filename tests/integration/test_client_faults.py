@@ -143,6 +143,24 @@ def test_a_member_that_is_put_out_during_a_join_is_told_what_it_lost(beamline):
     other.close()
 
 
+def test_a_member_that_was_put_out_claims_nothing_of_what_it_lost(beamline):
+    """Or the leader waits for it to give a partition up that it has not, and nobody gets it."""
+    settings = beamline(partitions=2)
+    source = KafkaSource(settings.kafka, settings.topic("raw"), settings.group("phase-map"))
+    polled_until(source, lambda: len(source.assigned()) == 2 and not joining(source._consumer))
+    coordinator = source._consumer._coordinator
+
+    def claimed():
+        ((_, metadata),) = coordinator.group_protocols()
+        return [(t.topic, n) for t in metadata.owned_partitions for n in t.partitions]
+
+    assert sorted(claimed()) == sorted(source.assigned())
+    coordinator.reset_generation()  # as when the broker does not know it any more
+    assert claimed() == []
+    polled_until(source, lambda: len(source.assigned()) == 2 and not joining(source._consumer))
+    source.close()
+
+
 def test_a_partition_that_comes_back_with_nothing_new_has_no_lag(beamline):
     """As after a freeze: the broker has told this connection of its end before, and does not say it again."""
     settings = beamline()

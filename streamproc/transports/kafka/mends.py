@@ -80,11 +80,13 @@ def know_partition(producer: KafkaProducer, topic: str, partition: int, timeout_
 
 
 def tell_of_losses(consumer: KafkaConsumer) -> None:
-    """Have it tell of lost partitions whenever its membership ends, also during a join.
+    """Have it tell of lost partitions whenever its membership ends, and claim them no more.
 
     It tells at the beginning of a join, and of a join that is under way nothing more. A process that froze
     meanwhile, and was put out of the group, would come back as a new member that still holds partitions
-    which others have worked on since, and could commit over them.
+    which others have worked on since, and could commit over them. And to the group it claims what it last
+    had, also after a loss: the leader then waits for it to give up what it has not, and a partition that is
+    meant for another member goes to nobody.
     """
     coordinator = consumer._coordinator
     reset = coordinator.reset_generation
@@ -92,6 +94,8 @@ def tell_of_losses(consumer: KafkaConsumer) -> None:
     def reset_generation(*member_id: str, **named: str) -> None:
         reset(*member_id, **named)
         coordinator.rejoining = False  # so the next attempt begins from the beginning, where losses are told
+        for assignor in coordinator._assignors.values():
+            assignor.member_assignment = None
 
     coordinator.reset_generation = reset_generation
 

@@ -198,8 +198,7 @@ class KafkaSource:
             if not join(self._consumer, milliseconds(max(timeout_s, _JOIN_POLL_S))):
                 self._say_that_joining_lasts()
                 return {}
-            timeout_s = 0.0
-        self._joining_since_s = None
+            timeout_s, self._joining_since_s, self._shared_out = 0.0, None, 0
         records: Mapping[Any, Sequence[Any]] = self._consumer.poll(round(timeout_s * 1000))
         return records
 
