@@ -13,6 +13,7 @@ from structlog.testing import capture_logs
 from streamproc.errors import DeliveryAborted, FatalError
 from streamproc.settings import DeliverySettings
 from streamproc.transports.kafka import KafkaSource, KafkaState, TransactionalSink, transactions
+from streamproc.transports.kafka import source as source_module
 from streamproc.transports.kafka.connect import connect
 from streamproc.transports.kafka.mends import joining
 from streamproc.transports.kafka.reading import TopicReader
@@ -158,6 +159,30 @@ def test_a_member_that_was_put_out_claims_nothing_of_what_it_lost(beamline):
     coordinator.reset_generation()  # as when the broker does not know it any more
     assert claimed() == []
     polled_until(source, lambda: len(source.assigned()) == 2 and not joining(source._consumer))
+    source.close()
+
+
+def test_partitions_without_an_owner_are_looked_for_after_each_rebalance(beamline, monkeypatch):
+    settings, looks, answers = beamline(partitions=2), [], [None, frozenset({0})]
+    truly = source_module.assigned_partitions
+
+    def look(*asked):
+        looks.append(answers.pop(0) if answers else truly(*asked))
+        return looks[-1]
+
+    monkeypatch.setattr(source_module, "assigned_partitions", look)
+    for pause in ("_LOOK_INTERVAL_S", "_LOOK_AT_GROUP_INTERVAL_S"):
+        monkeypatch.setattr(source_module, pause, 0.1)
+    source = KafkaSource(settings.kafka, settings.topic("raw"), settings.group("phase-map"))
+    coordinator = source._consumer._coordinator
+    polled_until(source, lambda: len(looks) == 3)
+    assert looks[2] == {0, 1} and coordinator._generation.generation_id == 2  # shared out anew once
+    for _ in range(50):
+        source.poll(0.01)
+    assert len(looks) == 3
+    coordinator.request_rejoin()
+    polled_until(source, lambda: len(looks) == 4)
+    assert looks[3] == {0, 1}
     source.close()
 
 

@@ -35,8 +35,8 @@ def active_groups(kafka: KafkaSettings) -> list[str]:
     return sorted(str(g["group_id"]) for g in groups if g.get("group_state") in _ACTIVE)
 
 
-def assigned_partitions(kafka: KafkaSettings, group: str, topic: str) -> frozenset[int]:
-    """Return the partitions of a topic that members of a group have; empty while they are shared out anew.
+def assigned_partitions(kafka: KafkaSettings, group: str, topic: str) -> frozenset[int] | None:
+    """Return the partitions of a topic that members of a group have; None while they are shared out anew.
 
     Raises
     ------
@@ -45,14 +45,17 @@ def assigned_partitions(kafka: KafkaSettings, group: str, topic: str) -> frozens
     """
     admin = connect(kafka, lambda options: KafkaAdminClient(**options))
     try:
-        members = admin.describe_groups([group])[group]["members"]
+        found = admin.describe_groups([group])[group]
     except KafkaError as error:
         raise denied(error, kafka, f"look at consumer group {group}") or ConfigurationError(
             f"consumer group {group} at {kafka.bootstrap}: {error}"
         ) from error
     finally:
         admin.close()
-    given = [a for m in members for a in (m["member_assignment"] or {}).get("assigned_partitions", ())]
+    if found["group_state"] != "Stable":
+        return None
+    assignments = [m["member_assignment"] or {} for m in found["members"]]
+    given = [a for assignment in assignments for a in assignment.get("assigned_partitions", ())]
     return frozenset(int(n) for a in given if a["topic"] == topic for n in a["partitions"])
 
 
