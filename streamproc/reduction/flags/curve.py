@@ -47,7 +47,7 @@ class Curve(NamedTuple):
     @property
     def step(self) -> float:
         """Mean width of a channel, in the axis's unit."""
-        return float(self.axis[-1] - self.axis[0]) / max(self.axis.size - 1, 1)
+        return float(self.axis.item(-1) - self.axis.item(0)) / max(self.axis.size - 1, 1)
 
 
 def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curve:

@@ -241,7 +241,7 @@ class RunReference:
     def _on(self, axis: Float, *stored: Float) -> tuple[Float, ...]:
         """Return stored patterns on the axis of a reading."""
         own = self._arrays["axis"]
-        if own.size == axis.size and abs(own[0] - axis[0]) < 1e-5 * abs(axis[-1]):
+        if own.size == axis.size and abs(own.item(0) - axis.item(0)) < 1e-5 * abs(axis.item(-1)):
             return stored
         return tuple(np.interp(axis, own, y) for y in stored)
 

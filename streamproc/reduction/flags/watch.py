@@ -149,7 +149,11 @@ class FlagWatch:
         return number >= self._now[name]
 
     def _over_any(self, names: tuple[str, ...], numbers: Numbers) -> bool:
-        return any(numbers[name] >= self._now[name] for name in names)
+        now = self._now
+        for name in names:  # noqa: SIM110  (a generator costs more than all it does)
+            if numbers[name] >= now[name]:
+                return True
+        return False
 
     def _raised(self, numbers: Numbers, spoilt: bool) -> dict[str, bool]:
         """Hysteresis. What a spoilt reading cannot show stays as it is."""
