@@ -74,12 +74,13 @@ class _Terminal:
             return False
 
     def take(self) -> None:
-        """Have keys at once; Ctrl-C and Ctrl-Z stay what they are."""
+        """Have keys at once, also those that came before; Ctrl-C and Ctrl-Z stay what they are."""
         if self.ours():
+            import termios
             import tty
 
             with suppress(OSError):
-                tty.setcbreak(self.number)
+                tty.setcbreak(self.number, termios.TCSADRAIN)
 
     def give_back(self) -> None:
         """Make it what it was."""

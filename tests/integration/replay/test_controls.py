@@ -112,7 +112,8 @@ def test_paused_and_then_ended_the_ledger_is_complete(slow, tmp_path):
     assert json.loads(out.read_text().splitlines()[-1])[1]["ledger"]["primary"] == ledger
 
 
-def test_p_on_a_terminal_pauses_and_goes_on_and_the_terminal_is_as_before(slow, tmp_path):
+@pytest.mark.parametrize("early", [False, True], ids=["while it runs", "before it listens"])
+def test_p_on_a_terminal_pauses_and_goes_on_and_the_terminal_is_as_before(slow, tmp_path, early):
     command, whole = slow
     out = tmp_path / "out.jsonl"
     ours, theirs = pty.openpty()
@@ -123,6 +124,8 @@ def test_p_on_a_terminal_pauses_and_goes_on_and_the_terminal_is_as_before(slow, 
         fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
 
     command = [part for part in command if part != "--json"]
+    if early:
+        os.write(ours, b"p")
     process = subprocess.Popen(
         [*command, "--to", str(out)], stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, text=True,
         preexec_fn=owning,
@@ -130,8 +133,9 @@ def test_p_on_a_terminal_pauses_and_goes_on_and_the_terminal_is_as_before(slow, 
     shown: list[bytes] = []
     reading = threading.Thread(target=_read, args=(ours, shown), daemon=True)
     reading.start()
-    wait_for(lambda: events_in(out) >= 1, process)
-    os.write(ours, b"p")
+    if not early:
+        wait_for(lambda: events_in(out) >= 1, process)
+        os.write(ours, b"p")
     wait_for(lambda: b"paused" in b"".join(shown), process)
     before = events_in(out)
     time.sleep(2 * STEP_S)
