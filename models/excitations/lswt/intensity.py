@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lswt.bogoliubov import Magnons
 from streamproc.models.excitations.lswt.hamiltonian import local_frames
+from streamproc.models.excitations.lswt.two_sites import seen
 from streamproc.models.excitations.spinmodel.structure import SpinModel
 
 __all__ = ["Observer", "form_factor", "observer"]
 
 Array = npt.NDArray[np.float64]
+
+_KEPT = 16
+"""Models whose ladder operators are kept: a fit asks for them at other wave vectors at every step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,24 +45,34 @@ class Observer:
         return np.asarray(moment[..., :, None] * moment[..., None, :].conj())
 
     def neutron(self, magnons: Magnons) -> Array:
-        """Return sum_ab (delta_ab - Q_a Q_b / Q^2) S^ab of each mode, shape (m, n)."""
-        moment = self.moments(magnons)
-        along = (self.direction[:, None, :] @ moment)[..., 0, :]
-        return np.asarray((np.abs(moment) ** 2).sum(-2) - np.abs(along) ** 2)
+        """Return sum_ab (delta_ab - Q_a Q_b / Q^2) S^ab of each mode, shape (m, n).
+
+        Of several models at once where amplitudes have a further axis before m.
+        """
+        amplitudes = magnons.amplitudes
+        many = amplitudes.reshape(-1, *amplitudes.shape[-3:])
+        return seen(self.weights, self.direction, many).reshape(magnons.energy_meV.shape)
 
 
 def observer(model: SpinModel, q_rlu: Array) -> Observer:
     """Prepare for some wave vectors (m, 3) in reciprocal lattice units."""
-    q = np.atleast_2d(np.asarray(q_rlu, dtype=float)) @ model.lattice.reciprocal()
-    length = np.linalg.norm(q, axis=1)
+    reciprocal, ladder = _ladder(model)
+    q = np.atleast_2d(np.asarray(q_rlu, dtype=float)) @ reciprocal
+    length = np.sqrt(np.einsum("qa,qa->q", q, q))
+    # without form factors all wave vectors share one row
+    lengths = length if any(s.form_factor for s in model.sites) else np.zeros(1)
+    factor = np.array([s.g / 2 * form_factor(s.form_factor, lengths) for s in model.sites])
+    weights = ladder[None] * np.tile(factor, (2, 1)).T[:, None, :]
+    return Observer(weights, q / np.where(length > 0, length, 1.0)[:, None])
+
+
+@lru_cache(_KEPT)
+def _ladder(model: SpinModel) -> tuple[Array, npt.NDArray[np.complex128]]:
+    """Reciprocal lattice, and what turns X into the spins' components (3, 2 n): the same at every Q."""
     frames = local_frames(model)
     root = np.sqrt(frames.spin / 2 / model.cells)
     ladder = np.concatenate([(frames.u.conj() * root[:, None]).T, (frames.u * root[:, None]).T], 1)
-    factor = np.array([s.g / 2 * np.ones(len(q)) * form_factor(s.form_factor, length) for s in model.sites])
-    same = np.allclose(factor, factor[:, :1])
-    factor = np.tile(factor[:, :1] if same else factor, (2, 1))
-    weights = ladder[None] * factor.T[:, None, :]
-    return Observer(weights, q / np.where(length > 0, length, 1.0)[:, None])
+    return model.lattice.reciprocal(), ladder
 
 
 def form_factor(coefficients: tuple[float, ...], q_invA: Array) -> Array:

@@ -13,8 +13,6 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.maps.container import SqeMap, averaged
 
-from streamproc.compiling import machine_code
-
 __all__ = ["count_units", "deviance", "expected_variance", "smoothed", "variance_per_intensity"]
 
 Array = npt.NDArray[np.float64]
@@ -97,19 +95,8 @@ def deviance(intensity: Array, expected: Array, per_intensity: Array, trust: Arr
     trust : ndarray or float
         Weight of each cell.
     """
-    share = np.ones(len(intensity)) if np.ndim(trust) == 0 else np.asarray(trust)
-    whole = float(trust) if np.ndim(trust) == 0 else 1.0
-    return whole * float(_deviance(intensity, expected, per_intensity, share))
-
-
-@machine_code(error_model="numpy")
-def _deviance(intensity: Array, expected: Array, per_intensity: Array, trust: Array) -> float:
-    total = 0.0
-    for k in range(intensity.size):
-        counted = max(intensity[k], 0.0) / per_intensity[k]
-        mean = max(expected[k] / per_intensity[k], _LEAST_COUNTS)
-        each = mean - counted
-        if counted > 0.0:
-            each += counted * np.log(counted / mean)
-        total += trust[k] * each
-    return 2.0 * total
+    counted = np.maximum(intensity, 0.0) / per_intensity
+    mean = np.maximum(expected / per_intensity, _LEAST_COUNTS)
+    # numpy's logarithm takes several numbers at once; where nothing was counted its factor is zero
+    each = mean - counted + counted * np.log(np.where(counted > 0.0, counted, mean) / mean)
+    return 2.0 * float(each @ trust if isinstance(trust, np.ndarray) else each.sum() * trust)

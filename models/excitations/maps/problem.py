@@ -86,9 +86,11 @@ class MapProblem:
             values, broad = self.parts(x)
             try:
                 signal = self.renderer.map(values, broad)[self.cells]
-                beside = self.renderer.beside(values, broad)[:, self.cells]
+                others = self.renderer.beside(values, broad)
             except NotStable:
                 return None
+            # picking cells of no map at all takes as long as of one
+            beside = others[:, self.cells] if len(others) else np.zeros((0, len(signal)))
             self._drawn = (key, (signal, beside))
         return self._drawn[1]
 

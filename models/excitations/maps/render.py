@@ -11,6 +11,8 @@ from streamproc.models.excitations.lswt.waves import SpinWaves
 from streamproc.models.excitations.maps.widths import Widths, channel_width, directions_of, kernel, sub_points
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
+from streamproc.compiling import machine_code
+
 __all__ = ["Renderer", "deposit", "line_grid", "powder_directions"]
 
 Array = npt.NDArray[np.float64]
@@ -147,15 +149,21 @@ def deposit(energy: Array, intensity: Array, lines: Array) -> Array:
     ndarray, shape (n, f)
         Intensity at every point of the grid.
     """
-    n, f = len(energy), len(lines)
-    place = energy / (lines[1] - lines[0])
-    left = np.minimum(place.astype(np.int64), f - 2)
-    share = place - left
-    kept = np.where(place <= f - 1, intensity, 0.0)
-    at = left + f * np.arange(n)[:, None]
-    low = np.bincount(at.ravel(), (kept * (1 - share)).ravel(), n * f)
-    high = np.bincount(at.ravel() + 1, (kept * share).ravel(), n * f)
-    return np.asarray((low + high).reshape(n, f))
+    return _deposited(energy, intensity, float(lines[1] - lines[0]), len(lines))
+
+
+@machine_code(error_model="numpy")
+def _deposited(energy: Array, intensity: Array, step: float, points: int) -> Array:
+    found = np.zeros((len(energy), points))
+    for k in range(energy.shape[0]):
+        for i in range(energy.shape[1]):
+            place = energy[k, i] / step
+            if place > points - 1:
+                continue
+            left = min(int(place), points - 2)
+            found[k, left] += intensity[k, i] * (1 - (place - left))
+            found[k, left + 1] += intensity[k, i] * (place - left)
+    return found
 
 
 def powder_directions(case: SpinCase, q_invA: Array, q_fwhm: float) -> Array:

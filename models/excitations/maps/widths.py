@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,9 @@ _SHARP = 1e-3
 
 _GONE = 9.0
 """Standard deviations at which less than 1e-17 of a Gaussian is left."""
+
+_KEPT = 8
+"""Sets of points that are kept: a fit scales the same ones at every step."""
 
 _LEAST_SHARE = 0.15
 """Beyond the window the resolution is not let fall below this share of its smaller end."""
@@ -226,10 +230,16 @@ def sub_points(directions: Array, full_widths: Array, points: int) -> Array:
     columns, d, _ = directions.shape
     if not (full_widths > 0).any():
         return np.zeros((columns, 1, 3))
+    return np.asarray((_boxes(columns, points, d) * full_widths) @ directions)
+
+
+@lru_cache(_KEPT)
+def _boxes(columns: int, points: int, d: int) -> Array:
+    """Points in boxes of width 1 about zero, shape (columns, points, d); see :func:`sub_points`."""
     root = 2.0
     for _ in range(40):
         root = (1 + root) ** (1 / (d + 1))
     number = np.arange(columns * points // 2) + 0.5
     unit = np.mod(number[:, None] * root ** -np.arange(1, d + 1), 1.0)
     half = (unit - 0.5).reshape(columns, points // 2, d)
-    return np.asarray((np.concatenate([half, -half], 1) * full_widths) @ directions)
+    return np.concatenate([half, -half], 1)
