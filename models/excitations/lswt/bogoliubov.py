@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.lswt.errors import NotAMinimum
-from streamproc.models.excitations.lswt.two_sites import halves_of_two, hermitian_of_two
+from streamproc.models.excitations.lswt.two_sites import blocks_of, halves_of_two, hermitian_of_two
 
 __all__ = ["REGULARISER", "Magnons", "diagonalise"]
 
@@ -54,12 +54,13 @@ def diagonalise(h: npt.NDArray[np.inexact], q_rlu: Array | None = None) -> Magno
         h is not positive (semi)definite at some wave vector: the assumed order is unstable there.
     """
     n = h.shape[1] // 2
-    scale = float(np.abs(h).max(initial=0.0)) or 1.0
+    largest, pair, apart = blocks_of(h)
+    scale = largest or 1.0
     eye = REGULARISER * scale * np.eye(2 * n)
     try:
-        if not np.iscomplexobj(h) and np.abs(h[:, :n, :n] - h[:, n:, n:]).max(initial=0.0) <= 1e-12 * scale:
-            return _halves(h[:, :n, :n] + eye[:n, :n], h[:, :n, n:])
-        if not (np.abs(h[:, :n, n:]) > 1e-12 * scale).any():
+        if not np.iscomplexobj(h) and apart <= 1e-12 * scale:
+            return _halves(h, REGULARISER * scale)
+        if pair <= 1e-12 * scale:
             return _conserving(h + eye)
         return _colpa(h + eye)
     except np.linalg.LinAlgError as error:
@@ -87,14 +88,15 @@ def _conserving(h: npt.NDArray[np.inexact]) -> Magnons:
     return Magnons(energy, np.concatenate([vectors, np.zeros_like(vectors)], 1))
 
 
-def _halves(a: Array, b: Array) -> Magnons:
+def _halves(h: Array, shift: float) -> Magnons:
     """(A + B)(u + v) = w (u - v) and (A - B)(u - v) = w (u + v), u.u - v.v = 1."""
-    n = a.shape[1]
+    n = h.shape[1] // 2
     if n == 2:
-        good, energy, amplitudes = halves_of_two(a, b)
+        good, energy, amplitudes = halves_of_two(h, shift)
         if not good:
             raise np.linalg.LinAlgError("not positive definite")
         return Magnons(energy, amplitudes)
+    a, b = h[:, :n, :n] + shift * np.eye(n), h[:, :n, n:]
     lower, plus = np.linalg.cholesky(a - b), a + b
     square, vectors = np.linalg.eigh(lower.transpose(0, 2, 1) @ plus @ lower)
     if (square[:, 0] <= 0).any():
@@ -102,7 +104,7 @@ def _halves(a: Array, b: Array) -> Magnons:
     energy = np.sqrt(square)
     summed = lower @ vectors / np.sqrt(energy)[:, None, :]
     less = plus @ summed / energy[:, None, :]
-    amplitudes = np.empty((len(a), 2 * n, n))
+    amplitudes = np.empty((len(h), 2 * n, n))
     amplitudes[:, :n], amplitudes[:, n:] = (summed + less) / 2, (summed - less) / 2
     return Magnons(energy, amplitudes)
 

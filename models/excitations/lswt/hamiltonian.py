@@ -80,13 +80,20 @@ class QuadraticForm:
 
     def at_many(self, values: Array, phases: tuple[Array, Array | None]) -> npt.NDArray[np.inexact]:
         """Return h for several sets of values (s, p) in the order of ``names``, shape (s, m, 2 n, 2 n)."""
-        size, bonds = self.constant.shape[1], len(self.displacements)
-        cosine, sine = phases
-        h = cosine @ np.tensordot(values, self.cosine, 1).reshape(len(values), bonds, -1)
+        size, (cosine, sine) = self.constant.shape[1], phases
+        h = _summed(cosine, values, self.cosine)
         if self.sine is not None and sine is not None:
-            h = h + sine @ np.tensordot(values, self.sine, 1).reshape(len(values), bonds, -1)
+            h += _summed(sine, values, self.sine)
         h = h.reshape(len(values), len(cosine), size, size)
-        return h + np.tensordot(values, self.constant, 1)[:, None]
+        h += np.tensordot(values, self.constant, 1)[:, None]
+        return h
+
+
+def _summed(phases: Array, values: Array, matrices: npt.NDArray[np.inexact]) -> npt.NDArray[np.inexact]:
+    """Sum over parameters and bonds of value times phase times matrix, shape (s, m, 4 n^2)."""
+    parts = np.tensordot(values, matrices, 1).reshape(len(values), phases.shape[1], -1)
+    # phases are real: complex numbers as pairs of real ones take half as long
+    return np.asarray((phases @ parts.view(np.float64)).view(parts.dtype))
 
 
 def local_frames(model: SpinModel) -> Frames:

@@ -7,13 +7,32 @@ import numpy.typing as npt
 
 from streamproc.compiling import machine_code
 
-__all__ = ["halves_of_two", "hermitian_of_two", "seen"]
+__all__ = ["blocks_of", "halves_of_two", "hermitian_of_two", "seen"]
 
 Array = npt.NDArray[np.float64]
 
 
 @machine_code(error_model="numpy")
-def halves_of_two(a: Array, b: Array) -> tuple[bool, Array, Array]:
+def blocks_of(h: npt.NDArray[np.inexact]) -> tuple[float, float, float]:
+    """Return the largest element of h (m, 2 n, 2 n), of its pair blocks, and of what its other two differ."""
+    m, size, _ = h.shape
+    n, largest, pair, apart = size // 2, 0.0, 0.0, 0.0
+    for k in range(m):
+        for i in range(n):
+            for j in range(n):
+                pair = max(pair, _square(h[k, i, n + j]))
+                apart = max(apart, _square(h[k, i, j] - h[k, n + i, n + j]))
+                largest = max(largest, _square(h[k, i, j]), _square(h[k, n + i, n + j]))
+    return np.sqrt(max(largest, pair)), np.sqrt(pair), np.sqrt(apart)
+
+
+@machine_code(error_model="numpy")
+def _square(number: complex) -> float:
+    return number.real * number.real + number.imag * number.imag
+
+
+@machine_code(error_model="numpy")
+def halves_of_two(h: Array, shift: float) -> tuple[bool, Array, Array]:
     """Return whether A - B and A + B are positive definite, and energies and amplitudes of both magnons.
 
     (A + B)(u + v) = w (u - v) and (A - B)(u - v) = w (u + v), u.u - v.v = 1: with A - B = L L^T, the
@@ -21,8 +40,10 @@ def halves_of_two(a: Array, b: Array) -> tuple[bool, Array, Array]:
 
     Parameters
     ----------
-    a, b : ndarray, shape (m, 2, 2)
-        Upper blocks of h, symmetric.
+    h : ndarray, shape (m, 4, 4)
+        Symmetric, (A, B) above (B, A).
+    shift : float
+        Added to its diagonal.
 
     Returns
     -------
@@ -33,16 +54,18 @@ def halves_of_two(a: Array, b: Array) -> tuple[bool, Array, Array]:
     amplitudes : ndarray, shape (m, 4, 2)
         u above v.
     """
-    m = len(a)
+    m = len(h)
     energy, amplitudes = np.empty((m, 2)), np.empty((m, 4, 2))
     for k in range(m):
-        first, cross = a[k, 0, 0] - b[k, 0, 0], a[k, 1, 0] - b[k, 1, 0]
-        rest = a[k, 1, 1] - b[k, 1, 1] - cross * cross / first
+        a00, a10, a11 = h[k, 0, 0] + shift, h[k, 1, 0], h[k, 1, 1] + shift
+        b00, b10, b11 = h[k, 0, 2], h[k, 1, 2], h[k, 1, 3]
+        first, cross = a00 - b00, a10 - b10
+        rest = a11 - b11 - cross * cross / first
         if not (first > 0 and rest > 0):
             return False, energy, amplitudes
         l00, l11 = np.sqrt(first), np.sqrt(rest)
         l10 = cross / l00
-        p00, p10, p11 = a[k, 0, 0] + b[k, 0, 0], a[k, 1, 0] + b[k, 1, 0], a[k, 1, 1] + b[k, 1, 1]
+        p00, p10, p11 = a00 + b00, a10 + b10, a11 + b11
         x0, x1 = p00 * l00 + p10 * l10, p10 * l00 + p11 * l10
         low, high, cosine, sine = _rotation(l00 * x0 + l10 * x1, l11 * x1, l11 * p11 * l11)
         if not low > 0:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 from streamproc.models.excitations.lswt.bogoliubov import Magnons, diagonalise
 from streamproc.models.excitations.lswt.hamiltonian import check_stationary, quadratic_form
 from streamproc.models.excitations.lswt.intensity import Observer, observer
+from streamproc.models.excitations.lswt.slopes import laid_slopes, pairs_of
 from streamproc.models.excitations.spinmodel.structure import SpinModel
 
 __all__ = ["SpinWaves", "moment_reduction"]
@@ -64,6 +65,36 @@ class SpinWaves:
         """Return energies (meV) and neutron intensities per chemical cell, both of shape (m, n)."""
         found = self.magnons(values)
         return found.energy_meV, self._observer.neutron(found)
+
+    def laid_slopes(self, values: Mapping[str, float], step: float, points: int, columns: int) -> Array:
+        """Return how neutron intensities, laid on a grid of energies from 0, change with each coupling.
+
+        Each magnon is shared between two neighbours of the grid, its share of the change too; modes of the
+        same energy change together (:mod:`~streamproc.models.excitations.lswt.slopes`).
+
+        Parameters
+        ----------
+        values : mapping
+            Couplings (meV), in the order wanted.
+        step : float
+            Of the grid (meV).
+        points, columns : int
+            Points f of the grid, and columns c that equal shares of the wave vectors belong to.
+
+        Returns
+        -------
+        ndarray, shape (p, c, f)
+            Per meV.
+        """
+        h = self._form.at(values, self._phases)
+        found = diagonalise(h, self.q_rlu)
+        pairs = pairs_of(h, found, self.q_rlu)
+        order = [self._form.names.index(name) for name in values]
+        moved = self._form.at_many(np.eye(len(self._form.names))[order], self._phases)
+        return laid_slopes(
+            found.energy_meV, pairs.energy_meV, found.amplitudes, pairs.amplitudes, moved,
+            self._observer.weights, self._observer.direction, step, points, columns,
+        )  # fmt: skip
 
     def correlations(self, values: Mapping[str, float]) -> tuple[Array, npt.NDArray[np.complex128]]:
         """Return energies (meV) and S^ab of every mode, shape (m, n, 3, 3)."""

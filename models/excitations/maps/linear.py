@@ -139,15 +139,22 @@ class Linear:
         change, beside_change : ndarray, shapes (numbers, cells) and (numbers, k, cells)
             Their slopes.
         """
-        moved = np.stack([change, change * self.tilt], 1) if self.tilted else change[:, None]
-        moved = np.concatenate([moved, beside_change], 1) * self.root
-        s, mine = moved.shape[1], self._own(signal, beside) * self.root
+        own, mine, told = 1 + self.tilted, self._own(signal, beside) * self.root, self._fixed[0]
+        s, scales, weighted = len(mine), solved.coefficients, self.residual(solved) * self.root
+        factor = scales[0] + scales[1] * self.tilt if self.tilted else scales[:1]
+        lead, left = change * (factor * self.root), np.empty((len(change), s))
+        left[:, 0] = change @ weighted
+        if self.tilted:
+            left[:, 1] = change @ (weighted * self.tilt)
+        if s > own:
+            lead += np.tensordot(beside_change, scales[own:s], (1, 0)) * self.root
+            left[:, own:] = beside_change @ weighted
         normal, size = _normal(mine, *self._fixed[:2])
-        every = np.concatenate([mine, self._fixed[0]])
-        lead = np.tensordot(moved, solved.coefficients[:s], (1, 0))
-        right = -lead @ every.T
-        right[:, :s] -= moved @ self.residual(solved)
-        return np.asarray(lead + (np.linalg.solve(normal, (right / size).T).T / size) @ every)
+        right = -np.concatenate([left + lead @ mine.T, lead @ told.T], 1)
+        along = np.linalg.solve(normal, (right / size).T).T / size
+        lead += along[:, :s] @ mine
+        lead += along[:, s:] @ told
+        return lead
 
     def _own(self, signal: Array, beside: Array | None) -> Array:
         """The signal's functions, shape (s, cells)."""

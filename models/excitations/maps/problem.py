@@ -64,7 +64,7 @@ class MapProblem:
         found = self.renderer.slopes(values, widths, self.fitted)
         if found is None:
             return None
-        change, beside = found[0][:, self.cells], found[1][:, :, self.cells]
+        change, beside = (self._picked(f) for f in found)
         names, steps = tuple(values), np.concatenate([np.eye(p), -np.eye(p)]) * _STEP
         moved = np.array([[v[n] for n in names] for v in self._values(x[:p] + steps)])
         turn = (moved[:p] - moved[p:]) / (2 * _STEP)
@@ -85,14 +85,18 @@ class MapProblem:
         if self._drawn is None or self._drawn[0] != key:
             values, broad = self.parts(x)
             try:
-                signal = self.renderer.map(values, broad)[self.cells]
+                signal = self._picked(self.renderer.map(values, broad))
                 others = self.renderer.beside(values, broad)
             except NotStable:
                 return None
-            # picking cells of no map at all takes as long as of one
-            beside = others[:, self.cells] if len(others) else np.zeros((0, len(signal)))
-            self._drawn = (key, (signal, beside))
+            self._drawn = (key, (signal, self._picked(others)))
         return self._drawn[1]
+
+    def _picked(self, maps: Array) -> Array:
+        """What maps (..., n, m) have in the cells: without a copy where those are all, or there is no map."""
+        if self.cells.all() or not maps.size:
+            return maps.reshape(*maps.shape[:-2], self.cells.size)[..., : np.count_nonzero(self.cells)]
+        return np.asarray(maps[..., self.cells])
 
     def _values(self, places: Array) -> list[dict[str, float]]:
         found = self.parameters.values_at(folded(self.parameters, places))

@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from streamproc.models.excitations.lswt.errors import NotAMinimum
 from streamproc.models.excitations.lswt.waves import SpinWaves
-from streamproc.models.excitations.maps.widths import Widths, channel_width, directions_of, kernel, sub_points
+from streamproc.models.excitations.maps.widths import (
+    NUDGE,
+    Widths,
+    channel_width,
+    directions_of,
+    kernel,
+    kernel_slope,
+    sub_points,
+)
 from streamproc.models.excitations.spinmodel.case import SpinCase
 
 from streamproc.compiling import machine_code
@@ -25,6 +35,9 @@ _MOST_WIDTHS = 4
 """Widths in Q whose wave vectors are kept."""
 
 _POWDER_DIRECTIONS = 144
+
+_IN_Q = ("q_fwhm", "q_across")
+"""Widths that move the wave vectors."""
 
 
 class Renderer:
@@ -64,17 +77,36 @@ class Renderer:
         NotAMinimum
             The order is unstable for these couplings.
         """
-        energy, intensity, points = self._lines(values, widths)
-        n = len(self.q_rlu)
         lines, spread = self._kernel(widths)
-        return deposit(energy.reshape(n, -1), intensity.reshape(n, -1) / points, lines) @ spread
+        return self._laid(values, widths, lines) @ spread
 
     def beside(self, values: Mapping[str, float], widths: Widths) -> Array:
         """Return no further shapes: magnons are all there is."""
         return np.zeros((0, len(self.q_rlu), len(self.energy_meV)))
 
-    def slopes(self, values: Mapping[str, float], widths: Widths, fitted: Sequence[str]) -> None:
-        """Return None: differences tell."""
+    def slopes(
+        self, values: Mapping[str, float], widths: Widths, fitted: Sequence[str]
+    ) -> tuple[Array, Array] | None:
+        """Return how map and :meth:`beside` change; see :class:`~...physics.MapRenderer`.
+
+        By perturbation theory with the couplings, by a small step of the kernel or of the wave vectors with
+        the widths. None where that step leads to where the order is unstable.
+        """
+        waves, points = self._columns(widths.q_fwhm, widths.q_across)
+        (lines, spread), n = self._kernel(widths), len(self.q_rlu)
+        laid = self._laid(values, widths, lines)
+        moved = waves.laid_slopes(values, float(lines[1]), len(lines), n)
+        rows = [m @ (spread / points) for m in moved]
+        for name in fitted:
+            wider = replace(widths, **{name: getattr(widths, name) + NUDGE})
+            if name not in _IN_Q:
+                rows.append(laid @ kernel_slope(lines, self.energy_meV, widths, spread, name))
+                continue
+            try:
+                rows.append((self._laid(values, wider, lines) - laid) / NUDGE @ spread)
+            except NotAMinimum:
+                return None
+        return np.stack(rows), np.zeros((len(rows), 0, n, len(self.energy_meV)))
 
     def exact_at(self, values: Mapping[str, float], widths: Widths) -> Renderer:
         """Return itself: the points of neighbouring columns complete each other."""
@@ -82,6 +114,12 @@ class Renderer:
 
     def other(self) -> None:
         """Return None; see :meth:`exact_at`."""
+
+    def _laid(self, values: Mapping[str, float], widths: Widths, lines: Array) -> Array:
+        """All modes of each column on the grid of energies, shape (n, f)."""
+        energy, intensity, points = self._lines(values, widths)
+        n = len(self.q_rlu)
+        return deposit(energy.reshape(n, -1), intensity.reshape(n, -1) / points, lines)
 
     def _lines(self, values: Mapping[str, float], widths: Widths) -> tuple[Array, Array, int]:
         """Energies and intensities; a change of the widths in energy alone needs no new ones."""

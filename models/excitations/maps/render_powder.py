@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -26,7 +26,13 @@ from streamproc.models.excitations.lattice.powder_mesh import MeshModes, PowderM
 from streamproc.models.excitations.lattice.several import several_phonons, several_slopes
 from streamproc.models.excitations.mapmodel.errors import NotStable
 from streamproc.models.excitations.maps.render import line_grid
-from streamproc.models.excitations.maps.widths import FWHM_TO_SIGMA, Widths, channel_width, kernel
+from streamproc.models.excitations.maps.widths import (
+    FWHM_TO_SIGMA,
+    Widths,
+    channel_width,
+    kernel,
+    kernel_slope,
+)
 
 __all__ = ["PowderRenderer", "column_width"]
 
@@ -56,10 +62,6 @@ def column_width(q_invA: Array, usual: float) -> float:
     steps = np.diff(np.sort(q_invA))
     steps = steps[steps > 1e-6]
     return float(np.median(steps)) if len(steps) else usual
-
-
-_NUDGE = 1e-5
-"""A small step of a width (meV)."""
 
 
 _KEPT = 6
@@ -147,7 +149,7 @@ class PowderRenderer:
         twice = laid_out_slopes(energy, over, forces.energy, -over / energy, step, len(lines)) @ spread
         order, n, m = [mesh.names.index(name) for name in values], len(self.q_rlu), len(self.energy_meV)
         bands = self._density_of(state, widths)
-        wider = [self._wider(widths, name) for name in fitted]
+        wider = [kernel_slope(lines, self.energy_meV, widths, spread, name) for name in fitted]
         every = np.concatenate([ones[order], np.array([laid @ w for w in wider]).reshape(-1, n, m)])
         beside = np.concatenate([twice[order], np.array([bands @ w for w in wider]).reshape(-1, m)])
         return every, np.broadcast_to(beside[:, None, None], (len(every), 1, n, m))
@@ -225,12 +227,6 @@ class PowderRenderer:
         assert self._mesh is not None
         axis = np.arange(0.0, 1.1 * float(energy.max()) + 3.0, _SMOOTH_STEP)
         return smeared(energy, axis, _SMOOTH_FWHM, self._mesh[1].weights)
-
-    def _wider(self, widths: Widths, name: str) -> Array:
-        """How the kernel changes with a width, on the same grid."""
-        lines, spread = self._kernel(widths)
-        wider = replace(widths, **{name: getattr(widths, name) + _NUDGE})
-        return (kernel(lines, self.energy_meV, wider, lines[1] ** 2 / 6) - spread) / _NUDGE
 
     def _kernel(self, widths: Widths) -> tuple[Array, Array]:
         if self._spread is None or self._spread[0] != widths:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -13,16 +13,21 @@ from streamproc.compiling import machine_code
 
 __all__ = [
     "FWHM_TO_SIGMA",
+    "NUDGE",
     "Widths",
     "bose",
     "channel_width",
     "direct_geometry",
     "directions_of",
     "kernel",
+    "kernel_slope",
     "sub_points",
 ]
 
 Array = npt.NDArray[np.float64]
+
+NUDGE = 1e-5
+"""A small step of a width (meV, r.l.u. or 1/angstrom)."""
 
 FWHM_TO_SIGMA = 1 / np.sqrt(8 * np.log(2))
 _SHARP = 1e-3
@@ -136,6 +141,22 @@ def kernel(line_meV: Array, energy_meV: Array, widths: Widths, laid: float = 0.0
     away, wide = centre[:, None], sigma[:, None]
     shape = voigt_profile(energy_meV - away, wide, half) - voigt_profile(energy_meV + away, wide, half)
     return np.asarray(shape * factor)
+
+
+def kernel_slope(line_meV: Array, energy_meV: Array, widths: Widths, spread: Array, name: str) -> Array:
+    """Return how a :func:`kernel` of lines laid on a grid changes with a field of widths, on the same grid.
+
+    Parameters
+    ----------
+    line_meV, energy_meV, widths
+        See there; lines are an even grid from 0.
+    spread : ndarray, shape (f, m)
+        The kernel.
+    name : str
+        The field.
+    """
+    wider = replace(widths, **{name: getattr(widths, name) + NUDGE})
+    return (kernel(line_meV, energy_meV, wider, line_meV[1] ** 2 / 6) - spread) / NUDGE
 
 
 def channel_width(energy_meV: Array) -> float:
