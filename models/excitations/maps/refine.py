@@ -28,9 +28,9 @@ _COLUMNS, _POINTS, _FEW_POINTS = 220, 16, 10
 """Columns that are left of a map; points of each for its width in Q, and with many columns, which complete
 each other."""
 
-_TOLERANCE, _AT_REST = 1e-4, 1e-6
-"""A descent ends when a step lowers chi-square by less than this share; the best one does so later where its
-end is what is published."""
+_TOLERANCE, _CLOSER, _AT_REST = 1e-4, 1e-5, 1e-6
+"""A descent ends when a step lowers chi-square by less than this share: the second where its end is what is
+published, the first where the best one goes on from there, to the third."""
 
 _BETTER = 2.0
 """A draw whose log likelihood is so much higher than the fit's begins another descent."""
@@ -97,7 +97,8 @@ def refine_map(
     """
     fine, per = averaged(measured, _COLUMNS), variance_per_intensity(measured, _COLUMNS)
     points = _POINTS if len(fine.q_rlu) <= _COLUMNS // 3 else _FEW_POINTS
-    fitter = MapFitter(case, fine, FitSettings.of(case, tolerance=_TOLERANCE), points, per)
+    tolerance = _TOLERANCE if case.normal_where_told else _CLOSER
+    fitter = MapFitter(case, fine, FitSettings.of(case, tolerance=tolerance), points, per)
     found = fitter.descents(start[None], widths)
     cells = int(fine.measured.sum())
     if not found or not _enough(fitter, found[0], cells, widths):
