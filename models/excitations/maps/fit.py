@@ -172,6 +172,14 @@ class MapFitter:
         found.settings = replace(self.settings, tolerance=tolerance)
         return found
 
+    def held(
+        self, x: Array, which: npt.NDArray[np.bool_], widths: Widths, linear: Linear, steps: int
+    ) -> Found | None:
+        """Go down a few steps with these weights while some numbers stay; None where there is no order."""
+        bounds = self.bounds()
+        free = replace(bounds, moving=bounds.moving & ~which)
+        return descend(self.problem(widths), None, x, linear, free, steps, self.settings.tolerance)
+
     def chi2_at(self, x: Array, widths: Widths, linear: Linear) -> float:
         """Return what a fit makes small at places and widths; infinite where the order is unstable.
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from streamproc.models.excitations.maps.emulation import emulated
 from streamproc.models.excitations.maps.fit import MapFitter
 from streamproc.models.excitations.maps.fitted import MapFit
-from streamproc.models.excitations.maps.prior import slope_of
+from streamproc.models.excitations.maps.prior import OFF_ZERO, off_zero, slope_of
 from streamproc.models.excitations.maps.sampling import Guess, Sampled, interval_of, sample
 from streamproc.models.excitations.maps.widths import Widths
 
@@ -43,6 +43,9 @@ _FEWEST, _MOST, _MOST_SMOOTH, _WORK, _LIGHT = 96, 480, 400, 1.8e6, 3750
 
 _ENOUGH = 80.0
 """Effective draws that end the drawing where valleys are smooth: sigmas are then known to 8 %."""
+
+_HALVINGS, _HELD_STEPS, _RISES = 4, 3, 3.0
+"""Beside a zero it is looked where chi-square has risen by no more than this; so often half as far."""
 
 _FORETELLING = 112
 """Draws that foretell the others."""
@@ -101,6 +104,7 @@ def posterior_of(
     noise = max(1.0, fit.chi2_reduced)
     linear = fit.linear
     assert linear is not None
+    guesses += [g for m in minima if (g := _beside_zero(fitter, m, widths, box, noise)) is not None]
 
     def likelihood_of(model: MapFitter) -> Callable[[Array], Array]:
         def log_likelihood(places: Array) -> Array:
@@ -150,6 +154,28 @@ def posterior_of(
         if 0 in (case.parameters.tables[name].range or ()):  # the order needs a sign
             ends[k] = np.clip(ends[k], *((0.0, np.inf) if mean[k] > 0 else (-np.inf, 0.0)))
     return Posterior(mean, covariance, ends, len(minima), drawn)
+
+
+def _beside_zero(
+    fitter: MapFitter, minimum: MapFit, widths: Widths, box: tuple[Array, Array], noise: float
+) -> Guess | None:
+    """Return a guess beside a minimum at the zero of a coupling, where its slope vanishes; None elsewhere.
+
+    At the zero itself nothing tells how far the valley reaches, and which way it bends.
+    """
+    parameters, linear, x = fitter.case.parameters, minimum.linear, minimum.places.copy()
+    p = len(parameters.free)
+    assert linear is not None
+    away = off_zero(parameters, x[None, :p])[0] - x[:p]
+    which = np.concatenate([np.abs(away) > 0.5 * OFF_ZERO, np.zeros(len(x) - p, bool)])
+    lowest = fitter.chi2_at(x, widths, linear)
+    for _ in range(_HALVINGS) if which.any() else ():
+        x[:p] = minimum.places[:p] + away
+        found = fitter.held(x, which, widths, linear, _HELD_STEPS)
+        if found is not None and fitter.chi2_at(found.x, widths, linear) < lowest + _RISES * noise:
+            return guess_of(found.x, fitter.covariance_at(found.x, widths, linear) * noise, box)
+        away = away / 2
+    return None
 
 
 def _is_told(fit: MapFit, p: int) -> bool:

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 from streamproc.models.excitations.mapmodel.parameters import Parameters
 
-__all__ = ["folded", "off_zero", "slope_of"]
+__all__ = ["OFF_ZERO", "folded", "off_zero", "slope_of"]
 
 Array = npt.NDArray[np.float64]
 
-_OFF_ZERO = 0.12
+OFF_ZERO = 0.12
 
 
 def folded(parameters: Parameters, places: Array) -> Array:
@@ -29,8 +29,8 @@ def folded(parameters: Parameters, places: Array) -> Array:
 def off_zero(parameters: Parameters, places: Array) -> Array:
     """Return places (n, p) no nearer to an end at zero than a descent needs to feel which way is down."""
     ranges = parameters.ranges
-    found = np.where(ranges[:, 0] == 0, np.maximum(places, _OFF_ZERO), places)
-    return np.where(ranges[:, 1] == 0, np.minimum(found, 1 - _OFF_ZERO), found)
+    found = np.where(ranges[:, 0] == 0, np.maximum(places, OFF_ZERO), places)
+    return np.where(ranges[:, 1] == 0, np.minimum(found, 1 - OFF_ZERO), found)
 
 
 def slope_of(parameters: Parameters, x: Array) -> Array:
