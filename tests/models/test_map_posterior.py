@@ -16,6 +16,7 @@ from streamproc.models.excitations.maps.noise import (
     variance_per_intensity,
 )
 from streamproc.models.excitations.maps.prior import folded
+from streamproc.models.excitations.maps.refine import refine_map
 from streamproc.models.excitations.maps.render import Renderer
 from streamproc.models.excitations.maps.sampling import Guess, interval_of, sample
 from streamproc.models.excitations.maps.widths import Widths
@@ -220,3 +221,18 @@ def test_drawing_ends_once_enough_draws_count() -> None:
     away = short.places - short.weights @ short.places
     spread = np.sqrt(short.weights @ away**2 / np.diag(covariance))
     assert (np.abs(spread - 1) < 0.2).all()
+
+
+def test_beside_a_coupling_of_zero_draws_follow_the_valley() -> None:
+    """At D = 0 the place of D has no slope: the curvature there does not say that J goes along with D."""
+    case, window = example_case("magnon-chain"), 140.0
+    along = np.linspace(0.3, 0.75, 46)
+    q, energy = np.stack([0 * along, 0 * along, along], 1), np.arange(40.0, 140.5, 2.0)
+    y = simulated_counts(case, q, energy, {"J": 42.0, "D": 0.0}, 200.0, 2, window)
+    measured = SqeMap.of(q, energy, y, np.sqrt(np.maximum(y, 1)), np.ones(y.shape, bool)).scaled(1 / window)
+    found = refine_map(case, measured, Widths(0.06, 0.03, 1.0, 0.01, 0.03), np.array([40.0, -0.3]) / window)
+    assert found.fit.places[1] > 0.99
+    assert found.posterior.sampled.effective > 100
+    (low, high), (lowest, highest) = window * found.posterior.interval90
+    assert (low, high) == pytest.approx((41.94, 42.0), abs=0.02)
+    assert highest == 0.0 and -0.02 < lowest < -0.002
