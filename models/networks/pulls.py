@@ -25,8 +25,8 @@ _LEVELS = np.arange(1, 20) / 20
 _ENDS = (0.05, 0.95)
 _PLACES = 8
 _NEAR, _SHARE = 200, 50
-"""At least so many held-out answers give the quantiles at one place (the 5 % ones are then good to 1.5 %), and
-one of so many where there are more."""
+"""At least so many held-out answers give the quantiles at one place (the 5 % ones are then good to 1.5 %),
+and one of so many where that is more."""
 
 _OUTERMOST = 0.01
 """Share of answers beyond the first and the last place of the grid."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -28,11 +27,10 @@ from streamproc.models.networks.pulls import uniformity
 from streamproc.models.networks.version_folder import read_version
 from streamproc.models.report.evidence import EVIDENCE_FILE, Evidence
 from streamproc.models.report.parts import Curve
-from streamproc.models.report.write import write_report
+from streamproc.models.report.version import with_duration, write_model
 
 from streamproc.errors import ConfigurationError
-from streamproc.inference.card import CARD_KEY, Calibration, ModelCard
-from streamproc.inference.onnxfile import replace_metadata
+from streamproc.inference.card import Calibration, ModelCard
 
 __all__ = ["Progress", "calibrate_again", "publish"]
 
@@ -116,14 +114,8 @@ def publish(
     calibration = calibration.model_copy(update={"limits": limits})
     scored = _scored(run, case, held(2, max(1, count // 4)), calibration, fits, seed)
     card = card.model_copy(update={"calibration": calibration, "scores": scored.figures})
-    if began_s is not None:
-        duration = {"duration_s": round(time.monotonic() - began_s)}
-        card = card.model_copy(update={"training": card.training | duration})
-    (out / "model.onnx").write_bytes(replace_metadata(data, {CARD_KEY: card.to_json()}))
-    evidence = evidence_of(card, case, curve, scored, str(card.training["command"]))
-    evidence.save(out / EVIDENCE_FILE)
-    write_report(evidence, out)
-    print(f"{out / 'model.onnx'}: {scored.figures}", file=sys.stderr)
+    card = with_duration(card, began_s)
+    write_model(out, data, card, evidence_of(card, case, curve, scored, str(card.training["command"])))
     return card
 
 
