@@ -12,6 +12,7 @@ from streamproc.models.excitations.map_training.calibrate import (
     FLOOR,
     Held,
     calibrate,
+    held_out,
     hold_out,
     limits_of,
     signals_of_rows,
@@ -21,7 +22,6 @@ from streamproc.models.excitations.map_training.foreign import FOREIGN, foreign_
 from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.calibration import PlaceCalibration, widths_of
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker
-from streamproc.models.excitations.maps.library import build_library
 from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.networks.pulls import uniformity
 from streamproc.models.networks.version_folder import read_version
@@ -104,9 +104,7 @@ def publish(
         return lambda done: progress(what, done, total, time.monotonic() - began, "")
 
     def held(number: int, count: int) -> Held:
-        """Maps of their own truths: those of one truth err alike."""
-        library = build_library(case, count, seed + 1000 * number, shown("held out", count))
-        return hold_out(run, case, library, seed + number, count)
+        return held_out(run, case, count, seed, number, shown("held out", count))
 
     first, limits = held(1, count), card.calibration.limits
     calibration = calibrate(first, case)
