@@ -24,8 +24,9 @@ Array = npt.NDArray[np.float64]
 _LEVELS = np.arange(1, 20) / 20
 _ENDS = (0.05, 0.95)
 _PLACES = 8
-_NEAR = 200
-"""Held-out answers that give the quantiles at one place: the 5 % ones are then good to 1.5 %."""
+_NEAR, _SHARE = 200, 50
+"""At least so many held-out answers give the quantiles at one place (the 5 % ones are then good to 1.5 %),
+and one of so many where that is more."""
 
 _OUTERMOST = 0.01
 """Share of answers beyond the first and the last place of the grid."""
@@ -164,10 +165,10 @@ def _grid(features: Array, pulls: Array, names: tuple[str, str]) -> Pulls:
     unit = np.maximum(features.std(0), 1e-12)
     bounded = np.clip(pulls, -_MOST, _MOST)
     places = [np.linspace(a, b, _PLACES) for a, b in zip(low, high, strict=True)]
-    cells = []
+    cells, count = [], max(_NEAR, len(pulls) // _SHARE)
     for x in places[0]:
         away = [(((features - (x, y)) / unit) ** 2).sum(1) for y in places[1]]
-        near = [np.argpartition(d, _NEAR - 1)[:_NEAR] for d in away]
+        near = [np.argpartition(d, count - 1)[:count] for d in away]
         cells.append(tuple(tuple(np.quantile(bounded[n], _LEVELS).round(4).tolist()) for n in near))
     return Pulls(
         features=names, low=tuple(low.tolist()), high=tuple(high.tolist()),

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,11 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from streamproc.models.networks.conformal import OnnxRunner, conformal_quantile
-from streamproc.models.report.evidence import EVIDENCE_FILE, Evidence
-from streamproc.models.report.write import write_report
+from streamproc.models.report.evidence import Evidence
+from streamproc.models.report.version import write_model
 
-from streamproc.inference.card import CARD_KEY, Calibration, ModelCard
-from streamproc.inference.onnxfile import replace_metadata
+from streamproc.inference.card import Calibration, ModelCard
 
 __all__ = ["GOLDEN", "calibrated", "write_version"]
 
@@ -72,7 +69,4 @@ def write_version(out: Path, data: bytes, card: ModelCard, x: Array, evidence: E
     out.mkdir(parents=True, exist_ok=True)
     x = np.round(np.concatenate([x[:GOLDEN], np.zeros((1, x.shape[1]))]), 4).astype(np.float32)
     np.savez_compressed(out / "golden.npz", x=x, **OnnxRunner(data)(x))
-    (out / "model.onnx").write_bytes(replace_metadata(data, {CARD_KEY: card.to_json()}))
-    evidence.save(out / EVIDENCE_FILE)
-    write_report(evidence, out)
-    print(f"{out / 'model.onnx'}: {json.dumps(card.scores, indent=1)}", file=sys.stderr)
+    write_model(out, data, card, evidence)

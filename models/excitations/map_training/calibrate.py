@@ -23,14 +23,15 @@ from streamproc.models.excitations.maps.channels import channels_of
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker, signals_of
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.inputs import Prepared
-from streamproc.models.excitations.maps.library import Library
+from streamproc.models.excitations.maps.kinds import physics_of
+from streamproc.models.excitations.maps.library import SETS, Library, build_library
 from streamproc.models.excitations.maps.posterior import Derived, MapAnswer, answer_of
 from streamproc.models.networks.conformal import conformal_quantile
 from streamproc.models.networks.pulls import measured_pulls
 
 from streamproc.inference.card import Calibration
 
-__all__ = ["FLOOR", "Held", "answers_of", "calibrate", "hold_out", "limits_of", "signals_of_rows"]
+__all__ = ["FLOOR", "Held", "answers_of", "calibrate", "held_out", "hold_out", "limits_of", "signals_of_rows"]
 
 Array = npt.NDArray[Any]
 Progress = Callable[[int], None]
@@ -41,6 +42,9 @@ FLOOR = 0.002
 _LEVEL = 0.99
 _LEAST = {"distance": 1.6, "residual": 2.5, "unexplained": 0.45, "disagreement": 6.0}
 """Limits are not tighter than this: measured maps hold more than is simulated."""
+
+_MAPS_OF_A_SET, _APART = 16, 100_000
+"""Held-out maps that share a set of columns, and how far the seeds of their libraries lie apart."""
 
 _MOST_UNEXPLAINED = 0.5
 """Excitations must explain half of the structure of a map. Simulated maps with strong spurious scattering do
@@ -84,6 +88,46 @@ class Held:
         return Prepared(self.mixed.x[row].numpy(), coarse, 1.0, float(seen.mean()))
 
 
+def held_out(run: Any, case: MapCase, count: int, seed: int, number: int, progress: Progress) -> Held:
+    """Render maps of their own truths, and run the graph on them.
+
+    Maps of one truth err alike, and so do maps that share a set of columns: where the bank needs sets, maps
+    come from many libraries.
+
+    Parameters
+    ----------
+    run : callable
+        The graph.
+    case : MapCase
+        Model.
+    count : int
+        How many.
+    seed, number : int
+        Seed of the training, and which maps of it.
+    progress : callable
+        Called with the number of maps done.
+    """
+    shared = physics_of(case).trials().shared
+    size = min(count, SETS * _MAPS_OF_A_SET) if shared else count
+    parts: list[Held] = []
+    for start in range(0, count, size):
+        own, n = seed + _APART * (start // size), min(size, count - start)
+
+        def shown(done: int, start: int = start) -> None:
+            progress(start + done)
+
+        library = build_library(case, n, own + 1000 * number, shown)
+        parts.append(hold_out(run, case, library, own + number, n))
+    mixed = _joined([p.mixed for p in parts])
+    names = parts[0].outputs
+    outputs = {k: np.concatenate([p.outputs[k] for p in parts]) for k in names}
+    return Held(mixed, np.concatenate([p.q_rlu for p in parts]), outputs)
+
+
+def _joined(parts: Sequence[Mixed]) -> Mixed:
+    return Mixed(**{k: torch.cat([getattr(p, k) for p in parts]) for k in Mixed.__slots__})
+
+
 def hold_out(run: Any, case: MapCase, library: Library, seed: int, n: int) -> Held:
     """Spoil maps of a library that was not trained on, and run the graph on them.
 
@@ -91,9 +135,7 @@ def hold_out(run: Any, case: MapCase, library: Library, seed: int, n: int) -> He
     """
     mixer = mixer_of(case, library, seed)
     rows = torch.arange(n) % len(library)
-    parts = [mixer.batch(r) for r in rows.split(128)]
-    names = Mixed.__slots__
-    mixed = Mixed(**{k: torch.cat([getattr(p, k) for p in parts]) for k in names})
+    mixed = _joined([mixer.batch(r) for r in rows.split(128)])
     return Held(mixed, library.q_rlu[rows.numpy()], run(mixed.x.numpy()))
 
 

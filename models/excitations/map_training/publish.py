@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from streamproc.models.excitations.map_training.calibrate import (
     FLOOR,
     Held,
     calibrate,
+    held_out,
     hold_out,
     limits_of,
     signals_of_rows,
@@ -22,17 +22,15 @@ from streamproc.models.excitations.map_training.foreign import FOREIGN, foreign_
 from streamproc.models.excitations.mapmodel.case import MapCase
 from streamproc.models.excitations.maps.calibration import PlaceCalibration, widths_of
 from streamproc.models.excitations.maps.check import SIGNALS, MapChecker
-from streamproc.models.excitations.maps.library import build_library
 from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.networks.pulls import uniformity
 from streamproc.models.networks.version_folder import read_version
 from streamproc.models.report.evidence import EVIDENCE_FILE, Evidence
 from streamproc.models.report.parts import Curve
-from streamproc.models.report.write import write_report
+from streamproc.models.report.version import with_duration, write_model
 
 from streamproc.errors import ConfigurationError
-from streamproc.inference.card import CARD_KEY, Calibration, ModelCard
-from streamproc.inference.onnxfile import replace_metadata
+from streamproc.inference.card import Calibration, ModelCard
 
 __all__ = ["Progress", "calibrate_again", "publish"]
 
@@ -106,9 +104,7 @@ def publish(
         return lambda done: progress(what, done, total, time.monotonic() - began, "")
 
     def held(number: int, count: int) -> Held:
-        """Maps of their own truths: those of one truth err alike."""
-        library = build_library(case, count, seed + 1000 * number, shown("held out", count))
-        return hold_out(run, case, library, seed + number, count)
+        return held_out(run, case, count, seed, number, shown("held out", count))
 
     first, limits = held(1, count), card.calibration.limits
     calibration = calibrate(first, case)
@@ -116,14 +112,8 @@ def publish(
     calibration = calibration.model_copy(update={"limits": limits})
     scored = _scored(run, case, held(2, max(1, count // 4)), calibration, fits, seed)
     card = card.model_copy(update={"calibration": calibration, "scores": scored.figures})
-    if began_s is not None:
-        duration = {"duration_s": round(time.monotonic() - began_s)}
-        card = card.model_copy(update={"training": card.training | duration})
-    (out / "model.onnx").write_bytes(replace_metadata(data, {CARD_KEY: card.to_json()}))
-    evidence = evidence_of(card, case, curve, scored, str(card.training["command"]))
-    evidence.save(out / EVIDENCE_FILE)
-    write_report(evidence, out)
-    print(f"{out / 'model.onnx'}: {scored.figures}", file=sys.stderr)
+    card = with_duration(card, began_s)
+    write_model(out, data, card, evidence_of(card, case, curve, scored, str(card.training["command"])))
     return card
 
 

@@ -20,13 +20,13 @@ from streamproc.models.excitations.maps.widths import Widths, direct_geometry
 
 from streamproc.errors import ConfigurationError
 
-__all__ = ["Library", "build_library", "draw_widths"]
+__all__ = ["SETS", "Library", "build_library", "draw_widths"]
 
 Array = npt.NDArray[np.float64]
 
 _TRIES = 200
 
-_SETS = 32
+SETS = 32
 """Sets of columns that the maps of a library share where a bank looks at every place of the window."""
 
 
@@ -137,7 +137,7 @@ def build_library(
     physics = physics_of(case)
     probe, bank = physics.probe(rng), physics.trials()
     n, m = case.file.q.columns, len(energy)
-    sets = min(_SETS, draws) if bank.shared else draws
+    sets = min(SETS, draws) if bank.shared else draws
     signal, places = np.zeros((draws, n, m), np.float32), np.zeros((draws, n, 3), np.float32)
     units, fwhm = np.zeros((draws, len(case.parameters.free)), np.float32), np.zeros(draws, np.float32)
     seen: list[tuple[npt.NDArray[np.uint8], npt.NDArray[np.float16]]] = []

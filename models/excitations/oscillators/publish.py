@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,11 +20,10 @@ from streamproc.models.networks.conformal import OnnxRunner
 from streamproc.models.networks.version_folder import read_version
 from streamproc.models.report.evidence import EVIDENCE_FILE, Evidence
 from streamproc.models.report.parts import Curve
-from streamproc.models.report.write import write_report
+from streamproc.models.report.version import with_duration, write_model
 
 from streamproc.errors import ConfigurationError
-from streamproc.inference.card import CARD_KEY, ModelCard
-from streamproc.inference.onnxfile import replace_metadata
+from streamproc.inference.card import ModelCard
 
 __all__ = ["Progress", "calibrate_again", "publish"]
 
@@ -107,15 +105,9 @@ def publish(
     calibration = calibrate(held, card.calibration.limits or limits_of(held))
     scored = judged("scores", 2, max(1, hold_out // 4))
     card = card.model_copy(update={"calibration": calibration, "scores": figures(scored, calibration)})
-    if began_s is not None:
-        duration = {"duration_s": round(time.monotonic() - began_s)}
-        card = card.model_copy(update={"training": card.training | duration})
-    (out / "model.onnx").write_bytes(replace_metadata(data, {CARD_KEY: card.to_json()}))
+    card = with_duration(card, began_s)
     foreign = _foreign(run, scored.library, min(_FOREIGN, hold_out // 40))
-    evidence = evidence_of(card, curve, scored, foreign, command)
-    evidence.save(out / EVIDENCE_FILE)
-    write_report(evidence, out)
-    print(f"{out / 'model.onnx'}: {card.scores}", file=sys.stderr)
+    write_model(out, data, card, evidence_of(card, curve, scored, foreign, command))
     return card
 
 
