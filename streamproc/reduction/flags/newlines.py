@@ -166,6 +166,8 @@ def shaded_share(y: Float, variance: Float, reference: Float, width: float) -> t
     blocks : list of int
         First channel of each shaded block.
     """
+    if not _any_low(y, reference):  # as in most patterns
+        return 0.0, []
     starts = np.linspace(0, y.size, _BLOCKS + 1).astype(np.int64)
     sums = np.zeros((3, _BLOCKS, 2))
     _halves(y, reference, variance, starts, sums)
@@ -187,6 +189,21 @@ def shaded_share(y: Float, variance: Float, reference: Float, width: float) -> t
         if (last - first + 1) * y.size < _LINES * width * _BLOCKS:
             low[first : last + 1] = False
     return float(low.mean()), [int(v) for v in starts[:-1][low]]
+
+
+@compiled
+def _any_low(y: Any, reference: Any) -> bool:
+    """Whether a block may be shaded: it lies clearly below the middle ratio, or has no reference."""
+    ratios = np.empty(_BLOCKS)
+    for k in range(_BLOCKS):
+        now, before = 0.0, 0.0
+        for i in range(int(k * (y.size / _BLOCKS)), int((k + 1) * (y.size / _BLOCKS))):
+            now += y[i]
+            before += reference[i]
+        if not before > 0.0:
+            return True
+        ratios[k] = now / before
+    return bool(ratios.min() < 1.001 * _SHADED * np.median(ratios))
 
 
 @compiled

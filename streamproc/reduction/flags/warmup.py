@@ -11,7 +11,7 @@ import numpy.typing as npt
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.calibration import Calibration
 from streamproc.reduction.flags.parts import PARTS
-from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.patterns import PatternReader
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch
@@ -47,9 +47,9 @@ def warm_up(settings: FlagSettings, calibration: Calibration | None = None) -> N
     """
     watch = FlagWatch(settings)
     if calibration is None:
-        axis = np.linspace(10.0, 60.0, 500)
+        axis, patterns = np.linspace(10.0, 60.0, 500), PatternReader(settings)
         for y in _scan((axis - axis[0]) / (axis[-1] - axis[0]), _SHARP):
-            watch.take(read_pattern(axis, y, "two_theta_deg", 1.5, settings))
+            watch.take(patterns.read(axis, y, "two_theta_deg", 1.5))
         return
     reader = FrameReader(_small_plan(calibration), settings)
     reader.warm_up()
