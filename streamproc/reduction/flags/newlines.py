@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.reading import ranges
-from streamproc.reduction.kernels import compiled
+from streamproc.reduction.kernels import compiled, compiled_sums
 
 __all__ = ["new_line", "shaded_share"]
 
@@ -48,11 +48,8 @@ def new_line(y: Any, variance: Any, reference: Any, floor: Any, width: float, kn
         Its channels.
     """
     reach = max(int(2 * width), 3) if width == width else 3
-    n, total, now, peak = y.size, 0.0, 0.0, 0.0
-    for i in range(n):
-        total += reference[i]
-        now += y[i]
-        peak += max(y[i] - floor[i], 0.0)
+    n = y.size
+    total, now, peak = _sums(y, reference, floor)
     if not total > 0.0:
         return np.nan, 0, 0
     calculated = reference * (now / total)
@@ -69,6 +66,18 @@ def new_line(y: Any, variance: Any, reference: Any, floor: Any, width: float, kn
     if not peak > 0.0 or _gone(y, variance, calculated, start, stop, reach) > _GONE * peak:
         return np.nan, 0, 0
     return area / peak, first, last
+
+
+@compiled_sums
+def _sums(y: Any, reference: Any, floor: Any) -> Any:
+    """Sums of the reference, of the pattern, and of what stands above the floor."""
+    total, now, peak = 0.0, 0.0, 0.0
+    for i in range(y.size):
+        over = y[i] - floor[i]
+        total += reference[i]
+        now += y[i]
+        peak += over if over > 0.0 else 0.0
+    return total, now, peak
 
 
 @compiled

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from streamproc.reduction.flags.beam import beam_of, far_shifts, quadrant_shifts
-from streamproc.reduction.flags.fit import fitted, gaps_of, inverted, slope_reach, weights_of
+from streamproc.reduction.flags.fit import fitted, gaps_of, inverted, slope_reach, smoothed, warp, weights_of
 from streamproc.reduction.flags.suspects import _is_suspect, _range_maxima, bound, ranges_of
 from streamproc.reduction.flags.within import taken_in
 
@@ -93,3 +93,23 @@ def test_what_a_run_takes_in_is_rounded_as_it_is_stored():
     tiles, ratio = np.array([[1.0, np.nan, 2.0, np.nan]]), np.array([[2.0, 3.0, np.nan, np.nan]])
     taken_in(old, new, 0.0, tiles, ratio, 0.5)
     assert np.array_equal(tiles, [[1.5, 3.0, 2.0, np.nan]], equal_nan=True)
+
+
+def test_a_pattern_moves_alike_on_an_even_axis_and_on_one_that_is_not_quite():
+    uneven = AXIS + 1e-7 * np.cos(np.arange(AXIS.size))  # is searched channel by channel
+    y = pattern()
+    for zero, strain in ((0.0, 0.0), (0.013, 1e-3), (-0.4, 0.0), (60.0, 0.0), (-60.0, 0.0)):
+        even, other = np.empty(y.size), np.empty(y.size)
+        warp(AXIS, SLOPE, y, zero, strain, even)
+        warp(uneven, SLOPE, y, zero, strain, other)
+        wanted = np.interp(AXIS - zero - strain * SLOPE, AXIS, y)
+        np.testing.assert_allclose(even, wanted, rtol=1e-11)
+        np.testing.assert_allclose(other, wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("half", [0, 1, 4, 16])
+def test_means_over_channels_are_over_fewer_at_the_ends(half):
+    y = np.random.default_rng(half).random(60)
+    reach = [min(i, y.size - 1 - i, half) for i in range(y.size)]
+    wanted = [y[i - r : i + r + 1].mean() for i, r in enumerate(reach)]
+    np.testing.assert_allclose(smoothed(y, half), wanted, rtol=1e-12)
