@@ -9,7 +9,7 @@ import numpy as np
 from streamproc.reduction.flags.rings import LEAST_PIXELS, STANDS_OUT, comb_differences
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["few_grains"]
+__all__ = ["few_grains", "lines_gone"]
 
 _GONE = 0.5
 """Lines of which less than this is left in the middle mean of the quadrants have gone from most quadrants."""
@@ -63,14 +63,8 @@ def few_grains(
     first, last : int
         Channels of the line that tells most.
     """
-    n, b, left, usual = signal.shape[0], -1, 0.0, 0.0
-    for k in range(y.size):
-        b, over = _next(there, b), known[k] - floor[k]
-        if over > STANDS_OUT * max(floor[k], 0.0):
-            weight = _ring_sum(norm, b)
-            usual += over * weight
-            left += min(_of_most(signal, norm, b, y[k]) - floor[k], over) * weight
-    if not left < _GONE * usual:  # mostly so
+    n, usual = signal.shape[0], lines_gone(signal, norm, there, y, floor, known)
+    if not usual > 0.0:
         return np.nan, 0, 0
     held, on, off, n_on, n_off = 0.0, 0.0, 0.0, 0.0, 0.0
     lines, low, place, b = np.zeros(n), np.zeros(n), np.zeros(n, np.int64), -1
@@ -97,6 +91,20 @@ def few_grains(
     height = max(held, on) / usual  # of what is there over what the run has
     spotty = np.sqrt(max(terms[:found].mean(), 0.0) / signal.shape[1]) / height
     return spotty, place[ends[0]], place[ends[1]]
+
+
+@compiled
+def lines_gone(signal: Any, norm: Any, there: Any, y: Any, floor: Any, known: Any) -> float:
+    """Return the intensity of the lines of the run if less than half of it is left in most places; mostly
+    more is, then 0. Parameters as :func:`few_grains` takes them."""
+    b, left, usual = -1, 0.0, 0.0
+    for k in range(y.size):
+        b, over = _next(there, b), known[k] - floor[k]
+        if over > STANDS_OUT * max(floor[k], 0.0):
+            weight = _ring_sum(norm, b)
+            usual += over * weight
+            left += min(_of_most(signal, norm, b, y[k]) - floor[k], over) * weight
+    return usual if left < _GONE * usual else 0.0
 
 
 @compiled

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from streamproc.reduction.flags.reading import ranges
 from streamproc.reduction.kernels import compiled, compiled_sums
 
-__all__ = ["new_line", "shaded_share"]
+__all__ = ["any_low", "new_line", "shaded_share"]
 
 Float = npt.NDArray[np.float64]
 
@@ -165,7 +165,7 @@ def shaded_share(y: Float, variance: Float, reference: Float, width: float) -> t
     Parameters
     ----------
     y, variance, reference : ndarray, shape (n,)
-        Pattern, its variance, pattern of the readings before.
+        Pattern, its variance, pattern of the readings before. :func:`any_low` says where it is worth asking.
     width : float
         Width of a line (channels); NaN where none is known.
 
@@ -175,8 +175,6 @@ def shaded_share(y: Float, variance: Float, reference: Float, width: float) -> t
     blocks : list of int
         First channel of each shaded block.
     """
-    if not _any_low(y, reference):  # as in most patterns
-        return 0.0, []
     starts = np.linspace(0, y.size, _BLOCKS + 1).astype(np.int64)
     sums = np.zeros((3, _BLOCKS, 2))
     _halves(y, reference, variance, starts, sums)
@@ -201,8 +199,9 @@ def shaded_share(y: Float, variance: Float, reference: Float, width: float) -> t
 
 
 @compiled
-def _any_low(y: Any, reference: Any) -> bool:
-    """Whether a block may be shaded: it lies clearly below the middle ratio, or has no reference."""
+def any_low(y: Any, reference: Any) -> bool:
+    """Whether a block may be shaded (mostly none): it lies clearly below the middle ratio, or has no
+    reference."""
     ratios = np.empty(_BLOCKS)
     for k in range(_BLOCKS):
         now, before = 0.0, 0.0

@@ -154,6 +154,26 @@ def test_a_restored_watch_says_the_same_bytes(bench):
         assert [repr(dict(j.numbers)) for j in said] == [repr(dict(j.numbers)) for j in expected]
 
 
+def test_a_restored_watch_goes_on_where_patterns_drift_and_broaden(pattern):
+    axis, y = pattern
+    random, reader = np.random.default_rng(40), PatternReader()
+    means = [gaussian_filter(np.interp(axis - 0.01 * k, axis, y), 0.01 + 0.3 * k) for k in range(14)]
+    drawn = [random.poisson(mean).astype(float) for mean in means]
+    readings = [reader.read(axis, now, "two_theta_deg", 1.5406) for now in drawn]
+    straight = FlagWatch(FlagSettings())
+    expected = [straight.take(r) for r in readings]
+    for cut in (2, 6, 11):
+        first, second = FlagWatch(FlagSettings()), FlagWatch(FlagSettings())
+        said = [first.take(r) for r in readings[:cut]]
+        stored = msgpack.packb(first.snapshot())
+        second.restore(msgpack.unpackb(stored))
+        assert msgpack.packb(second.snapshot()) == stored
+        said += [second.take(r) for r in readings[cut:]]
+        assert [repr(dict(j.numbers)) for j in said] == [repr(dict(j.numbers)) for j in expected]
+        assert [repr(j.evidence) for j in said] == [repr(j.evidence) for j in expected]
+    assert up(expected[-1])
+
+
 @pytest.mark.parametrize(
     ("zero", "strain"), [(0.0, 0.0), (0.05, 0.0), (0.0, 2e-3), (-0.08, 1e-3), (0.3, 0.0)]
 )
