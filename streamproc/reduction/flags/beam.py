@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.against import AGREES, compare
-from streamproc.reduction.flags.fit import inverted, moved_to, origins
+from streamproc.reduction.flags.fit import inverted, origins
 from streamproc.reduction.kernels import compiled, compiled_sums
 
 __all__ = ["beam_of", "far_shifts", "quadrant_shifts"]
@@ -110,16 +110,19 @@ def quadrant_shifts(
     """
     n, used = axis.size, gaps.size
     below, share = origins(axis, slope, zero, strain)  # all quadrants move alike
-    moved, there, w = np.empty(n), np.empty(n), np.empty(used)
+    moved, there, w = np.empty((4, n)), np.empty(n), np.empty(used)
+    for i in range(n):
+        k, part = below[i], share[i]
+        for q in range(4):
+            moved[q, i] = reference[k, q] * (1 - part) + reference[k + 1, q] * part
     for q in range(4):
-        moved_to(reference[:, q], below, share, moved)
         for i in range(n):
             there[i] = y[i, q]
-        low, r, high = moved[:used], moved[lag : n - lag], moved[n - used :]
+        low, r, high = moved[q, :used], moved[q, lag : n - lag], moved[q, n - used :]
         v = there[lag : n - lag]
         count = _weigh_known(low, r, high, v, weights[lag : n - lag], w)
         if count < used:  # what is nothing must not come into sums
-            _clear(moved, there)
+            _clear(moved[q], there)
         a00, a10, a11, a20, a21, a22, b0, b1, b2, swyy = _sums(low, r, high, v, w, gaps)
         if count < 16 or a00 <= 0.0 or a22 <= 0.0:
             continue

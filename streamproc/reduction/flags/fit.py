@@ -9,7 +9,7 @@ import numpy as np
 from streamproc.reduction.kernels import compiled, compiled_sums
 
 __all__ = [
-    "fitted", "gaps_of", "inverted", "moved_to", "origins", "slope_reach", "smoothed", "warp", "weights_of",
+    "fitted", "gaps_of", "inverted", "origins", "slope_reach", "smoothed", "warp", "weights_of",
 ]  # fmt: skip
 
 _LAGS = 12
@@ -125,12 +125,6 @@ def _attenuation(reference: Any, weights: Any, noise: float) -> float:
 def warp(axis: Any, slope: Any, reference: Any, zero: float, strain: float, out: Any) -> None:
     """Reference moved by ``zero + strain * slope``, by straight lines between channels."""
     below, share = origins(axis, slope, zero, strain)
-    moved_to(reference, below, share, out)
-
-
-@compiled
-def moved_to(reference: Any, below: Any, share: Any, out: Any) -> None:
-    """Write what a reference has at the :func:`origins` of the channels."""
     for i in range(below.size):
         k = below[i]
         out[i] = reference[k] * (1 - share[i]) + reference[k + 1] * share[i]

@@ -39,23 +39,29 @@ class RunReference:
     def __init__(self) -> None:
         self._run, self._seen = record.no_readings(), np.empty(record.OF_READING)
         self._arrays: dict[str, Float] = {}
-        self._own_axis: Float | None = None
-        """Axis of a reading that was found to be that of the run: mostly the next reading has the same."""
+        self._starts_at = _NAN  # the axis
         # what is written anew of each reading
         self._moved, self._darker = np.empty(0), np.empty((0, 0), np.bool_)
         self._tops = np.empty(len(ICE_LINES_A), np.int64)
 
     # -- levels -------------------------------------------------------------------------------------------
 
-    def beam_lost(self, reading: Reading, monitor: float) -> tuple[float, Evidence]:
+    def beam_lost(self, reading: Reading, monitor: float) -> float:
         """Return which share of the run's level is missing: its monitor's, its patterns' without one."""
-        now, at, by = reading.level, record.LEVEL, "pattern"
-        if monitor == monitor:
-            now, at, by = monitor, record.MONITOR, "monitor"
-        usual = self._run.item(at)
+        by_monitor = monitor == monitor
+        usual = self._run.item(record.MONITOR if by_monitor else record.LEVEL)
         if not usual > 0:
-            return _NAN, {}
-        return max(1.0 - now / usual, 0.0), {"by": by, "level": now, "usual": usual}
+            return _NAN
+        return max(1.0 - (monitor if by_monitor else reading.level) / usual, 0.0)
+
+    def beam_evidence(self, reading: Reading, monitor: float) -> Evidence:
+        """Return the evidence of :meth:`beam_lost`."""
+        by_monitor = monitor == monitor
+        usual = self._run.item(record.MONITOR if by_monitor else record.LEVEL)
+        if not usual > 0:
+            return {}
+        now = monitor if by_monitor else reading.level
+        return {"by": "monitor" if by_monitor else "pattern", "level": now, "usual": usual}
 
     def monitor_drift(self) -> tuple[float, Evidence]:
         """Return the change of the monitor, a mean over some readings, since the start of the run."""
@@ -168,17 +174,14 @@ class RunReference:
         new["quadrants"] = _NO_QUADRANTS if reading.quadrants is None else reading.quadrants
         new["tiles"] = _NO_TILES if reading.tiles is None or spotty else reading.tiles.ratio
         self._arrays = {name: _as_stored(value) for name, value in new.items()}
-        self._own_axis = None
+        self._starts_at = self._arrays["axis"].item(0)
 
     def _on(self, axis: Float) -> tuple[Float, Float]:
         """Return reference and mean of the newest readings on the axis of a reading."""
         first, recent = self._arrays["first"], self._arrays["recent"]
-        if axis is self._own_axis:
+        if first.size == axis.size and abs(self._starts_at - axis.item(0)) < 1e-5 * abs(axis.item(-1)):
             return first, recent
         own = self._arrays["axis"]
-        if own.size == axis.size and abs(own.item(0) - axis.item(0)) < 1e-5 * abs(axis.item(-1)):
-            self._own_axis = axis
-            return first, recent
         return np.interp(axis, own, first), np.interp(axis, own, recent)
 
     # -- stored state -------------------------------------------------------------------------------------
@@ -198,7 +201,8 @@ class RunReference:
             k: np.frombuffer(data, "<f4").reshape(shape).astype(np.float64)
             for k, (shape, data) in state["arrays"].items()
         }
-        self._own_axis = None
+        if self._arrays:
+            self._starts_at = self._arrays["axis"].item(0)
 
 
 def _as_stored(values: Float) -> Float:

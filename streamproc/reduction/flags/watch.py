@@ -221,8 +221,11 @@ class FlagWatch:
     def _beam_lost(
         self, reading: Reading, monitor: float, numbers: Numbers, evidence: dict[str, Evidence]
     ) -> bool:
-        numbers["beam_loss"], evidence["beam_loss"] = self._reference.beam_lost(reading, monitor)
-        return self._over("beam_loss", numbers["beam_loss"])
+        lost = numbers["beam_loss"] = self._reference.beam_lost(reading, monitor)
+        if lost < self._now["beam_loss"]:  # as mostly
+            return False
+        evidence["beam_loss"] = self._reference.beam_evidence(reading, monitor)
+        return lost == lost
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state: numbers, strings, lists, bytes."""
