@@ -5,8 +5,10 @@ take turns over distinct frames. ``marginal`` is what ``FrameReader.read`` costs
 ``AzimuthalPlan.integrate`` of the same plan: from the array to the profile and the numbers and evidence
 of all kinds that one frame can show, in Python and in compiled code. Both come from memory as they do
 live: each finds the caches as the other left them. Plain integration tests each pixel, which the flags
-need not do where their scan has; that gain is part of the difference. Not counted are decoding, writing
-events, and the watch, the ordered half, which compares a reading with its run and has a line of its own.
+need not do where their scan has; that gain is part of the difference. The watch, the ordered half, compares
+a reading with its run. It is timed right after its frame, as in a scan in which frames come one by one,
+and after another frame has been integrated, as where they come faster than they are read. ``together`` is
+what flags and watch cost more than the integration, either way. Not counted are decoding and writing events.
 The frames are sound: one with zeros, hits or spots is looked at again.
 
 Integration is measured twice under two names: the
@@ -31,7 +33,7 @@ import numpy as np
 
 from streamproc.reduction.azimuthal import AzimuthalPlan, PlanOptions
 from streamproc.reduction.correction import Correction
-from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.patterns import PatternReader
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch
@@ -96,15 +98,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=60)
     arguments = parser.parse_args()
     plan, frames = make(arguments.side, arguments.masked)
-    reader, watch = FrameReader(plan), FlagWatch(FlagSettings())
+    reader, watch, later = FrameReader(plan), FlagWatch(FlagSettings()), FlagWatch(FlagSettings())
     readings = iter([reader.read(frame)[0] for frame in frames] * (arguments.rounds + 4))
     axis = plan.axis
     functions: dict[str, Callable[[Any], Any]] = {
         "integrate": plan.integrate,
         "read (integrate + flags)": reader.read,
         "integrate again": plan.integrate,
+        "read and watch": lambda f: watch.take(reader.read(f)[0]),
         "integrate in parts": reader.parted.integrate,
-        "watch (ordered half)": lambda f: watch.take(next(readings)),
+        "watch (ordered half)": lambda f: later.take(next(readings)),
     }
     found = times(functions, frames, arguments.rounds)
     side = arguments.side
@@ -112,19 +115,22 @@ def main() -> None:
     print(f"{'':28}{'median ms':>10}{'noise':>8}{'min ms':>9}")
     shown(found)
     integrated = found["integrate"]
+    marginal = found["read (integrate + flags)"] - integrated
     shown({
-        "marginal of the flags": found["read (integrate + flags)"] - integrated,
+        "marginal of the flags": marginal,
+        "together, right after": found["read and watch"] - integrated,
+        "together, a frame between": marginal + found["watch (ordered half)"],
         "the same of nothing": found["integrate again"] - integrated,
     }, least=False)  # fmt: skip
     patterns = [
         np.random.default_rng(k).poisson(plan.integrate(frames[0]).intensity).astype(float) for k in range(8)
     ]
-    second = FlagWatch(FlagSettings())
+    second, one = FlagWatch(FlagSettings()), PatternReader()
     found = times(
         {
-            f"pattern of {axis.size}: read": lambda y: read_pattern(axis, y, "two_theta_deg", 0.5),
+            f"pattern of {axis.size}: read": lambda y: one.read(axis, y, "two_theta_deg", 0.5),
             f"pattern of {axis.size}: read, watch": lambda y: second.take(
-                read_pattern(axis, y, "two_theta_deg", 0.5)
+                one.read(axis, y, "two_theta_deg", 0.5)
             ),
         },
         patterns,

@@ -11,7 +11,7 @@ from streamproc.consumers._patterns import MeasuredPattern, PatternSource
 
 from streamproc.analysis import Frame, FrameResult
 from streamproc.errors import FrameFailed
-from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.patterns import PatternReader
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.reading import LEAST_CHANNELS, Reading
 from streamproc.reduction.flags.settings import FlagSettings
@@ -41,7 +41,8 @@ class FrameJudge:
     def __init__(
         self, source: PatternSource, settings: FlagSettings, reader: FrameReader | None, run_dark: bool
     ) -> None:
-        self._source, self._settings, self._reader, self._run_dark = source, settings, reader, run_dark
+        self._source, self._reader, self._run_dark = source, reader, run_dark
+        self._patterns = PatternReader(settings)
 
     def read(self, frame: Frame) -> tuple[Reading, Callable[[], MeasuredPattern]]:
         """Read a frame.
@@ -63,9 +64,7 @@ class FrameJudge:
         pattern = self._source.given(frame)
         if pattern.intensity.size < LEAST_CHANNELS:
             raise FrameFailed(f"a pattern of {pattern.intensity.size} channels, at least {LEAST_CHANNELS}")
-        reading = read_pattern(
-            pattern.axis, pattern.intensity, pattern.kind, pattern.wavelength_A, self._settings
-        )
+        reading = self._patterns.read(pattern.axis, pattern.intensity, pattern.kind, pattern.wavelength_A)
         return reading, lambda: self._source.checked(pattern)
 
 

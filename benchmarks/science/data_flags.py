@@ -33,7 +33,7 @@ from data_scenes import (
 )
 
 from streamproc.reduction.flags.kinds import KINDS
-from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.patterns import PatternReader
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch, Judgement
@@ -51,12 +51,12 @@ IMAGES_ONLY = {"hot", "spotty", "over_exposed_dark", "missing_rows"}
 def judge(scene: Scene, series: Series, reader: FrameReader | None) -> list[Judgement]:
     """Judge a series as the analysis does."""
     settings = FlagSettings(saturation=scene.limit if reader is not None else None)
-    watch, judgements = FlagWatch(settings), []
+    watch, patterns, judgements = FlagWatch(settings), PatternReader(settings), []
     for data, dark in zip(series.readings, series.darks, strict=True):
         if reader is not None:
             reading, _ = reader.read(data, dark)
         else:
-            reading = read_pattern(scene.axis, data.astype(float), "two_theta_deg", scene.wavelength_A)
+            reading = patterns.read(scene.axis, data.astype(float), "two_theta_deg", scene.wavelength_A)
         judgements.append(watch.take(reading))
     return judgements
 

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.against import AGREES, compare
-from streamproc.reduction.flags.fit import between, inverted
+from streamproc.reduction.flags.fit import inverted, origins
 from streamproc.reduction.kernels import compiled, compiled_sums
 
 __all__ = ["beam_of", "far_shifts", "quadrant_shifts"]
@@ -108,21 +108,22 @@ def quadrant_shifts(
 
     Weights and gaps are those of the whole rings' fit, and ``found`` is zero to begin with.
     """
-    n, used, k = axis.size, gaps.size, 0
-    moved, there = np.empty((4, n)), np.empty((4, n))
+    n, used = axis.size, gaps.size
+    below, share = origins(axis, slope, zero, strain)  # all quadrants move alike
+    moved, there, w = np.empty((4, n)), np.empty(n), np.empty(used)
     for i in range(n):
-        k, share = between(axis, axis[i] - zero - strain * slope[i], k)
-        for q in range(4):  # all quadrants move alike
-            moved[q, i] = reference[k, q] * (1 - share) + reference[k + 1, q] * share
-            there[q, i] = y[i, q]
-    w = np.empty(used)
+        k, part = below[i], share[i]
+        for q in range(4):
+            moved[q, i] = reference[k, q] * (1 - part) + reference[k + 1, q] * part
     for q in range(4):
-        below, r, above = moved[q, :used], moved[q, lag : n - lag], moved[q, n - used :]
-        v = there[q, lag : n - lag]
-        count = _weigh_known(below, r, above, v, weights[lag : n - lag], w)
+        for i in range(n):
+            there[i] = y[i, q]
+        low, r, high = moved[q, :used], moved[q, lag : n - lag], moved[q, n - used :]
+        v = there[lag : n - lag]
+        count = _weigh_known(low, r, high, v, weights[lag : n - lag], w)
         if count < used:  # what is nothing must not come into sums
-            _clear(moved[q], there[q])
-        a00, a10, a11, a20, a21, a22, b0, b1, b2, swyy = _sums(below, r, above, v, w, gaps)
+            _clear(moved[q], there)
+        a00, a10, a11, a20, a21, a22, b0, b1, b2, swyy = _sums(low, r, high, v, w, gaps)
         if count < 16 or a00 <= 0.0 or a22 <= 0.0:
             continue
         a = np.array(((a00, a10, a20), (a10, a11, a21), (a20, a21, a22)))

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
+from streamproc.reduction.flags import record
 from streamproc.reduction.flags.reading import Evidence, Reading
 from streamproc.reduction.flags.said import axis_said, boxes_said
 from streamproc.reduction.flags.tiles import TILE_ROWS
-from streamproc.reduction.flags.within import Within
 
 __all__ = ["COMPARED", "Compared"]
 
 COMPARED = ("i0_drift", "zero_drift", "parasitic_rings", "shadow", "ice_rings", "spotty")
 """Kinds that the comparison with the run tells, or tells as well."""
+
+_NOTHING = (float("nan"),) * record.OF_READING
 
 
 class Compared(NamedTuple):
@@ -22,52 +26,64 @@ class Compared(NamedTuple):
 
     Attributes
     ----------
-    numbers : dict
-        Number of each kind of ``COMPARED``; NaN where it cannot be judged.
     reading : Reading
         What was compared.
-    seen : Within or None
-        What its arrays show; None for the first reading of a run.
-    scale, zero : float
-        Intensity over that of the run's start, and the shift of all lines since (unit of the axis).
-    beam : tuple of float
-        Shift of the rings towards azimuth 0 and 90 degrees; empty where it is not known.
-    dark : list of int
+    found : sequence of float
+        As :mod:`~streamproc.reduction.flags.record` says; the first are the numbers of ``COMPARED``, NaN
+        where a kind cannot be judged, as for the first reading of a run.
+    base_zero : float
+        Zero of the reference against that of the run's start (unit of the axis).
+    tops : ndarray of int64
+        Channels of ice are the first of these.
+    grains : list of int
+        First and last channel of the line that tells that it is spotty.
+    darker : ndarray of bool, or None
+        Tiles that have become darker; None: there are none.
+    dark : tuple of int
         Channels of a pattern that have lost their floor.
     """
 
-    numbers: dict[str, float]
     reading: Reading
-    seen: Within | None = None
-    scale: float = 1.0
-    zero: float = 0.0
-    beam: tuple[float, ...] = ()
+    found: Sequence[float] = _NOTHING
+    base_zero: float = 0.0
+    tops: npt.NDArray[np.int64] | None = None
+    grains: Sequence[int] = ()
+    darker: npt.NDArray[np.bool_] | None = None
     dark: tuple[int, ...] = ()
 
     def evidence(self, name: str) -> Evidence:
         """Return the evidence of a kind whose number is known."""
-        seen, axis = self.seen, self.reading.curve.axis
-        if seen is None:
+        found, axis = self.found, self.reading.curve.axis
+        if self.tops is None:
             return {}
         match name:
             case "i0_drift":
-                return {"by": "pattern", "scale": self.scale}
+                return {"by": "pattern", "scale": found[record.TOTAL_SCALE]}
             case "spotty":
-                return {"axis": [[float(axis[i]) for i in seen.grains]], "by": "run"}
+                return {"axis": [[float(axis[i]) for i in self.grains]], "by": "run"}
             case "zero_drift":
-                told = {"shift": self.zero, "sigma": seen.found.zero_sigma, "strain": seen.found.strain}
-                return told | ({"beam": list(self.beam)} if self.beam else {})
+                shift, beam = (
+                    self.base_zero + found[record.SEEN_ZERO],
+                    list(found[record.RIGHT : record.UP + 1]),
+                )
+                told = {
+                    "shift": shift,
+                    "sigma": found[record.ZERO_SIGMA],
+                    "strain": found[record.SEEN_STRAIN],
+                }
+                return told | ({"beam": beam} if beam[0] == beam[0] else {})
             case "ice_rings":
-                return axis_said(axis, seen.tops)
+                return axis_said(axis, self.tops[: int(found[record.ICE_TOPS])].tolist())
             case "parasitic_rings":
-                _, first, last = seen.line
-                return axis_said(axis, list(range(first, last + 1)))
+                return axis_said(
+                    axis, list(range(int(found[record.LINE_FIRST]), int(found[record.LINE_LAST]) + 1))
+                )
             case _:
-                return self._shadow(seen)
+                return self._shadow()
 
-    def _shadow(self, seen: Within) -> Evidence:
+    def _shadow(self) -> Evidence:
         if self.reading.tiles is None:
             return axis_said(self.reading.curve.axis, list(self.dark))
-        if seen.darker is None:
+        if self.darker is None:
             return {}
-        return boxes_said(np.repeat(seen.darker, TILE_ROWS, axis=0), self.reading.columns)
+        return boxes_said(np.repeat(self.darker, TILE_ROWS, axis=0), self.reading.columns)

@@ -64,10 +64,8 @@ def describe_curve(axis: Float, y: Float, variance: Float | None = None) -> Curv
     """
     per_count = None
     if variance is None:
-        per_count, low = _per_count(y)
-        variance = per_count * np.maximum(np.abs(y), low)
-        _raise_to_local(y, max(_LEAST_NOISE_BLOCK, -(-y.size // _BLOCKS)), variance)
-        variance = np.maximum(variance, (_ROUNDING * max(float(np.abs(y).max()), _TINY)) ** 2)
+        variance = np.empty_like(y)
+        per_count = _estimate(y, max(_LEAST_NOISE_BLOCK, -(-y.size // _BLOCKS)), variance)
     floor = np.empty_like(y)
     mean, width = described(y, variance, blocks_of(y.size), floor)
     return Curve(axis, y, variance, floor, mean if per_count is None else per_count, width)
@@ -95,13 +93,27 @@ def floor_of(y: Float) -> Float:
     return floor
 
 
-def _per_count(y: Float) -> tuple[float, float]:
-    low = max(0.05 * float(np.abs(y).mean()), 1e-300)
-    second = np.abs(y[:-2] - 2 * y[1:-1] + y[2:])
-    scaled = second * second / np.maximum(np.abs(y[1:-1]), low)
+@compiled
+def _estimate(y: Any, block: int, variance: Any) -> float:
+    """Write the variance that :func:`describe_curve` estimates; return what one count is worth."""
+    n, total, highest = y.size, 0.0, 0.0
+    for i in range(n):
+        total += abs(y[i])
+        highest = max(highest, abs(y[i]))
+    low, scaled = max(0.05 * total / n, 1e-300), np.empty(n - 2)
+    for i in range(n - 2):
+        second = y[i] - 2.0 * y[i + 1] + y[i + 2]
+        scaled[i] = second * second / max(abs(y[i + 1]), low)
     middle = scaled.size // 2
     # median of a chi-square of one degree is 0.4549; a second difference of white noise has variance 6
-    return float(np.partition(scaled, middle)[middle]) / (6 * 0.4549), low
+    per_count = np.partition(scaled, middle)[middle] / (6.0 * 0.4549)
+    for i in range(n):
+        variance[i] = per_count * max(abs(y[i]), low)
+    _raise_to_local(y, block, variance)
+    rounding = (_ROUNDING * max(highest, _TINY)) ** 2
+    for i in range(n):
+        variance[i] = max(variance[i], rounding)
+    return float(per_count)
 
 
 @compiled

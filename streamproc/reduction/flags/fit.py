@@ -8,7 +8,9 @@ import numpy as np
 
 from streamproc.reduction.kernels import compiled, compiled_sums
 
-__all__ = ["between", "fitted", "gaps_of", "inverted", "slope_reach", "smoothed", "warp", "weights_of"]
+__all__ = [
+    "fitted", "gaps_of", "inverted", "origins", "slope_reach", "smoothed", "warp", "weights_of",
+]  # fmt: skip
 
 _LAGS = 12
 """Channels that a pattern may jump by between two readings and still be found."""
@@ -18,6 +20,9 @@ _ROUNDS = 6
 _MOST_REACH = 16
 _STILL = 0.3
 """Part of a channel below which a straight line through the fit is good enough."""
+
+_EVEN = 1e-9
+"""An axis is even if no channel is further from where it would be than this part of a channel."""
 
 
 @compiled
@@ -30,13 +35,21 @@ def slope_reach(width: float) -> int:
 @compiled
 def weights_of(variance: Any) -> Any:
     """One over the variance, which is nowhere taken for less than 1e-12 of its highest, shape (n,)."""
-    most = 0.0
-    for i in range(variance.size):
-        most = max(most, variance[i])
-    weights, least = np.empty(variance.size), 1e-12 * max(most, 1e-300)
+    weights, least = np.empty(variance.size), 1e-12 * max(_highest(variance), 1e-300)
     for i in range(variance.size):
         weights[i] = 1.0 / max(variance[i], least)
     return weights
+
+
+@compiled
+def _highest(y: Any) -> float:
+    """Highest value, at least zero. Four at a time: one maximum waits for the one before."""
+    a, b, c, d, whole = 0.0, 0.0, 0.0, 0.0, y.size // 4 * 4
+    for i in range(0, whole, 4):
+        a, b, c, d = max(a, y[i]), max(b, y[i + 1]), max(c, y[i + 2]), max(d, y[i + 3])
+    for i in range(whole, y.size):
+        a = max(a, y[i])
+    return max(max(a, b), max(c, d))
 
 
 @compiled
@@ -111,14 +124,46 @@ def _attenuation(reference: Any, weights: Any, noise: float) -> float:
 @compiled
 def warp(axis: Any, slope: Any, reference: Any, zero: float, strain: float, out: Any) -> None:
     """Reference moved by ``zero + strain * slope``, by straight lines between channels."""
-    k = 0
-    for i in range(axis.size):
-        k, share = between(axis, axis[i] - zero - strain * slope[i], k)
-        out[i] = reference[k] * (1 - share) + reference[k + 1] * share
+    below, share = origins(axis, slope, zero, strain)
+    for i in range(below.size):
+        k = below[i]
+        out[i] = reference[k] * (1 - share[i]) + reference[k + 1] * share[i]
 
 
 @compiled
-def between(axis: Any, x: float, k: int) -> Any:
+def origins(axis: Any, slope: Any, zero: float, strain: float) -> Any:
+    """Where each channel comes from if all is moved by ``zero + strain * slope``: the channel below, and how
+    far the place lies towards the next, 0 to 1; shapes (n,)."""
+    n = axis.size
+    below, share = np.empty(n, np.uint32), np.empty(n)
+    step, last, first = (axis[n - 1] - axis[0]) / (n - 1), np.float64(n - 2), axis[0]
+    if _is_even(axis, step):  # mostly; and then it is vector code
+        per_channel = 1.0 / step
+        for i in range(n):
+            at = (axis[i] - zero - strain * slope[i] - first) * per_channel
+            at = 0.0 if at < 0.0 else at  # what is not a number stays so
+            at = last + 1.0 if at > last + 1.0 else at
+            k = np.floor(at)
+            k = k if k < last else last
+            below[i], share[i] = np.uint32(k), at - k
+        return below, share
+    j = 0
+    for i in range(n):
+        j, share[i] = _between(axis, axis[i] - zero - strain * slope[i], j)
+        below[i] = j
+    return below, share
+
+
+@compiled
+def _is_even(axis: Any, step: float) -> bool:
+    off, first = 0, axis[0]
+    for i in range(axis.size):  # to the end: no branch, so it is vector code
+        off += abs(axis[i] - (first + i * step)) > _EVEN * step
+    return off == 0
+
+
+@compiled
+def _between(axis: Any, x: float, k: int) -> Any:
     """Return the channel below a place, sought from channel ``k`` on, and how far the place lies towards the
     next: 0 to 1."""
     while k < axis.size - 2 and axis[k + 1] < x:
@@ -148,20 +193,19 @@ def _best_lag(y: Any, reference: Any, most: int, reach: int) -> int:
 @compiled
 def smoothed(y: Any, half: int) -> Any:
     """Means over ``2 * half + 1`` channels, shape (n,); over fewer at the ends."""
-    n, total = y.size, 0.0
-    out, sums = np.empty(n), np.empty(n + 1)
-    sums[0] = 0.0
-    for i in range(n):
-        total += y[i]
-        sums[i + 1] = total
+    n, out = y.size, np.zeros(y.size)
     inside, count = max(n - 2 * half, 0), 2 * half + 1
-    low, high, middle = sums[:inside], sums[n + 1 - inside :], out[half : half + inside]
+    middle = out[half : half + inside]
+    for k in range(count):  # in vector code, which running sums are not
+        part = y[k : k + inside]
+        for i in range(inside):
+            middle[i] += part[i]
     for i in range(inside):
-        middle[i] = (high[i] - low[i]) / count
+        middle[i] /= count
     for k in range(min(half, n)):
         for i in (k, n - 1 - k):
             reach = min(i, n - 1 - i, half)
-            out[i] = (sums[i + reach + 1] - sums[i - reach]) / (2 * reach + 1)
+            out[i] = y[i - reach : i + reach + 1].sum() / (2 * reach + 1)
     return out
 
 

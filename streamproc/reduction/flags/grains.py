@@ -9,7 +9,7 @@ import numpy as np
 from streamproc.reduction.flags.rings import LEAST_PIXELS, STANDS_OUT, comb_differences
 from streamproc.reduction.kernels import compiled
 
-__all__ = ["few_grains"]
+__all__ = ["few_grains", "lines_gone"]
 
 _GONE = 0.5
 """Lines of which less than this is left in the middle mean of the quadrants have gone from most quadrants."""
@@ -63,24 +63,13 @@ def few_grains(
     first, last : int
         Channels of the line that tells most.
     """
-    n, left, usual = signal.shape[0], 0.0, 0.0
-    ring, k = np.empty(y.size, np.int64), 0
-    for b in range(n):
-        if there.size == 0 or there[b]:
-            ring[k] = b
-            k += 1
-    for k in range(y.size):
-        over = known[k] - floor[k]
-        if over > STANDS_OUT * max(floor[k], 0.0):
-            weight = _ring_sum(norm, ring[k])
-            usual += over * weight
-            left += min(_of_most(signal, norm, ring[k], y[k]) - floor[k], over) * weight
-    if not left < _GONE * usual:  # mostly so
+    n, usual = signal.shape[0], lines_gone(signal, norm, there, y, floor, known)
+    if not usual > 0.0:
         return np.nan, 0, 0
     held, on, off, n_on, n_off = 0.0, 0.0, 0.0, 0.0, 0.0
-    lines, low, place = np.zeros(n), np.zeros(n), np.zeros(n, np.int64)
+    lines, low, place, b = np.zeros(n), np.zeros(n), np.zeros(n, np.int64), -1
     for k in range(y.size):
-        b, over = ring[k], known[k] - floor[k]
+        b, over = _next(there, b), known[k] - floor[k]
         lines[b], low[b], place[b] = known[k], floor[k], k
         total, weight = _ring_sum(signal, b), _ring_sum(norm, b)
         beyond = total - _of_most(signal, norm, b, y[k]) * weight  # what few places add to the mean of all
@@ -105,6 +94,29 @@ def few_grains(
 
 
 @compiled
+def lines_gone(signal: Any, norm: Any, there: Any, y: Any, floor: Any, known: Any) -> float:
+    """Return the intensity of the lines of the run if less than half of it is left in most places; mostly
+    more is, then 0. Parameters as :func:`few_grains` takes them."""
+    b, left, usual = -1, 0.0, 0.0
+    for k in range(y.size):
+        b, over = _next(there, b), known[k] - floor[k]
+        if over > STANDS_OUT * max(floor[k], 0.0):
+            weight = _ring_sum(norm, b)
+            usual += over * weight
+            left += min(_of_most(signal, norm, b, y[k]) - floor[k], over) * weight
+    return usual if left < _GONE * usual else 0.0
+
+
+@compiled
+def _next(there: Any, b: int) -> int:
+    """Return the ring after ``b`` that the pattern holds."""
+    b += 1
+    while there.size > 0 and not there[b]:
+        b += 1
+    return b
+
+
+@compiled
 def _of_most(signal: Any, norm: Any, b: int, middle: float) -> float:
     """Intensity of most places of a ring: the middle mean of its quadrants, or that of their combs.
 
@@ -115,11 +127,13 @@ def _of_most(signal: Any, norm: Any, b: int, middle: float) -> float:
     total, quadrants, combs, sums, low, high = _ring_sum(norm, b), 0, 0, 0.0, np.inf, -np.inf
     for i in range(0, norm.shape[1], 2):
         quadrants += norm[b, i] + norm[b, i + 1] > _SHARE * total
-        for j in (i, i + 1):
-            if norm[b, j] > 0.5 * _SHARE * total:
-                v = signal[b, j] / norm[b, j]
-                combs, sums, low, high = combs + 1, sums + v, min(low, v), max(high, v)
-    if quadrants > 2 or combs < 2:
+    if quadrants > 2:  # as of most rings
+        return middle
+    for j in range(norm.shape[1]):
+        if norm[b, j] > 0.5 * _SHARE * total:
+            v = signal[b, j] / norm[b, j]
+            combs, sums, low, high = combs + 1, sums + v, min(low, v), max(high, v)
+    if combs < 2:
         return middle
     return (sums - low - high) / (combs - 2) if combs > 2 else low
 

@@ -223,25 +223,34 @@ def channel_faults(curve: Curve, saturation: float | None) -> ChannelFaults:
     saturation : float or None
         Limit of the counter; None: a top of three or more equal channels is one.
     """
-    marks = np.zeros(curve.y.size, np.uint8)
-    unit = curve.per_count
-    highest = float(curve.y.max())
-    _mark(
-        curve.y,
-        curve.floor,
-        narrow_channels(curve.y, curve.floor, curve.variance),
-        unit,
-        curve.width,
-        _PROMISED,
-        marks,
-    )
-    top = curve.y >= (np.inf if saturation is None else saturation)
-    if saturation is None:
-        top = marks == 3
-        equal = curve.y == highest
-        if unit > 0.0 and highest > _CLEARLY * unit and np.count_nonzero(equal) >= _EQUAL:
-            top |= equal  # tops of several lines, each of few channels, at one value
+    marks, top = np.zeros(curve.y.size, np.uint8), np.zeros(curve.y.size, np.bool_)
+    limit = np.nan if saturation is None else saturation
+    if not _find_faults(
+        curve.y, curve.floor, curve.variance, curve.per_count, curve.width, limit, marks, top
+    ):
+        return ChannelFaults([], [], [])  # as of most patterns
     return ChannelFaults(*(np.flatnonzero(m).tolist() for m in (top, marks == 1, marks == 2)))
+
+
+@compiled
+def _find_faults(
+    y: Any, floor: Any, variance: Any, unit: float, width: float, saturation: float, marks: Any, top: Any
+) -> bool:
+    """Mark as :func:`_mark` does, and the channels of the tops; return whether there is any."""
+    _mark(y, floor, narrow_channels(y, floor, variance), unit, width, _PROMISED, marks)
+    highest, equal = y.max(), 0
+    for i in range(y.size):
+        equal += y[i] == highest
+    # tops of several lines, each of few channels, at one value
+    level = unit > 0.0 and highest > _CLEARLY * unit and equal >= _EQUAL
+    some = False
+    for i in range(y.size):
+        if saturation == saturation:
+            top[i] = y[i] >= saturation
+        else:
+            top[i] = marks[i] == 3 or (level and y[i] == highest)
+        some |= top[i] or marks[i] == 1 or marks[i] == 2
+    return some
 
 
 @compiled

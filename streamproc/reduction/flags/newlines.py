@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.flags.reading import ranges
-from streamproc.reduction.kernels import compiled
+from streamproc.reduction.kernels import compiled, compiled_sums
 
-__all__ = ["new_line", "shaded_share"]
+__all__ = ["any_low", "new_line", "shaded_share"]
 
 Float = npt.NDArray[np.float64]
 
@@ -48,11 +48,8 @@ def new_line(y: Any, variance: Any, reference: Any, floor: Any, width: float, kn
         Its channels.
     """
     reach = max(int(2 * width), 3) if width == width else 3
-    n, total, now, peak = y.size, 0.0, 0.0, 0.0
-    for i in range(n):
-        total += reference[i]
-        now += y[i]
-        peak += max(y[i] - floor[i], 0.0)
+    n = y.size
+    total, now, peak = _sums(y, reference, floor)
     if not total > 0.0:
         return np.nan, 0, 0
     calculated = reference * (now / total)
@@ -69,6 +66,18 @@ def new_line(y: Any, variance: Any, reference: Any, floor: Any, width: float, kn
     if not peak > 0.0 or _gone(y, variance, calculated, start, stop, reach) > _GONE * peak:
         return np.nan, 0, 0
     return area / peak, first, last
+
+
+@compiled_sums
+def _sums(y: Any, reference: Any, floor: Any) -> Any:
+    """Sums of the reference, of the pattern, and of what stands above the floor."""
+    total, now, peak = 0.0, 0.0, 0.0
+    for i in range(y.size):
+        over = y[i] - floor[i]
+        total += reference[i]
+        now += y[i]
+        peak += over if over > 0.0 else 0.0
+    return total, now, peak
 
 
 @compiled
@@ -156,7 +165,7 @@ def shaded_share(y: Float, variance: Float, reference: Float, width: float) -> t
     Parameters
     ----------
     y, variance, reference : ndarray, shape (n,)
-        Pattern, its variance, pattern of the readings before.
+        Pattern, its variance, pattern of the readings before. :func:`any_low` says where it is worth asking.
     width : float
         Width of a line (channels); NaN where none is known.
 
@@ -187,6 +196,22 @@ def shaded_share(y: Float, variance: Float, reference: Float, width: float) -> t
         if (last - first + 1) * y.size < _LINES * width * _BLOCKS:
             low[first : last + 1] = False
     return float(low.mean()), [int(v) for v in starts[:-1][low]]
+
+
+@compiled
+def any_low(y: Any, reference: Any) -> bool:
+    """Whether a block may be shaded (mostly none): it lies clearly below the middle ratio, or has no
+    reference."""
+    ratios = np.empty(_BLOCKS)
+    for k in range(_BLOCKS):
+        now, before = 0.0, 0.0
+        for i in range(int(k * (y.size / _BLOCKS)), int((k + 1) * (y.size / _BLOCKS))):
+            now += y[i]
+            before += reference[i]
+        if not before > 0.0:
+            return True
+        ratios[k] = now / before
+    return bool(ratios.min() < 1.001 * _SHADED * np.median(ratios))
 
 
 @compiled

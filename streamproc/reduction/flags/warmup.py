@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from streamproc.reduction.azimuthal import AzimuthalPlan
 from streamproc.reduction.calibration import Calibration
+from streamproc.reduction.flags.grains import few_grains
 from streamproc.reduction.flags.parts import PARTS
-from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.patterns import PatternReader
 from streamproc.reduction.flags.reader import FrameReader
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch
@@ -47,9 +48,9 @@ def warm_up(settings: FlagSettings, calibration: Calibration | None = None) -> N
     """
     watch = FlagWatch(settings)
     if calibration is None:
-        axis = np.linspace(10.0, 60.0, 500)
+        axis, patterns = np.linspace(10.0, 60.0, 500), PatternReader(settings)
         for y in _scan((axis - axis[0]) / (axis[-1] - axis[0]), _SHARP):
-            watch.take(read_pattern(axis, y, "two_theta_deg", 1.5, settings))
+            watch.take(patterns.read(axis, y, "two_theta_deg", 1.5))
         return
     reader = FrameReader(_small_plan(calibration), settings)
     reader.warm_up()
@@ -58,7 +59,12 @@ def warm_up(settings: FlagSettings, calibration: Calibration | None = None) -> N
     place = np.minimum((away * _PLACES).astype(np.int32), _PLACES - 1)
     noise = np.resize(np.random.default_rng(0).integers(0, 30, 4099, np.uint16), (rows, columns))
     for y in _scan(np.arange(_PLACES) / _PLACES, _BROAD):
-        watch.take(reader.read(y.astype(np.uint16)[place] + noise)[0])  # rows without noise were not read
+        reading = reader.read(y.astype(np.uint16)[place] + noise)[0]  # rows without noise were not read
+        watch.take(reading)
+    curve, parts, there = reading.curve, reading.parts, reading.measured
+    assert parts is not None
+    # which the watch asks only where the lines have gone
+    few_grains(*parts[:4], np.empty(0, np.bool_) if there is None else there, curve.y, curve.floor, curve.y)
 
 
 def _small_plan(calibration: Calibration) -> AzimuthalPlan:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from streamproc.reduction.flags.compared import Compared
+from streamproc.reduction.flags.compared import COMPARED, Compared
 from streamproc.reduction.flags.kinds import KINDS
 from streamproc.reduction.flags.reading import Evidence, Reading
 from streamproc.reduction.flags.reference import RunReference
@@ -90,7 +90,7 @@ class FlagWatch:
     """
 
     def __init__(self, settings: FlagSettings) -> None:
-        self._settings = settings
+        self._settings, self._some_off = settings, bool(settings.off)
         limits = {name: settings.limit(name) for name in KINDS if name not in settings.off}
         self._limits = {name: (v.threshold, v.falls_below) for name, v in limits.items()}
         self._up = dict.fromkeys(limits, False)
@@ -128,14 +128,17 @@ class FlagWatch:
         of_run: set[str] = set()
         if not spoilt:
             compared = self._reference.compare(reading)
-            of_run = self._compare(compared, numbers)
+            of_run = self._compare(compared.found, numbers)
             if monitor == monitor:
                 numbers["i0_drift"], evidence["i0_drift"] = self._reference.monitor_drift()
                 of_run.discard("i0_drift")
-        if self._settings.off:
+        if self._some_off:
             numbers = {name: numbers[name] for name in self._up}
         flags = self._raised(numbers, spoilt)
         up = [name for name, raised in flags.items() if raised]
+        if not up and not empty:  # as mostly
+            self._reference.accept(reading, monitor, False)
+            return Judgement(numbers, flags, {}, ())
         if compared is not None:
             evidence |= {name: compared.evidence(name) for name in up if name in of_run}
         evidence = {name: evidence[name] for name in up if name in evidence}
@@ -167,28 +170,27 @@ class FlagWatch:
     def _set_limits(self) -> None:
         self._now |= {name: self._limits[name][raised] for name, raised in self._up.items()}
 
-    def _compare(self, compared: Compared, numbers: Numbers) -> set[str]:
-        """Take the numbers that the run says; return of which kinds."""
-        found = compared.numbers
-        ice, spots, shadow = found.pop("ice_rings"), found.pop("spotty"), found.pop("shadow")
-        of_run = set(found)
-        if self._over("zero_drift", found["zero_drift"]):
+    def _compare(self, found: Sequence[float], numbers: Numbers) -> set[str]:
+        """Take the numbers that the run says, in the order of ``COMPARED``; return of which kinds."""
+        scale, zero, line, shadow, ice, spots = found[: len(COMPARED)]
+        of_run = {"i0_drift", "zero_drift", "parasitic_rings"}
+        if self._over("zero_drift", zero):
             # ice is told by its places, and these are wrong
             ice = numbers["ice_rings"] = _NAN
         _take_higher("ice_rings", ice, numbers, of_run)
         _take_higher("spotty", spots, numbers, of_run)
         spotty = self._over("spotty", numbers["spotty"])
         if spotty:  # lines are where a few grains are, and these come and go
-            found |= dict.fromkeys(("zero_drift", "parasitic_rings"), _NAN)
+            zero = line = _NAN
             numbers |= dict.fromkeys(_LIKE_GRAINS, _NAN)
         # grains come and go, and what is dead is dark: darker tiles tell nothing more
         if not (spotty or self._over("dead", numbers["dead"])):
             _take_higher("shadow", shadow, numbers, of_run)
         if self._over("ice_rings", numbers["ice_rings"]):
-            found["parasitic_rings"] = _NAN  # known by name
+            line = _NAN  # known by name
         if self._over("shadow", numbers["shadow"]):
-            found = dict.fromkeys(found, _NAN)
-        numbers |= found
+            scale = zero = line = _NAN
+        numbers["i0_drift"], numbers["zero_drift"], numbers["parasitic_rings"] = scale, zero, line
         return of_run
 
     def _take_repeats(self, reading: Reading, numbers: Numbers, evidence: dict[str, Evidence]) -> None:
@@ -219,8 +221,11 @@ class FlagWatch:
     def _beam_lost(
         self, reading: Reading, monitor: float, numbers: Numbers, evidence: dict[str, Evidence]
     ) -> bool:
-        numbers["beam_loss"], evidence["beam_loss"] = self._reference.beam_lost(reading, monitor)
-        return self._over("beam_loss", numbers["beam_loss"])
+        lost = numbers["beam_loss"] = self._reference.beam_lost(reading, monitor)
+        if lost < self._now["beam_loss"]:  # as mostly
+            return False
+        evidence["beam_loss"] = self._reference.beam_evidence(reading, monitor)
+        return lost == lost
 
     def snapshot(self) -> dict[str, Any]:
         """Return the state: numbers, strings, lists, bytes."""

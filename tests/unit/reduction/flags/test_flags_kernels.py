@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from streamproc.reduction.flags.beam import beam_of, far_shifts, quadrant_shifts
-from streamproc.reduction.flags.fit import fitted, gaps_of, inverted, slope_reach, weights_of
+from streamproc.reduction.flags.changes import take_pattern, take_tiles
+from streamproc.reduction.flags.fit import fitted, gaps_of, inverted, slope_reach, smoothed, warp, weights_of
 from streamproc.reduction.flags.suspects import _is_suspect, _range_maxima, bound, ranges_of
-from streamproc.reduction.flags.within import taken_in
 
 AXIS = np.linspace(4.0, 30.0, 700)
 SLOPE = -2 * np.rad2deg(np.tan(np.deg2rad(AXIS) / 2))
@@ -86,10 +86,30 @@ def test_what_a_run_takes_in_is_rounded_as_it_is_stored():
     random = np.random.default_rng(6)
     old = random.random(50).astype(np.float32).astype(float)
     new = random.random(50)
-    none = np.empty((0, 0))
     wanted = (old + 0.2 * (new - old)).astype(np.float32)
-    taken_in(old, new, 0.2, none, none, 0.5)
+    take_pattern(old, new, 0.2)
     assert np.array_equal(old, wanted.astype(float))
     tiles, ratio = np.array([[1.0, np.nan, 2.0, np.nan]]), np.array([[2.0, 3.0, np.nan, np.nan]])
-    taken_in(old, new, 0.0, tiles, ratio, 0.5)
-    assert np.array_equal(tiles, [[1.5, 3.0, 2.0, np.nan]], equal_nan=True)
+    take_tiles(tiles, ratio)
+    wanted = np.array([[1.2, 3.0, 2.0, np.nan]], np.float32)
+    assert np.array_equal(tiles, wanted.astype(float), equal_nan=True)
+
+
+def test_a_pattern_moves_alike_on_an_even_axis_and_on_one_that_is_not_quite():
+    uneven = AXIS + 1e-7 * np.cos(np.arange(AXIS.size))  # is searched channel by channel
+    y = pattern()
+    for zero, strain in ((0.0, 0.0), (0.013, 1e-3), (-0.4, 0.0), (60.0, 0.0), (-60.0, 0.0)):
+        even, other = np.empty(y.size), np.empty(y.size)
+        warp(AXIS, SLOPE, y, zero, strain, even)
+        warp(uneven, SLOPE, y, zero, strain, other)
+        wanted = np.interp(AXIS - zero - strain * SLOPE, AXIS, y)
+        np.testing.assert_allclose(even, wanted, rtol=1e-11)
+        np.testing.assert_allclose(other, wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize("half", [0, 1, 4, 16])
+def test_means_over_channels_are_over_fewer_at_the_ends(half):
+    y = np.random.default_rng(half).random(60)
+    reach = [min(i, y.size - 1 - i, half) for i in range(y.size)]
+    wanted = [y[i - r : i + r + 1].mean() for i, r in enumerate(reach)]
+    np.testing.assert_allclose(smoothed(y, half), wanted, rtol=1e-12)

@@ -5,7 +5,7 @@ import pytest
 
 from streamproc.reduction.flags.curve import describe_curve
 from streamproc.reduction.flags.lines import ICE_LINES_A, ice_places, ice_rings
-from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.patterns import PatternReader
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch, judged_alone
 
@@ -16,7 +16,7 @@ def drawn(y, seed=0):
 
 def up(axis, y, **settings):
     made = FlagSettings(**settings)
-    judgement = judged_alone(read_pattern(axis, y, "two_theta_deg", 1.5406, made), made)
+    judgement = judged_alone(PatternReader(made).read(axis, y, "two_theta_deg", 1.5406), made)
     return {name for name, raised in judgement.flags.items() if raised}, judgement
 
 
@@ -81,7 +81,7 @@ def test_ice_needs_its_lines_and_a_wavelength(pattern):
         at = 2 * np.rad2deg(np.arcsin(1.5406 / (2 * spacing)))
         ice += 400 * strength * np.exp(-0.5 * ((axis - at) / 0.1) ** 2)
     assert up(axis, drawn(ice))[0] == {"ice_rings"}
-    without = read_pattern(axis, drawn(ice), "two_theta_deg", None)
+    without = PatternReader().read(axis, drawn(ice), "two_theta_deg", None)
     assert np.isnan(without.numbers["ice_rings"])
 
 
@@ -129,7 +129,7 @@ def test_zeros_of_a_pattern_whose_background_was_subtracted_are_not_dead(pattern
 def test_a_pattern_without_noise_is_judged_like_any_other(y):
     watch, axis = FlagWatch(FlagSettings()), np.linspace(20.0, 100.0, y.size)
     for shift in (0, 0, 1, 3):
-        reading = read_pattern(axis, np.roll(y, shift), "two_theta_deg", 1.5406, FlagSettings())
+        reading = PatternReader(FlagSettings()).read(axis, np.roll(y, shift), "two_theta_deg", 1.5406)
         numbers = watch.take(reading).numbers
         assert not any(np.isinf(v) for v in numbers.values())
 

@@ -6,7 +6,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from streamproc.reduction.flags.against import compare, strain_slope
-from streamproc.reduction.flags.patterns import read_pattern
+from streamproc.reduction.flags.patterns import PatternReader
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch
 
@@ -154,6 +154,26 @@ def test_a_restored_watch_says_the_same_bytes(bench):
         assert [repr(dict(j.numbers)) for j in said] == [repr(dict(j.numbers)) for j in expected]
 
 
+def test_a_restored_watch_goes_on_where_patterns_drift_and_broaden(pattern):
+    axis, y = pattern
+    random, reader = np.random.default_rng(40), PatternReader()
+    means = [gaussian_filter(np.interp(axis - 0.01 * k, axis, y), 0.01 + 0.3 * k) for k in range(14)]
+    drawn = [random.poisson(mean).astype(float) for mean in means]
+    readings = [reader.read(axis, now, "two_theta_deg", 1.5406) for now in drawn]
+    straight = FlagWatch(FlagSettings())
+    expected = [straight.take(r) for r in readings]
+    for cut in (2, 6, 11):
+        first, second = FlagWatch(FlagSettings()), FlagWatch(FlagSettings())
+        said = [first.take(r) for r in readings[:cut]]
+        stored = msgpack.packb(first.snapshot())
+        second.restore(msgpack.unpackb(stored))
+        assert msgpack.packb(second.snapshot()) == stored
+        said += [second.take(r) for r in readings[cut:]]
+        assert [repr(dict(j.numbers)) for j in said] == [repr(dict(j.numbers)) for j in expected]
+        assert [repr(j.evidence) for j in said] == [repr(j.evidence) for j in expected]
+    assert up(expected[-1])
+
+
 @pytest.mark.parametrize(
     ("zero", "strain"), [(0.0, 0.0), (0.05, 0.0), (0.0, 2e-3), (-0.08, 1e-3), (0.3, 0.0)]
 )
@@ -176,7 +196,11 @@ def test_a_shifted_zero_of_a_pattern_is_found_and_an_expanding_lattice_is_none(p
     def judged(moves):
         watch = FlagWatch(FlagSettings())
         return [
-            up(watch.take(read_pattern(axis, random.poisson(m).astype(float), "two_theta_deg", 1.5406)))
+            up(
+                watch.take(
+                    PatternReader().read(axis, random.poisson(m).astype(float), "two_theta_deg", 1.5406)
+                )
+            )
             for m in moves
         ]
 
@@ -189,7 +213,7 @@ def test_a_shifted_zero_of_a_pattern_is_found_and_an_expanding_lattice_is_none(p
 def judged_patterns(axis, means, seed=3, settings=None):
     random, watch = np.random.default_rng(seed), FlagWatch(settings or FlagSettings())
     return [
-        watch.take(read_pattern(axis, random.poisson(m).astype(float), "two_theta_deg", 1.5406))
+        watch.take(PatternReader().read(axis, random.poisson(m).astype(float), "two_theta_deg", 1.5406))
         for m in means
     ]
 
@@ -209,7 +233,9 @@ def test_ice_below_lines_of_the_sample_is_found_in_what_has_come_and_stays_up(pa
     for at in (22.5, 24.6):
         y = y + 5000 * np.exp(-0.5 * ((axis - at) / 0.2) ** 2)
     iced = with_ice(axis, y, 600)
-    alone = read_pattern(axis, np.random.default_rng(1).poisson(iced).astype(float), "two_theta_deg", 1.5406)
+    alone = PatternReader().read(
+        axis, np.random.default_rng(1).poisson(iced).astype(float), "two_theta_deg", 1.5406
+    )
     assert alone.numbers["ice_rings"] < 0.75
     judged = judged_patterns(axis, [y] * 5 + [iced] * 9)
     assert ["ice_rings" in up(j) for j in judged] == [False] * 5 + [True] * 9
@@ -300,7 +326,11 @@ def test_weak_patterns_do_not_drift_and_a_drift_of_theirs_is_found():
         for shift in shifts:
             y = 15 + sum(80 * np.exp(-0.5 * ((axis - at - shift) / 0.06) ** 2) for at in lines)
             found.append(
-                up(watch.take(read_pattern(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406)))
+                up(
+                    watch.take(
+                        PatternReader().read(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406)
+                    )
+                )
             )
         return found
 
@@ -314,7 +344,9 @@ def test_a_broad_line_that_weakens_is_no_shadow():
     random, watch = np.random.default_rng(6), FlagWatch(FlagSettings())
     for k in range(12):
         y = 20 + 700 * 0.82**k * np.exp(-0.5 * ((axis - 44.3) / 0.45) ** 2)
-        judgement = watch.take(read_pattern(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406))
+        judgement = watch.take(
+            PatternReader().read(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406)
+        )
         assert not judgement.flags["shadow"] and not judgement.bad
 
 
@@ -327,5 +359,7 @@ def test_a_new_line_is_found_although_all_lines_broaden(pattern):
             y += 9e4 / (1 + 0.01 * k) * np.exp(-0.5 * ((axis - at) / (0.09 * (1 + 0.01 * k))) ** 2)
         if k >= 6:
             y += 4e3 * np.exp(-0.5 * ((axis - 48.0) / 0.09) ** 2)
-        judgement = watch.take(read_pattern(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406))
+        judgement = watch.take(
+            PatternReader().read(axis, random.poisson(y).astype(float), "two_theta_deg", 1.5406)
+        )
         assert judgement.flags["parasitic_rings"] == (k >= 6)
