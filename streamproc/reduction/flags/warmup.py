@@ -51,6 +51,8 @@ def warm_up(settings: FlagSettings, calibration: Calibration | None = None) -> N
         axis, patterns = np.linspace(10.0, 60.0, 500), PatternReader(settings)
         for y in _scan((axis - axis[0]) / (axis[-1] - axis[0]), _SHARP):
             watch.take(patterns.read(axis, y, "two_theta_deg", 1.5))
+        shaded = np.where(axis > axis[axis.size // 2], 1.0, 0.5) * y  # and what few runs ask
+        watch.take(patterns.read(axis, shaded, "two_theta_deg", 1.5))
         return
     reader = FrameReader(_small_plan(calibration), settings)
     reader.warm_up()

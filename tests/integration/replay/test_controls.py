@@ -128,7 +128,7 @@ def test_p_on_a_terminal_pauses_and_goes_on_and_the_terminal_is_as_before(slow, 
         os.write(ours, b"p")
     process = subprocess.Popen(
         [*command, "--to", str(out)], stdin=theirs, stderr=theirs, stdout=subprocess.PIPE, text=True,
-        preexec_fn=owning,
+        preexec_fn=owning, env=os.environ | {"TERM": "xterm"},  # on a dumb terminal no bar is drawn
     )  # fmt: skip
     shown: list[bytes] = []
     reading = threading.Thread(target=_read, args=(ours, shown), daemon=True)
