@@ -168,8 +168,10 @@ def _beside_zero(
     assert linear is not None
     away = off_zero(parameters, x[None, :p])[0] - x[:p]
     which = np.concatenate([np.abs(away) > 0.5 * OFF_ZERO, np.zeros(len(x) - p, bool)])
+    if not which.any():
+        return None
     lowest = fitter.chi2_at(x, widths, linear)
-    for _ in range(_HALVINGS) if which.any() else ():
+    for _ in range(_HALVINGS):
         x[:p] = minimum.places[:p] + away
         found = fitter.held(x, which, widths, linear, _HELD_STEPS)
         if found is not None and fitter.chi2_at(found.x, widths, linear) < lowest + _RISES * noise:

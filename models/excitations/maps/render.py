@@ -98,10 +98,10 @@ class Renderer:
         moved = waves.laid_slopes(values, float(lines[1]), len(lines), n)
         rows = [m @ (spread / points) for m in moved]
         for name in fitted:
-            wider = replace(widths, **{name: getattr(widths, name) + NUDGE})
             if name not in _IN_Q:
                 rows.append(laid @ kernel_slope(lines, self.energy_meV, widths, spread, name))
                 continue
+            wider = replace(widths, **{name: getattr(widths, name) + NUDGE})
             try:
                 rows.append((self._laid(values, wider, lines) - laid) / NUDGE @ spread)
             except NotAMinimum:

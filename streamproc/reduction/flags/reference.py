@@ -48,20 +48,20 @@ class RunReference:
 
     def beam_lost(self, reading: Reading, monitor: float) -> float:
         """Return which share of the run's level is missing: its monitor's, its patterns' without one."""
-        by_monitor = monitor == monitor
-        usual = self._run.item(record.MONITOR if by_monitor else record.LEVEL)
-        if not usual > 0:
-            return _NAN
-        return max(1.0 - (monitor if by_monitor else reading.level) / usual, 0.0)
+        now, usual = self._levels(reading, monitor)
+        return max(1.0 - now / usual, 0.0) if usual > 0 else _NAN
 
     def beam_evidence(self, reading: Reading, monitor: float) -> Evidence:
         """Return the evidence of :meth:`beam_lost`."""
-        by_monitor = monitor == monitor
-        usual = self._run.item(record.MONITOR if by_monitor else record.LEVEL)
-        if not usual > 0:
-            return {}
-        now = monitor if by_monitor else reading.level
-        return {"by": "monitor" if by_monitor else "pattern", "level": now, "usual": usual}
+        now, usual = self._levels(reading, monitor)
+        by = "monitor" if monitor == monitor else "pattern"
+        return {"by": by, "level": now, "usual": usual} if usual > 0 else {}
+
+    def _levels(self, reading: Reading, monitor: float) -> tuple[float, float]:
+        """Level of a reading and of the run: the monitor's, the patterns' without one."""
+        if monitor == monitor:
+            return monitor, self._run.item(record.MONITOR)
+        return reading.level, self._run.item(record.LEVEL)
 
     def monitor_drift(self) -> tuple[float, Evidence]:
         """Return the change of the monitor, a mean over some readings, since the start of the run."""
