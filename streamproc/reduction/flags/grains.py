@@ -97,14 +97,28 @@ def few_grains(
 def lines_gone(signal: Any, norm: Any, there: Any, y: Any, floor: Any, known: Any) -> float:
     """Return the intensity of the lines of the run if less than half of it is left in most places; mostly
     more is, then 0. Parameters as :func:`few_grains` takes them."""
-    b, left, usual = -1, 0.0, 0.0
-    for k in range(y.size):
-        b, over = _next(there, b), known[k] - floor[k]
-        if over > STANDS_OUT * max(floor[k], 0.0):
-            weight = _ring_sum(norm, b)
-            usual += over * weight
-            left += min(_of_most(signal, norm, b, y[k]) - floor[k], over) * weight
+    left, usual, rings, lines = 0.0, 0.0, np.flatnonzero(there), np.empty(y.size + 1, np.int64)
+    for i in range(_channels_of_lines(floor, known, lines)):
+        k = lines[i]
+        b, over = rings[k] if rings.size > 0 else k, known[k] - floor[k]
+        # written out: what is handed an array costs more than all the rest
+        w0, w1 = norm[b, 0] + norm[b, 1], norm[b, 2] + norm[b, 3]
+        w2, w3 = norm[b, 4] + norm[b, 5], norm[b, 6] + norm[b, 7]
+        total = (w0 + w1) + (w2 + w3)
+        most = y[k] if _middle_counts(w0, w1, w2, w3, total) else _of_combs(signal, norm, b, total, y[k])
+        usual += over * total
+        left += min(most - floor[k], over) * total
     return usual if left < _GONE * usual else 0.0
+
+
+@compiled
+def _channels_of_lines(floor: Any, known: Any, lines: Any) -> int:
+    """Write in which channels the run has lines; return of how many. No branch: lines are few."""
+    n = 0
+    for k in range(known.size):
+        lines[n] = k
+        n += known[k] - floor[k] > STANDS_OUT * max(floor[k], 0.0)
+    return n
 
 
 @compiled
@@ -118,17 +132,29 @@ def _next(there: Any, b: int) -> int:
 
 @compiled
 def _of_most(signal: Any, norm: Any, b: int, middle: float) -> float:
-    """Intensity of most places of a ring: the middle mean of its quadrants, or that of their combs.
+    """Intensity of most places of a ring: the middle mean of its quadrants, or that of their combs."""
+    w0, w1 = norm[b, 0] + norm[b, 1], norm[b, 2] + norm[b, 3]
+    w2, w3 = norm[b, 4] + norm[b, 5], norm[b, 6] + norm[b, 7]
+    total = (w0 + w1) + (w2 + w3)
+    return middle if _middle_counts(w0, w1, w2, w3, total) else _of_combs(signal, norm, b, total, middle)
+
+
+@compiled
+def _middle_counts(w0: float, w1: float, w2: float, w3: float, total: float) -> bool:
+    """Whether enough quadrants have their share of a ring (a tenth) that they have a middle."""
+    least = _SHARE * total
+    return (w0 > least) + (w1 > least) + (w2 > least) + (w3 > least) > 2
+
+
+@compiled
+def _of_combs(signal: Any, norm: Any, b: int, total: float, middle: float) -> float:
+    """Mean of the combs without the highest and the lowest.
 
     Two quadrants or one, as in the corners of a detector, have no middle, and their mean holds every grain; a
-    grain lies in one comb. Of two combs the darker one counts. Parts with less than a share of the ring that
-    a quadrant must have (a tenth) do not count, of combs half of it.
+    grain lies in one comb. Of two combs the darker one counts. Parts with less than half the share of the
+    ring that a quadrant must have do not count.
     """
-    total, quadrants, combs, sums, low, high = _ring_sum(norm, b), 0, 0, 0.0, np.inf, -np.inf
-    for i in range(0, norm.shape[1], 2):
-        quadrants += norm[b, i] + norm[b, i + 1] > _SHARE * total
-    if quadrants > 2:  # as of most rings
-        return middle
+    combs, sums, low, high = 0, 0.0, np.inf, -np.inf
     for j in range(norm.shape[1]):
         if norm[b, j] > 0.5 * _SHARE * total:
             v = signal[b, j] / norm[b, j]
