@@ -1,19 +1,23 @@
 """What the data flags add to the integration of a frame, and cost on a pattern: CPU time, one thread.
 
-Run ``python benchmarks/data_flags_speed.py [--side 1024] [--rounds 60]``. Integration with and without flags
-take turns over distinct frames. ``marginal`` is what ``FrameReader.read`` costs more than
-``AzimuthalPlan.integrate`` of the same plan: from the array to the profile and the numbers and evidence
-of all kinds that one frame can show, in Python and in compiled code. Both come from memory as they do
-live: each finds the caches as the other left them. Plain integration tests each pixel, which the flags
-need not do where their scan has; that gain is part of the difference. The watch, the ordered half, compares
-a reading with its run. It is timed right after its frame, as in a scan in which frames come one by one,
-and after another frame has been integrated, as where they come faster than they are read. ``together`` is
-what flags and watch cost more than the integration, either way. Not counted are decoding and writing events.
-The frames are sound: one with zeros, hits or spots is looked at again.
+Run ``python benchmarks/data_flags_speed.py [--side 1024] [--rounds 60] [--processes 7]``. Integration with
+and without flags take turns over distinct frames. ``marginal`` is what ``FrameReader.read`` costs more than
+``AzimuthalPlan.integrate`` of the same plan: from the array to the profile and the numbers and evidence of
+all kinds that one frame can show, in Python and in compiled code. Both come from memory as they do live:
+each finds the caches as the other left them. Plain integration tests each pixel, which the flags need not do
+where their scan has; that gain is part of the difference. The watch, the ordered half, compares a reading
+with its run. It is timed right after its frame, as in a scan in which frames come one by one, and after
+another frame has been integrated, as where they come faster than they are read. ``together`` is what flags
+and watch cost more than the integration, either way. Not counted are decoding and writing events. The frames
+are sound: one with zeros, hits or spots is looked at again.
 
 Integration is measured twice under two names: the
 difference of the two is what these numbers are worth, and so is what they differ by from one fifth of the
 rounds to another (``noise``: half of the range of the five medians).
+
+Where a process finds its memory makes more of a difference than that: with ``--processes 7`` all is measured
+in so many processes, one after the other, and the medians over them are printed with the lowest and the
+highest.
 """
 
 from __future__ import annotations
@@ -25,6 +29,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUM
     os.environ.setdefault(_name, "1")
 
 import argparse
+import multiprocessing
 import time
 from collections.abc import Callable
 from typing import Any
@@ -79,27 +84,21 @@ def times(functions: dict[str, Callable[[Any], Any]], frames: list[Any], rounds:
     return {name: np.array(values) for name, values in taken.items()}
 
 
-def shown(found: dict[str, Any], least: bool = True) -> None:
-    """Print median, noise and minimum of each."""
+def shown(found: dict[str, Any], least: bool = True) -> dict[str, float]:
+    """Print median, noise and minimum of each; return the medians."""
     for name, values in found.items():
         medians = [float(np.median(part)) for part in np.array_split(values, 5)]
         noise = 0.5 * (max(medians) - min(medians))
         lowest = f"{values.min():9.3f}" if least else ""
-        print(f"{name:28}{np.median(values):10.3f}{noise:8.3f}{lowest}")
+        print(f"{name:28}{np.median(values):10.3f}{noise:8.3f}{lowest}", flush=True)
+    return {name: float(np.median(values)) for name, values in found.items()}
 
 
-def main() -> None:
-    """Print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--side", type=int, default=1024)
-    parser.add_argument("--masked", type=float, default=0.0, help="share of pixels masked at random")
-    parser.add_argument("--rounds", type=int, default=60)
-    arguments = parser.parse_args()
-    plan, frames = make(arguments.side, arguments.masked)
+def measured(side: int, masked: float, rounds: int) -> dict[str, float]:
+    """Print the table of one process; return its medians (ms)."""
+    plan, frames = make(side, masked)
     reader, watch, later = FrameReader(plan), FlagWatch(FlagSettings()), FlagWatch(FlagSettings())
-    readings = iter([reader.read(frame)[0] for frame in frames] * (arguments.rounds + 4))
+    readings = iter([reader.read(frame)[0] for frame in frames] * (rounds + 4))
     axis = plan.axis
     functions: dict[str, Callable[[Any], Any]] = {
         "integrate": plan.integrate,
@@ -109,14 +108,12 @@ def main() -> None:
         "integrate in parts": reader.parted.integrate,
         "watch (ordered half)": lambda f: later.take(next(readings)),
     }
-    found = times(functions, frames, arguments.rounds)
-    side = arguments.side
-    print(f"{side} x {side} uint16, {BINS} bins, {arguments.masked:.1%} masked, 1 thread, CPU time")
+    found = times(functions, frames, rounds)
+    print(f"{side} x {side} uint16, {BINS} bins, {masked:.1%} masked, 1 thread, CPU time")
     print(f"{'':28}{'median ms':>10}{'noise':>8}{'min ms':>9}")
-    shown(found)
     integrated = found["integrate"]
     marginal = found["read (integrate + flags)"] - integrated
-    shown({
+    medians = shown(found) | shown({
         "marginal of the flags": marginal,
         "together, right after": found["read and watch"] - integrated,
         "together, a frame between": marginal + found["watch (ordered half)"],
@@ -126,7 +123,7 @@ def main() -> None:
         np.random.default_rng(k).poisson(plan.integrate(frames[0]).intensity).astype(float) for k in range(8)
     ]
     second, one = FlagWatch(FlagSettings()), PatternReader()
-    found = times(
+    return medians | shown(times(
         {
             f"pattern of {axis.size}: read": lambda y: one.read(axis, y, "two_theta_deg", 0.5),
             f"pattern of {axis.size}: read, watch": lambda y: second.take(
@@ -134,9 +131,31 @@ def main() -> None:
             ),
         },
         patterns,
-        arguments.rounds,
+        rounds,
+    ))  # fmt: skip
+
+
+def main() -> None:
+    """Print the table, or one for each process and what they have in common."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    shown(found)
+    parser.add_argument("--side", type=int, default=1024)
+    parser.add_argument("--masked", type=float, default=0.0, help="share of pixels masked at random")
+    parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument("--processes", type=int, default=1, help="measure in so many, in turn")
+    arguments = parser.parse_args()
+    given = (arguments.side, arguments.masked, arguments.rounds)
+    if arguments.processes < 2:
+        measured(*given)
+        return
+    context = multiprocessing.get_context("spawn")
+    with context.Pool(1, maxtasksperchild=1) as pool:
+        found = [pool.apply(measured, given) for _ in range(arguments.processes)]
+    print(f"{arguments.processes} processes {'':14}{'median ms':>10}{'lowest':>9}{'highest':>9}")
+    for name in found[0]:
+        values = [medians[name] for medians in found]
+        print(f"{name:28}{np.median(values):10.3f}{min(values):9.3f}{max(values):9.3f}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from streamproc.reduction.flags.rings import LEAST_PIXELS, STANDS_OUT, comb_differences
+from streamproc.reduction.flags.rings import LEAST_PIXELS, SHARE, STANDS_OUT, comb_differences
 from streamproc.reduction.kernels import compiled
 
 __all__ = ["few_grains", "lines_gone"]
@@ -22,9 +22,6 @@ _BETWEEN = 0.25
 
 _ELSEWHERE = 0.1
 """Hits lie anywhere: they add to the rings between the lines at least this of what they add to lines."""
-
-_SHARE = 0.1
-"""A quadrant tells of a ring if it has this share of it, as for its sturdy intensity."""
 
 
 @compiled
@@ -142,7 +139,7 @@ def _of_most(signal: Any, norm: Any, b: int, middle: float) -> float:
 @compiled
 def _middle_counts(w0: float, w1: float, w2: float, w3: float, total: float) -> bool:
     """Whether enough quadrants have their share of a ring (a tenth) that they have a middle."""
-    least = _SHARE * total
+    least = SHARE * total
     return (w0 > least) + (w1 > least) + (w2 > least) + (w3 > least) > 2
 
 
@@ -156,7 +153,7 @@ def _of_combs(signal: Any, norm: Any, b: int, total: float, middle: float) -> fl
     """
     combs, sums, low, high = 0, 0.0, np.inf, -np.inf
     for j in range(norm.shape[1]):
-        if norm[b, j] > 0.5 * _SHARE * total:
+        if norm[b, j] > 0.5 * SHARE * total:
             v = signal[b, j] / norm[b, j]
             combs, sums, low, high = combs + 1, sums + v, min(low, v), max(high, v)
     if combs < 2:

@@ -12,13 +12,17 @@ from streamproc.reduction.flags.parts import QUADRANTS, Parts
 from streamproc.reduction.kernels import compiled, compiled_sums
 
 __all__ = [
-    "LEAST_PIXELS", "STANDS_OUT", "RingView", "comb_differences", "every_of", "near_lines", "spots",
+    "LEAST_PIXELS", "SHARE", "STANDS_OUT", "RingView", "comb_differences", "every_of", "near_lines", "spots",
     "spottiness", "spread_of", "view", "view_rings",
 ]  # fmt: skip
 
 Float = npt.NDArray[np.float64]
 
 LEAST_PIXELS = 4.0
+
+SHARE = 0.1
+"""A quadrant tells of a ring if it has at least this share of it."""
+
 _TRIMMED = 0.368
 """Mean of the lower three quarters of a chi-square variable of one degree."""
 
@@ -94,7 +98,7 @@ def view(
     signal: Any, variance: Any, norm: Any, counts: Any, every: int, quadrants: Any, sturdy: Any, ratios: Any
 ) -> Any:
     """Write the figures of each ring; return the sums of signal and norm, and how many ratios there are."""
-    found, all_signal, all_norm, told = 0, 0.0, 0.0, 0
+    found, all_signal, all_norm = 0, 0.0, 0.0
     for b in range(signal.shape[0]):
         s0, s1 = signal[b, 0] + signal[b, 1], signal[b, 2] + signal[b, 3]
         s2, s3 = signal[b, 4] + signal[b, 5], signal[b, 6] + signal[b, 7]
@@ -107,22 +111,32 @@ def view(
         total = (w0 + w1) + (w2 + w3)
         all_norm += total
         all_signal += (s0 + s1) + (s2 + s3)
-        if min(min(w0, w1), min(w2, w3)) > 0.1 * total:
+        if min(min(w0, w1), min(w2, w3)) > SHARE * total:
             a, c, d, e = s0 / w0, s1 / w1, s2 / w2, s3 / w3
-            quadrants[b, 0], quadrants[b, 1], quadrants[b, 2], quadrants[b, 3] = a, c, d, e
-            sturdy[0, b], sturdy[1, b] = _middle(a, c, d, e)
+            middle, second = _middle(a, c, d, e)
         else:
-            _fewer(signal, norm, counts, b, total, quadrants, sturdy)
-        if b == told:
-            told += every
-            for i in range(0, signal.shape[1], 2):
-                j = i + 1
-                if counts[b, i] >= 4.0 and counts[b, j] >= 4.0:
-                    d = signal[b, i] / norm[b, i] - signal[b, j] / norm[b, j]
-                    noise = variance[b, i] / norm[b, i] ** 2 + variance[b, j] / norm[b, j] ** 2
-                    if noise > 0.0:
-                        ratios[found] = d * d / noise
-                        found += 1
+            a, c, d, e, middle, second = _fewer(
+                (s0, s1, s2, s3), (w0, w1, w2, w3),
+                (
+                    counts[b, 0] + counts[b, 1] > 0.5,
+                    counts[b, 2] + counts[b, 3] > 0.5,
+                    counts[b, 4] + counts[b, 5] > 0.5,
+                    counts[b, 6] + counts[b, 7] > 0.5,
+                ),
+                total,
+            )  # fmt: skip
+        quadrants[b, 0], quadrants[b, 1], quadrants[b, 2], quadrants[b, 3] = a, c, d, e
+        sturdy[0, b], sturdy[1, b] = middle, second
+    for b in range(0, signal.shape[0], every):
+        for i in range(0, signal.shape[1], 2):
+            j = i + 1
+            if counts[b, i] >= 4.0 and counts[b, j] >= 4.0:
+                one, other = 1.0 / norm[b, i], 1.0 / norm[b, j]
+                d = signal[b, i] * one - signal[b, j] * other
+                noise = variance[b, i] * (one * one) + variance[b, j] * (other * other)
+                if noise > 0.0:
+                    ratios[found] = d * d / noise
+                    found += 1
     return all_signal, all_norm, found
 
 
@@ -136,28 +150,33 @@ def _middle(a: float, b: float, c: float, d: float) -> Any:
 
 
 @compiled
-def _fewer(signal: Any, norm: Any, counts: Any, b: int, total: float, quadrants: Any, sturdy: Any) -> None:
-    """The same where a quadrant has less than a tenth of the ring, or no pixel."""
-    low, second, high, values, n, sums = np.inf, np.inf, -np.inf, 0.0, 0, 0.0
-    for q in range(4):
-        i, j = 2 * q, 2 * q + 1
-        there = counts[b, i] + counts[b, j] > 0.5
-        s, w = signal[b, i] + signal[b, j], norm[b, i] + norm[b, j]
-        v = s / w if there else np.nan
-        quadrants[b, q] = v
-        if there and w > 0.1 * total:
-            if v < low:
-                low, second = v, low
-            else:
-                second = min(second, v)
-            high = max(high, v)
-            values += v
-            n += 1
-            sums += s
+def _fewer(s: Any, w: Any, there: Any, total: float) -> Any:
+    """The same where a quadrant has less than its share of the ring, or no pixel: the intensity of each
+    quadrant (NaN: nothing is there) and the two.
+
+    Takes numbers only, four of each: to hand over arrays here takes longer than all that is done with them.
+    """
+    least = SHARE * total
+    a, b = s[0] / w[0] if there[0] else np.nan, s[1] / w[1] if there[1] else np.nan
+    c, d = s[2] / w[2] if there[2] else np.nan, s[3] / w[3] if there[3] else np.nan
+    in_a, in_b = there[0] and w[0] > least, there[1] and w[1] > least
+    in_c, in_d = there[2] and w[2] > least, there[3] and w[3] > least
+    n = in_a + in_b + in_c + in_d
     if n > 2:
-        sturdy[0, b], sturdy[1, b] = (values - low - high) / (n - 2), second
-    else:
-        sturdy[0, b] = sturdy[1, b] = sums / total if n > 0 else np.nan
+        at_a, at_b = a if in_a else np.inf, b if in_b else np.inf
+        at_c, at_d = c if in_c else np.inf, d if in_d else np.inf
+        low, below, other, above = min(at_a, at_b), max(at_a, at_b), min(at_c, at_d), max(at_c, at_d)
+        high = max(
+            max(a if in_a else -np.inf, b if in_b else -np.inf),
+            max(c if in_c else -np.inf, d if in_d else -np.inf),
+        )
+        values = (a if in_a else 0.0) + (b if in_b else 0.0) + (c if in_c else 0.0) + (d if in_d else 0.0)
+        middle = (values - min(low, other) - high) / (n - 2)
+        return a, b, c, d, middle, min(max(low, other), min(below, above))
+    sums = (s[0] if in_a else 0.0) + (s[1] if in_b else 0.0)
+    sums += (s[2] if in_c else 0.0) + (s[3] if in_d else 0.0)
+    mean = sums / total if n > 0 else np.nan
+    return a, b, c, d, mean, mean
 
 
 def spottiness(parts: Parts, sturdy: Float, floor: Float) -> tuple[float, tuple[int, int]]:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.pieces import DEAD, MISSING
 from streamproc.reduction.flags.scan import BLOCK_ROWS, TILE_ROWS
-from streamproc.reduction.kernels import compiled
+from streamproc.reduction.kernels import compiled, compiled_sums
 
 __all__ = ["bound", "ranges_of", "suspects"]
 
@@ -33,7 +33,7 @@ def ranges_of(
     return np.where((last < first)[..., None], -1, pairs).astype(np.int32), int(level.max())
 
 
-@compiled
+@compiled_sums
 def _range_maxima(rings: Any, levels: int) -> Any:
     """Maximum of 2**k rings from each ring on, for each k up to ``levels``, one after the other: that of any
     range by two look-ups."""
@@ -44,8 +44,9 @@ def _range_maxima(rings: Any, levels: int) -> Any:
     for k in range(1, levels + 1):
         half = 2 ** (k - 1)
         below, row = table[(k - 1) * n : k * n], table[k * n : (k + 1) * n]
-        for b in range(n - half):
-            row[b] = below[b] if below[b] > below[b + half] else below[b + half]
+        above = below[half:]
+        for b in range(above.size):
+            row[b] = max(below[b], above[b])
         for b in range(max(n - half, 0), n):
             row[b] = below[b]
     return table
@@ -68,31 +69,49 @@ def _least(rings: Any, first: int, last: int) -> float:
 
 
 @compiled
-def _is_suspect(
-    top: float, one: int, other: int, highest: Any, most_norm: float, spread: float, least_dark: float
-) -> bool:
-    """Whether the brightest of a range of rings (see :func:`ranges_of`) does not explain a value."""
-    a, b = highest[np.uint64(one)], highest[np.uint64(other)]
-    over, brightest = top - least_dark, (a if a > b else b) * most_norm
+def _is_suspect(over: float, brightest: float, spread: float, least_dark: float) -> bool:
+    """Whether a ring (or the brightest of a range of rings) does not explain a value that much above the
+    dark."""
     return over > 3.0 * brightest and over > bound(brightest, spread, least_dark)
 
 
 @compiled
-def _first_high(
-    block_tops: Any, block_ranges: Any, first: int, stop: int, p: int, allowed: float, highest: Any,
-    most_norm: float, spread: float, least_dark: float,
+def _high_tiles(
+    plain: Any, block_tops: Any, tile_tops: Any, dimmest: Any, block_ranges: Any, highest: Any, rows: int,
+    tile_norm: Any, most_norm: float, spread: float, least_dark: float, found: Any,
 ) -> int:  # fmt: skip
-    """Return the first row of the first block of a plain tile whose highest value is suspect, or ``stop``.
+    """Write which tiles must be looked at, row, piece, and the first row to look at; return how many.
 
-    Mostly none is, so nothing else is done here: what holds arrays in the same loop costs four times as much.
+    These are tiles that are not plain, and plain ones from the first block on whose highest value is
+    suspect. Mostly there are none, and no array is handed on here: in so short a loop that is what costs.
     """
-    for k in range(first // BLOCK_ROWS, -(-stop // BLOCK_ROWS)):
-        top, one = block_tops[k, p], block_ranges[k, p, 0]
-        if top > allowed and one >= 0:
-            other = block_ranges[k, p, 1]
-            if _is_suspect(top, one, other, highest, most_norm, spread, least_dark):
-                return k * BLOCK_ROWS
-    return stop
+    n = 0
+    for t in range(plain.shape[0]):
+        first, stop = t * TILE_ROWS, min((t + 1) * TILE_ROWS, rows)
+        for p in range(plain.shape[1]):
+            found[n, 0], found[n, 1], found[n, 2] = t, p, first
+            if not plain[t, p]:
+                n += 1
+                continue
+            allowed = _allowed(dimmest[t, p], tile_norm[t, p], spread, least_dark)
+            if tile_tops[t, p] <= allowed:
+                continue
+            for k in range(first // BLOCK_ROWS, -(-stop // BLOCK_ROWS)):
+                top, one = block_tops[k, p], block_ranges[k, p, 0]
+                if top <= allowed or one < 0:
+                    continue
+                a, b = highest[np.uint64(one)], highest[np.uint64(block_ranges[k, p, 1])]
+                if _is_suspect(top - least_dark, max(a, b) * most_norm, spread, least_dark):
+                    found[n, 2] = k * BLOCK_ROWS
+                    n += 1
+                    break
+    return n
+
+
+@compiled
+def _allowed(dimmest: float, norm: float, spread: float, least_dark: float) -> float:
+    """What even the dimmest ring of a tile allows needs no look at the rings of each piece."""
+    return float(least_dark + bound(max(dimmest * norm, 0.0), spread, least_dark))
 
 
 @compiled
@@ -107,50 +126,41 @@ def suspects(
     least value that may be high, whether zeros may be dead pixels, and the highest value below the limit.
     """
     rows, pieces = tops.shape
-    n, highest, asked = 0, np.empty(0), np.empty((0, 5))
-    for t in range(plain.shape[0]):
-        for p in range(pieces):
-            # what even the dimmest ring of the tile allows needs no look at the rings of each piece
-            allowed = least_dark + bound(max(dimmest[t, p] * tile_norm[t, p], 0.0), spread, least_dark)
-            if plain[t, p] and tile_tops[t, p] <= allowed:
-                continue
-            if highest.size == 0:
-                highest = _range_maxima(rings, levels)
-            step, first, stop = 1, t * TILE_ROWS, min((t + 1) * TILE_ROWS, rows)
+    highest, high = _range_maxima(rings, levels), np.empty((plain.size, 3), np.int64)
+    n, asked = 0, np.empty((0, 5))
+    for i in range(
+        _high_tiles(
+            plain, block_tops, tile_tops, dimmest, block_ranges, highest, rows, tile_norm, most_norm, spread,
+            least_dark, high,
+        )
+    ):  # fmt: skip
+        t, p, first = high[i]
+        step, stop = BLOCK_ROWS if plain[t, p] else 1, min((t + 1) * TILE_ROWS, rows)
+        allowed = _allowed(dimmest[t, p], tile_norm[t, p], spread, least_dark)
+        for r in range(first, stop, step):
             if plain[t, p]:
-                step = BLOCK_ROWS
-                first = _first_high(
-                    block_tops, block_ranges, first, stop, p, allowed, highest, most_norm, spread, least_dark
-                )
-            for r in range(first, stop, step):
-                if plain[t, p]:
-                    some, top, pair = False, block_tops[r // BLOCK_ROWS, p], block_ranges[r // BLOCK_ROWS, p]
-                else:
-                    some = 0 < zeros[r, p] < used[r, p] and marks[r, p] & _JUDGED == 0
-                    top, pair = tops[r, p], ranges[r, p]
-                if pair[0] < 0 or (top <= allowed and not some):
-                    continue
-                suspect = _is_suspect(top, pair[0], pair[1], highest, most_norm, spread, least_dark)
-                if not (suspect or some):
-                    continue
-                low_ring = _least_of(pair, rings)
-                empty = some and low_ring * least_norm >= 10.0
-                if empty:  # in a shadow zeros are no sign of dead pixels
-                    empty = sums[r, p] >= 0.6 * per_pixel[t, p] * (used[r, p] - zeros[r, p])
-                if not (suspect or empty):
-                    continue
-                if asked.shape[0] == 0:
-                    asked = np.empty((rows * pieces, 5))
-                least = np.inf
-                if suspect:
-                    least = least_dark + bound(max(low_ring, 0.0) * least_norm, spread, least_dark)
-                for row in range(r, min(r + step, rows)):
-                    asked[n, 0], asked[n, 1], asked[n, 2], asked[n, 3], asked[n, 4] = (
-                        row,
-                        p,
-                        least,
-                        empty,
-                        top,
-                    )
-                    n += 1
+                some, top, pair = False, block_tops[r // BLOCK_ROWS, p], block_ranges[r // BLOCK_ROWS, p]
+            else:
+                some = 0 < zeros[r, p] < used[r, p] and marks[r, p] & _JUDGED == 0
+                top, pair = tops[r, p], ranges[r, p]
+            if pair[0] < 0 or (top <= allowed and not some):
+                continue
+            brightest = max(highest[pair[0]], highest[pair[1]]) * most_norm
+            suspect = _is_suspect(top - least_dark, brightest, spread, least_dark)
+            if not (suspect or some):
+                continue
+            low_ring = _least_of(pair, rings)
+            empty = some and low_ring * least_norm >= 10.0
+            if empty:  # in a shadow zeros are no sign of dead pixels
+                empty = sums[r, p] >= 0.6 * per_pixel[t, p] * (used[r, p] - zeros[r, p])
+            if not (suspect or empty):
+                continue
+            if asked.shape[0] == 0:
+                asked = np.empty((rows * pieces, 5))
+            least = np.inf
+            if suspect:
+                least = least_dark + bound(max(low_ring, 0.0) * least_norm, spread, least_dark)
+            for row in range(r, min(r + step, rows)):
+                asked[n, 0], asked[n, 1], asked[n, 2], asked[n, 3], asked[n, 4] = row, p, least, empty, top
+                n += 1
     return asked[:n]

@@ -52,7 +52,8 @@ def test_the_highest_of_any_range_of_rings_decides_whether_a_value_is_explained(
             assert pair[0] < 0
             continue
         least = 2.0 + bound(1.1 * rings[a : b + 1].max(), 1.5, 2.0)
-        said = [_is_suspect(least + off, *pair, highest, 1.1, 1.5, 2.0) for off in (-0.01, 0.01)]
+        brightest = 1.1 * highest[pair].max()
+        said = [_is_suspect(least + off - 2.0, brightest, 1.5, 2.0) for off in (-0.01, 0.01)]
         assert said == [False, True]
 
 
