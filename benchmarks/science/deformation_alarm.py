@@ -1,6 +1,6 @@
 """The tensile test of `streamproc demo --experiment deformation` without Kafka: does the alarm rise in time?
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/science/deformation_alarm.py [--seeds 50] [--points 40] [--quiet]
+Usage: python benchmarks/science/deformation_alarm.py [--seeds 50] [--points 40] [--quiet]
 
 Every seed is another specimen, diffractometer, yield point, lost beam and jammed module, as `--seed` of the
 demo.
@@ -17,7 +17,6 @@ bad, and false alarms as seldom as set.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import tomllib
@@ -26,6 +25,7 @@ from dataclasses import replace
 from typing import Any
 
 from streamproc.consumers.defect_flags import DefectFlags, DefectFlagsSettings
+from threadpoolctl import threadpool_limits
 
 from streamproc.analysis import Frame, LoadContext
 from streamproc.demo.deformation.beamline import COUNTS, MONITOR, STRAIN, TWO_THETA
@@ -145,5 +145,5 @@ def judge(
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    with threadpool_limits(1, "blas"):  # as every command of streamproc works
+        sys.exit(main())

@@ -1,6 +1,6 @@
 """The scan of `streamproc demo --experiment magnon` without Kafka: do 90 % intervals hold the truth?
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/science/magnon_demo.py [--seeds 300] [--first 0] [--points 480]
+Usage: python benchmarks/science/magnon_demo.py [--seeds 300] [--first 0] [--points 480]
 
 Every seed is another magnet and other noise, as `--seed` of the demo. Points go one by one through the
 excitation fit as the service would give them, with the demo's settings; judged is the fit at the end (with
@@ -14,7 +14,6 @@ that end of the interval); of right answers they are uniform (Talts 2018, arXiv:
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 import tomllib
@@ -25,6 +24,7 @@ from scipy.stats import kstest
 from streamproc.consumers._excitation_settings import ExcitationFitSettings
 from streamproc.consumers.excitation_fit import ExcitationFit
 from streamproc.models.excitations.maps.example import example_run
+from threadpoolctl import threadpool_limits
 
 from streamproc.analysis import Frame, LoadContext
 from streamproc.demo.magnon.beamline import COUNTS, MONITOR_COUNTS
@@ -115,5 +115,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    with threadpool_limits(1, "blas"):  # as every command of streamproc works
+        sys.exit(main())

@@ -1,6 +1,6 @@
 """Maps of something else through a shipped spin-wave model: how many are flagged, how many right ones?
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/science/magnon_foreign.py [--model magnon-square] [--seeds 30]
+Usage: python benchmarks/science/magnon_foreign.py [--model magnon-square] [--seeds 30]
 
 Each seed is a map as in magnon_simulated.py, and three that are none of the model's: its columns in another
 order (axes mistaken), its energies upside down (bands no spin wave has), and no magnons at all, but two
@@ -11,7 +11,6 @@ those hold that are not.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Iterator
 
@@ -19,6 +18,7 @@ import numpy as np
 from magnon_simulated import one
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.reader import MapReader
+from threadpoolctl import threadpool_limits
 
 from streamproc.errors import FrameFailed
 from streamproc.inference.model import OnnxModel
@@ -73,5 +73,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    with threadpool_limits(1, "blas"):  # as every command of streamproc works
+        sys.exit(main())

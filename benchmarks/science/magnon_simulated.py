@@ -1,6 +1,6 @@
 """Shipped spin-wave models on simulated counts: do 90 % intervals hold the truth, also while a scan builds?
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/science/magnon_simulated.py [--model magnon-square] [--seeds 100]
+Usage: python benchmarks/science/magnon_simulated.py [--model magnon-square] [--seeds 100]
 
 Every seed draws couplings from the model's prior, a path, counts and a background, and shows the model
 a quarter, a half and all of the columns. Printed: the share of seeds whose 90 % interval holds the truth, of
@@ -11,7 +11,6 @@ library's own renderer with Poisson counts, so this measures statistics, not phy
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 import numpy as np
@@ -20,6 +19,7 @@ from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.example import simulated_counts
 from streamproc.models.excitations.maps.places import random_columns
 from streamproc.models.excitations.maps.reader import MapReader
+from threadpoolctl import threadpool_limits
 
 from streamproc.errors import FrameFailed
 from streamproc.inference.model import OnnxModel
@@ -93,5 +93,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    with threadpool_limits(1, "blas"):  # as every command of streamproc works
+        sys.exit(main())

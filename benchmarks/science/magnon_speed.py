@@ -1,7 +1,6 @@
 """How long spin waves, the estimate from a map and its refinement take on one core.
 
-Usage: OMP_NUM_THREADS=1 python benchmarks/science/magnon_speed.py [--rounds 15]     (no data needed:
-simulated)
+Usage: python benchmarks/science/magnon_speed.py [--rounds 15]     (no data needed: simulated)
 
 Wall and processor time of the rounds (the latter is judged, as other work may share the machine). The map
 has the size of a measured one: 217 columns, 121 energies. Wanted: 10 us per wave vector for two sites,
@@ -11,7 +10,6 @@ estimate <= 20 ms, refinement <= 500 ms.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
 import numpy as np
@@ -19,6 +17,7 @@ from streamproc.models.excitations.lswt.waves import SpinWaves
 from streamproc.models.excitations.maps.container import SqeMap
 from streamproc.models.excitations.maps.example import example_case, simulated_counts
 from streamproc.models.excitations.maps.reader import MapReader
+from threadpoolctl import threadpool_limits
 from timing import timed
 
 from streamproc.inference.model import OnnxModel
@@ -76,5 +75,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    sys.exit(main())
+    with threadpool_limits(1, "blas"):  # as every command of streamproc works
+        sys.exit(main())
