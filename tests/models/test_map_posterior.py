@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal, norm
@@ -15,7 +17,8 @@ from streamproc.models.excitations.maps.noise import (
     expected_variance,
     variance_per_intensity,
 )
-from streamproc.models.excitations.maps.prior import folded
+from streamproc.models.excitations.maps.posterior_draws import _normal_posterior
+from streamproc.models.excitations.maps.prior import folded, slope_of
 from streamproc.models.excitations.maps.refine import refine_map
 from streamproc.models.excitations.maps.render import Renderer
 from streamproc.models.excitations.maps.sampling import Guess, interval_of, sample
@@ -236,3 +239,25 @@ def test_beside_a_coupling_of_zero_draws_follow_the_valley() -> None:
     (low, high), (lowest, highest) = window * found.posterior.interval90
     assert (low, high) == pytest.approx((41.94, 42.0), abs=0.02)
     assert highest == 0.0 and -0.02 < lowest < -0.002
+
+
+def test_a_valley_that_is_not_told_is_no_wider_than_the_prior() -> None:
+    case, window = example_case(), 140.0
+    start = case.parameters.values_at(case.parameters.places_of(np.array([[32.0, 1.8, -0.2]]) / window))[0]
+    measured = counted(60.0, 1).scaled(1 / window)
+    found = refine_map(case, measured, Widths(0.06, 0.03, 1.0, 0.01, 0.03), start)
+    fit, p = found.fit, len(case.parameters.free)
+    slope, n = slope_of(case.parameters, fit.places), len(fit.places)
+    along = np.where(np.arange(n) < 2, 1.0, 0.0)
+    sigmas = []
+    for width in (0.0, 20.0):
+        places = fit.place_covariance + width**2 * np.outer(along, along)
+        flat = replace(fit, place_covariance=places, covariance=slope @ places @ slope.T)
+        said = _normal_posterior(found.fitter, flat, 1, found.posterior.sampled, (np.zeros(n), np.ones(n)))
+        back = np.linalg.inv(slope[:p, :p])
+        sigmas.append(np.sqrt(np.diag(back @ said.covariance @ back.T)))
+    told, untold = sigmas
+    assert told == pytest.approx(np.sqrt(np.diag(fit.place_covariance)[:p]), rel=1e-6)
+    # a uniform prior is 0.29 wide, seen from one of its ends 0.58
+    assert (untold[:2] > 0.28).all() and (untold[:2] < 0.6).all()
+    assert untold[2] == pytest.approx(told[2], rel=1e-6)

@@ -129,7 +129,7 @@ def posterior_of(
 
     if told and _is_normal(log_likelihood, fit, p, box):
         drawn = Sampled(fit.places[None], np.ones(1), log_likelihood(fit.places[None]))
-        return _normal_posterior(fit, p, 1, drawn)
+        return _normal_posterior(fitter, fit, 1, drawn, box)
     bent = curvature if fit.model.size < LARGE else None
     enough = _ENOUGH if case.normal_where_told else np.inf
     found = None
@@ -139,7 +139,7 @@ def posterior_of(
         found = emulated(first, log_likelihood, guesses[0], box, rough)
     drawn = sample(log_likelihood, given, box, draws, bent, enough) if found is None else found
     if drawn.effective < _FEWEST_EFFECTIVE:
-        return _normal_posterior(fit, p, len(minima), drawn)
+        return _normal_posterior(fitter, fit, len(minima), drawn, box)
     values = case.parameters.values_at(drawn.places[:, :p])
     mean = drawn.weights @ values
     away = values - mean
@@ -205,9 +205,22 @@ def _is_normal(
     return bool((np.abs(mean - 1) < _ALIKE).all() and (np.abs(odd) < _ALIKE).all())
 
 
-def _normal_posterior(fit: MapFit, p: int, minima: int, drawn: Sampled) -> Posterior:
-    """Return the best minimum with its curvature."""
+def _normal_posterior(
+    fitter: MapFitter, fit: MapFit, minima: int, drawn: Sampled, box: tuple[Array, Array]
+) -> Posterior:
+    """Return the best minimum with its curvature.
+
+    What is told less than the prior tells it, as by the first columns of a scan, is as uncertain as that: a
+    uniform one, seen from where the minimum is.
+    """
+    parameters = fitter.case.parameters
+    p, size = len(parameters.free), box[1] - box[0]
     mean, covariance = fit.best[:p], fit.covariance[:p, :p]
+    prior = size**2 * (1 / _PRIOR_PRECISION + ((fit.places - box[0]) / size - 0.5) ** 2)
+    least = np.sqrt(np.minimum(1.0, prior / np.diag(fit.place_covariance)))
+    if (least[:p] < 1).any():
+        slope = slope_of(parameters, fit.places) * least
+        covariance = (slope @ fit.place_covariance @ slope.T)[:p, :p]
     half = 1.645 * np.sqrt(np.diag(covariance))
     return Posterior(mean, covariance, np.stack([mean - half, mean + half], 1), minima, drawn)
 
