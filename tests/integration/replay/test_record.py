@@ -26,9 +26,7 @@ FORMS = ("inline", "hdf5", "tiff", "resource")
 
 
 def publisher(settings):
-    return KafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, max_request_size=64 * 2**20, enable_idempotence=False
-    )
+    return KafkaProducer(bootstrap_servers=settings.kafka.bootstrap, max_request_size=64 * 2**20)
 
 
 def publish(settings, raws, pause_s=0.0):
