@@ -6,10 +6,11 @@ and without flags take turns over distinct frames. ``marginal`` is what ``FrameR
 all kinds that one frame can show, in Python and in compiled code. Both come from memory as they do live:
 each finds the caches as the other left them. Plain integration tests each pixel, which the flags need not do
 where their scan has; that gain is part of the difference. The watch, the ordered half, compares a reading
-with its run. It is timed right after its frame, as in a scan in which frames come one by one, and after
-another frame has been integrated, as where they come faster than they are read. ``together`` is what flags
-and watch cost more than the integration, either way. Not counted are decoding and writing events. The frames
-are sound: one with zeros, hits or spots is looked at again.
+with its run. It is timed right after its frame, as in a scan in which frames come one by one; for 16 frames
+after all of them have been read, as the service does where they come faster than that (per frame); and after
+another frame has been integrated, which is the worst that the caches can be like. ``together`` is what flags
+and watch cost more than the integration. Not counted are decoding and writing events. The frames are sound:
+one with zeros, hits or spots is looked at again.
 
 Integration is measured twice under two names: the
 difference of the two is what these numbers are worth, and so is what they differ by from one fifth of the
@@ -44,7 +45,7 @@ from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.watch import FlagWatch
 from streamproc.reduction.geometry import Geometry
 
-BINS, FRAMES = 1000, 8
+BINS, FRAMES, BATCH = 1000, 8, 16
 
 
 def make(side: int, masked: float) -> tuple[AzimuthalPlan, list[Any]]:
@@ -119,6 +120,17 @@ def measured(side: int, masked: float, rounds: int) -> dict[str, float]:
         "together, a frame between": marginal + found["watch (ordered half)"],
         "the same of nothing": found["integrate again"] - integrated,
     }, least=False)  # fmt: skip
+    batches = [[frames[(k + i) % FRAMES] for i in range(BATCH)] for k in range(FRAMES)]
+    whole = times(
+        {
+            "integrate": lambda batch: [plan.integrate(f) for f in batch],
+            "read, watch": lambda batch: [watch.take(r) for r in [reader.read(f)[0] for f in batch]],
+        },
+        batches,
+        max(rounds // 3, 5),
+    )
+    each = (whole["read, watch"] - whole["integrate"]) / BATCH
+    medians |= shown({f"together, {BATCH} frames a time": each}, least=False)
     patterns = [
         np.random.default_rng(k).poisson(plan.integrate(frames[0]).intensity).astype(float) for k in range(8)
     ]
