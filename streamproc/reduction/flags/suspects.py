@@ -80,7 +80,7 @@ def _high_tiles(
     plain: Any, block_tops: Any, tile_tops: Any, dimmest: Any, block_ranges: Any, highest: Any, rows: int,
     tile_norm: Any, most_norm: float, spread: float, least_dark: float, found: Any,
 ) -> int:  # fmt: skip
-    """Write which tiles must be looked at, row, piece, and the first row to look at; return how many.
+    """Write tiles that must be looked at (row and column of the tile, first row of pixels); return how many.
 
     These are tiles that are not plain, and plain ones from the first block on whose highest value is
     suspect. Mostly there are none, and no array is handed on here: in so short a loop that is what costs.
@@ -110,7 +110,7 @@ def _high_tiles(
 
 @compiled
 def _allowed(dimmest: float, norm: float, spread: float, least_dark: float) -> float:
-    """What even the dimmest ring of a tile allows needs no look at the rings of each piece."""
+    """Return the highest value that the dimmest ring of a tile allows: up to it no ring need be looked at."""
     return float(least_dark + bound(max(dimmest * norm, 0.0), spread, least_dark))
 
 
