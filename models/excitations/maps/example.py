@@ -15,7 +15,7 @@ from streamproc.analysis import Frame
 from streamproc.documents import Position
 from streamproc.runs import Run
 
-__all__ = ["example_case", "example_run", "simulated_counts"]
+__all__ = ["example_case", "example_run", "simulated_counts", "simulated_expectation"]
 
 _UID = "0b6f8f0e-3f0c-4a36-8a27-6a3c2f9d7e15"
 _WINDOW_MEV = 140.0
@@ -50,11 +50,22 @@ def simulated_counts(
     window_meV : float
         End of the window.
     """
+    magnons, background = simulated_expectation(case, q_rlu, energy_meV, values, window_meV)
+    return np.random.default_rng(seed).poisson(counts * (magnons + background)).astype(float)
+
+
+def simulated_expectation(
+    case: SpinCase, q_rlu: npt.NDArray[np.float64], energy_meV: npt.NDArray[np.float64],
+    values: dict[str, float], window_meV: float,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:  # fmt: skip
+    """Return what :func:`simulated_counts` draws from: magnons, shape (n, m), and background, shape (m,).
+
+    Both over the intensity of strong magnons; parameters as there.
+    """
     renderer = Renderer(case, q_rlu, energy_meV / window_meV)
     drawn = renderer.map({n: v / window_meV for n, v in values.items()}, Widths(0.06, 0.03, 1.0, 0.01, 0.03))
-    drawn = np.minimum(drawn / np.quantile(drawn, 0.98), 20.0)
     background = 0.15 + 0.6 * np.exp(-energy_meV / (0.15 * window_meV))
-    return np.random.default_rng(seed).poisson(counts * (drawn + background)).astype(float)
+    return np.minimum(drawn / np.quantile(drawn, 0.98), 20.0), background
 
 
 def example_run() -> tuple[Run, list[Frame]]:

@@ -20,12 +20,14 @@ __all__ = [
     "ENERGIES_MEV",
     "MODEL",
     "POINTS_PER_COLUMN",
+    "STRONG_COUNTS",
     "ScanPoint",
     "Truth",
     "couplings",
     "expected_counts",
     "read_truth",
     "scan_points",
+    "window_end_meV",
     "write_truth",
 ]
 
@@ -43,7 +45,7 @@ ENERGIES_MEV = tuple(round(0.5 + 0.35 * n, 3) for n in range(POINTS_PER_COLUMN))
 _CORNERS = ((0.5, 0.5), (0.75, 0.25), (0.5, 0.0), (0.5, 0.5))
 """Path in (h, k): magnetic wave vector, along the zone boundary, and back."""
 
-_STRONG_COUNTS = 60.0
+STRONG_COUNTS = 60.0
 """Counts where the magnons are strong."""
 
 _J_SHARE, _J2_SHARE, _D_SHARE = (0.13, 0.22), (-0.12, 0.2), (-0.06, -0.004)
@@ -109,7 +111,7 @@ def expected_counts(points: Sequence[ScanPoint], seed: int) -> npt.NDArray[np.in
 
     places = list(dict.fromkeys(p.hkl for p in points))
     counts = simulated_counts(
-        example_case(MODEL), np.asarray(places), np.asarray(ENERGIES_MEV), couplings(seed), _STRONG_COUNTS,
+        example_case(MODEL), np.asarray(places), np.asarray(ENERGIES_MEV), couplings(seed), STRONG_COUNTS,
         seed, window_end_meV(),
     )  # fmt: skip
     column = {place: n for n, place in enumerate(places)}
