@@ -87,9 +87,10 @@ class Clearer:
         sight = look.sight
         spotty, ring, ice, tops, curve = sight.spotty, sight.ring, sight.ice, sight.tops, sight.curve
         promise, shades = sight.promise, sight.shades
-        if not len(sight.asked):
-            every, dead = self._finder.nothing
-        else:
+        if not len(sight.asked) and (spotty < self._limit or look.times > 1):  # as mostly
+            return Cleared(*self._finder.nothing, spotty, ring, ice, tops, curve, promise, shades)
+        every, dead = self._finder.nothing
+        if len(sight.asked):
             rings = sight.rings if look.times == 1 else sight.rings * look.times
             every, dead = self._finder.find(look.image, sight.asked, rings, sight.spread, look.dark)
         high = self._off_lines(every, self._lines(sight, sight.rings, spotty))

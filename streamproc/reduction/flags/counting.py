@@ -94,7 +94,7 @@ def count_and_scan(
     """
     checksum, rows, bands, counted = np.uint64(0), sums.shape[0], block_sums.shape[0], bins.size > 0
     sound = np.empty(sums.shape[1], np.bool_)
-    packed, filled, n_lost = np.zeros(bin_sums.size, np.int64), 0, 0
+    packed, filled, n_lost = np.empty(0, np.int64), 0, 0
     small, held = np.zeros(bin_sums.size, np.uint32), 0.0
     for k in range(bands):
         word, all_sound, whole = scan_band(
@@ -117,6 +117,8 @@ def count_and_scan(
                 if all_sound or sound[(start - r * columns) // piece]:
                     _add_sound(frame, bins, start, stop, small)
                     continue
+                if packed.size == 0:  # mostly it is not needed
+                    packed = np.zeros(bin_sums.size, np.int64)
                 if filled + stop - start > block:
                     empty_packed(packed, floor, bin_sums, variances)
                     filled = 0
