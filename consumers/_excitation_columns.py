@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from streamproc.models.excitations.maps.container import SqeMap
 
 from streamproc.analysis import Frame
@@ -39,6 +39,13 @@ class MapKeys(BaseModel):
         description="Reading with standard deviations; unset: counts give their root, else it is estimated.",
     )
     mask_key: str | None = Field(None, description="Reading that is true where cells are measured.")
+
+    @field_validator("q_keys")
+    @classmethod
+    def _one_or_three(cls, keys: tuple[str, ...]) -> tuple[str, ...]:
+        if len(keys) not in (1, 3):
+            raise ValueError(f"expected the names of h, k and l, or one name, got {len(keys)} names")
+        return keys
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 
 from streamproc.analysis import Analysis
 from streamproc.errors import ConfigurationError
+from streamproc.settings import faults_of
 
 __all__ = ["analysis_names", "analysis_settings", "find_analysis"]
 
@@ -68,8 +69,7 @@ def analysis_settings(analysis: type[Analysis], table: Mapping[str, Any]) -> Any
     try:
         return analysis.Settings.model_validate(dict(table))
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'table'}: {e['msg']}" for e in error.errors())
-        raise ConfigurationError(f"[analysis.{analysis.name}]: {faults}") from error
+        raise ConfigurationError(f"[analysis.{analysis.name}]: {faults_of(error)}") from error
 
 
 def _from_file(path: Path) -> ModuleType:

@@ -24,6 +24,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "TiledSettings",
+    "faults_of",
     "load_settings",
     "merge_tables",
 ]
@@ -346,7 +347,7 @@ def load_settings(path: Path | None, overrides: Mapping[str, Any] | None = None)
                 value = merge_tables(section, value)
             settings = settings.model_copy(update={name: value})
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, path)) from error
+        raise ConfigurationError(f"{path or 'settings'}: {faults_of(error)}") from error
     return settings
 
 
@@ -388,13 +389,10 @@ def merge_tables(base: dict[str, Any], extra: Mapping[str, Any]) -> dict[str, An
     return merged
 
 
-def _explain(error: ValidationError, path: Path | None) -> str:
-    """Turn pydantic's report into one sentence per fault."""
-    faults = []
-    for e in error.errors():
-        name = ".".join(map(str, e["loc"]))
-        text = (
-            "is no setting (see `streamproc config schema`)" if e["type"] == "extra_forbidden" else e["msg"]
-        )
-        faults.append(f"{name}: {text}")
-    return f"{path or 'settings'}: " + "; ".join(faults)
+def faults_of(error: ValidationError) -> str:
+    """Return pydantic's report as one clause per fault: which setting, and what is wrong with it."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'table'}: "
+        + ("is no setting (see `streamproc config schema`)" if e["type"] == "extra_forbidden" else e["msg"])
+        for e in error.errors()
+    )

@@ -165,6 +165,11 @@ def test_errors_of_events_say_the_key() -> None:
         piece_of(replace(good, array=np.full(61, 3.0)), MapKeys())
 
 
+def test_two_names_for_h_k_and_l_are_refused_before_the_run() -> None:
+    with pytest.raises(ValueError, match="names of h, k and l, or one name, got 2"):
+        load(keys={"q_keys": ["h", "k"]})
+
+
 def test_masks_errors_and_falling_energies_are_taken_as_they_are() -> None:
     y, mask = counts()[0], np.ones(61)
     mask[5] = 0

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from streamproc.errors import ConfigurationError
+from streamproc.loading import analysis_settings, find_analysis
 from streamproc.settings import Settings, load_settings
 
 
@@ -86,3 +87,8 @@ def test_every_setting_is_explained():
                 yield prefix + name
 
     assert list(lacking(Settings)) == []
+
+
+def test_a_mistyped_setting_of_an_analysis_says_where_the_settings_are_listed():
+    with pytest.raises(ConfigurationError, match=r"\[analysis.excitation-fit\]: map.fit_evry: is no setting"):
+        analysis_settings(find_analysis("excitation-fit"), {"model": "dho", "map": {"fit_evry": 3}})
