@@ -63,8 +63,8 @@ def _empty_small(small: Any, sums: Any, variances: Any) -> None:
 def count_and_scan(
     frame: Any, bins: Any, low: int, high: int, block: int, floor: float, bin_sums: Any, variances: Any,
     lost: Any, keep: Any, used: Any, unused: Any, columns: int, piece: int, tile_rows: int, narrow: Any,
-    wide: Any, limit: Any, sums: Any, tops: Any, zeros: Any, lows: Any, highs: Any, varied: Any, plain: Any,
-    block_sums: Any, block_tops: Any, tile_sums: Any, tile_tops: Any,
+    wide: Any, limit: Any, of_pieces: Any, counts: Any, varied: Any, plain: Any, of_blocks: Any,
+    of_tiles: Any,
 ) -> Any:  # fmt: skip
     """Write the figures of a :class:`Scan`, and do what ``count_pixels`` does, band by band, while a band is
     in the nearest cache.
@@ -83,7 +83,7 @@ def count_and_scan(
         ``limit`` is of the frame's type; ``wide`` is the type of the sums, and eight small values add up in
         ``narrow``. Zeros, negative and limit values are counted only where the lowest or highest value of a
         tile says that there are any.
-    sums, tops, zeros, lows, highs, varied, plain, block_sums, block_tops, tile_sums, tile_tops
+    of_pieces, counts, varied, plain, of_blocks, of_tiles
         Written: the arrays of a :class:`Scan`.
 
     Returns
@@ -92,6 +92,8 @@ def count_and_scan(
         How many entries of ``lost`` were written.
     checksum : uint64
     """
+    sums, tops, zeros, lows, highs = of_pieces[0], of_pieces[1], counts[0], counts[1], counts[2]
+    block_sums, block_tops, tile_sums, tile_tops = of_blocks[0], of_blocks[1], of_tiles[0], of_tiles[1]
     checksum, rows, bands, counted = np.uint64(0), sums.shape[0], block_sums.shape[0], bins.size > 0
     sound = np.empty(sums.shape[1], np.bool_)
     packed, filled, n_lost = np.empty(0, np.int64), 0, 0

@@ -195,10 +195,11 @@ class FrameReader:
         return profile, Look(image, images, parts, cells, scan, dark_pixels, sight)
 
     def _limit(self, dtype: np.dtype[Any]) -> float:
-        if dtype not in self._limits:
+        limit = self._limits.get(dtype)
+        if limit is None:
             own = self._settings.saturation
-            self._limits[dtype] = self.plan.correction.limits(dtype)[1] if own is None else own
-        return self._limits[dtype]
+            limit = self._limits[dtype] = self.plan.correction.limits(dtype)[1] if own is None else own
+        return limit
 
     def _image(self, frame: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Return what is scanned: the image itself, or the sum of a stack."""

@@ -27,40 +27,35 @@ _NOT_COUNTED = (np.empty(0, np.uint16), 0, 0, 1, 0.0, np.empty(0), np.empty(0), 
 
 
 class Scan(NamedTuple):
-    """Figures of a frame.
+    """Figures of a frame, in few arrays: each that is made and handed over costs a microsecond.
 
     Attributes
     ----------
     checksum : int
         64 bits over all figures: two frames that differ in any count give different ones, but for chance.
-    sums, tops, zeros : ndarray of float64 (zeros: uint32), shape (rows, pieces)
-        Sum and maximum of the used pixels that hold neither a negative nor a limit value; how many are zero.
-        Figures of pieces are told only in tiles that are not plain, and in rows that are not varied.
-    lows, highs : ndarray of uint32, shape (rows, pieces)
-        Used pixels below zero, and at or above the limit; told like the others.
+    of_pieces : ndarray of float64, shape (2, rows, pieces)
+        Sum and maximum of the used pixels that hold neither a negative nor a limit value. Figures of pieces
+        are told only in tiles that are not plain, and in rows that are not varied.
+    counts : ndarray of uint32, shape (3, rows, pieces)
+        Used pixels that are zero, below zero, and at or above the limit; told like the others.
     varied : ndarray of bool, shape (rows,)
         A piece of the row lies in a plain tile, and its used pixels differ.
     plain : ndarray of bool, shape (tile rows, pieces)
         Tiles whose used pixels are neither zero nor negative nor at the limit: most of a sound frame, so that
         what looks for faults may look at them as a whole.
-    block_sums, block_tops : ndarray of float64, shape (blocks, pieces)
+    of_blocks : ndarray of float64, shape (2, blocks, pieces)
         Sum and maximum of the used pixels of eight rows of pieces; told in plain tiles.
-    tile_sums, tile_tops : ndarray of float64, shape (tile rows, pieces)
+    of_tiles : ndarray of float64, shape (2, tile rows, pieces)
         Sum of a tile, told where it is plain; its maximum as that of pieces.
     """
 
     checksum: int
-    sums: npt.NDArray[np.float64]
-    tops: npt.NDArray[np.float64]
-    zeros: npt.NDArray[np.uint32]
-    lows: npt.NDArray[np.uint32]
-    highs: npt.NDArray[np.uint32]
+    of_pieces: npt.NDArray[np.float64]
+    counts: npt.NDArray[np.uint32]
     varied: npt.NDArray[np.bool_]
     plain: npt.NDArray[np.bool_]
-    block_sums: npt.NDArray[np.float64]
-    block_tops: npt.NDArray[np.float64]
-    tile_sums: npt.NDArray[np.float64]
-    tile_tops: npt.NDArray[np.float64]
+    of_blocks: npt.NDArray[np.float64]
+    of_tiles: npt.NDArray[np.float64]
 
     @property
     def figures(self) -> tuple[npt.NDArray[Any], ...]:
@@ -111,6 +106,13 @@ class Scanner:
         widths = np.minimum(PIECE, columns - PIECE * np.arange(self.shape[1])).astype(np.uint32)
         self._unused = widths - self.used_pixels
         self._unused_of_blocks = np.add.reduceat(self._unused, np.arange(0, rows, BLOCK_ROWS), axis=0)
+        tiles, blocks = ((-(-rows // n), self.shape[1]) for n in (TILE_ROWS, BLOCK_ROWS))
+        # real numbers hold such sums exactly, and what judges them is compiled once
+        self._figures: tuple[tuple[tuple[int, ...], Any], ...] = (
+            ((2, *self.shape), np.float64), ((3, *self.shape), np.uint32), ((rows,), np.bool_),
+            (tiles, np.bool_), ((2, *blocks), np.float64), ((2, *tiles), np.float64),
+        )  # fmt: skip
+        """Shapes and types of a scan's arrays."""
         self._fixed: dict[tuple[np.dtype[Any], float], tuple[Any, ...]] = {}
 
     def scan(self, frame: npt.NDArray[Any], limit: float) -> Scan:
@@ -123,8 +125,6 @@ class Scanner:
 
     def prepared(self, dtype: np.dtype[Any], limit: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return what the kernels take for an integer type and limit, and the figures they write."""
-        rows, pieces = self.shape
-        tiles, blocks = (-(-rows // TILE_ROWS), pieces), (-(-rows // BLOCK_ROWS), pieces)
         known = self._fixed.get((dtype, limit))
         if known is None:
             wide = np.uint32 if dtype.itemsize <= 2 else np.int64
@@ -135,29 +135,21 @@ class Scanner:
             known = (self._bits(dtype), self.used_pixels, self._unused_of_blocks, self.used.shape[1], PIECE,
                      TILE_ROWS, narrow, wide, bound)  # fmt: skip
             self._fixed[dtype, limit] = known
-        empty = np.empty  # real numbers hold such sums exactly, and what judges them is compiled once
-        return known, (
-            *empty((2, *self.shape)), *empty((3, *self.shape), np.uint32), empty(rows, bool),
-            empty(tiles, bool), *empty((2, *blocks)), *empty((2, *tiles)),
-        )  # fmt: skip
+        return known, tuple([np.empty(shape, kind) for shape, kind in self._figures])
 
     def _of_reals(self, frame: npt.NDArray[Any], limit: float) -> Scan:
         rows, columns = self.used.shape
-        zeros, lows, highs = np.zeros((3, *self.shape), np.uint32)
-        sums, tops = np.zeros((2, *self.shape))
+        counts, of_pieces = np.zeros((3, *self.shape), np.uint32), np.zeros((2, *self.shape))
         scan_reals(
-            frame, self.used.ravel(), rows, columns, PIECE, float(limit), sums, tops, zeros, lows, highs
-        )
-        zeros -= self._unused
-        checksum = _mixed(sums) ^ _mixed(tops) * 3 % 2**64
-        tile_tops = np.maximum.reduceat(tops, np.arange(0, rows, TILE_ROWS), axis=0)
-        varied, plain = np.zeros(rows, bool), np.zeros(tile_tops.shape, bool)
-        block_sums, block_tops = np.zeros((2, -(-rows // BLOCK_ROWS), self.shape[1]))
-        tile_sums = np.zeros(tile_tops.shape)
-        return Scan(
-            checksum, sums, tops, zeros, lows, highs, varied, plain, block_sums, block_tops, tile_sums,
-            tile_tops,
+            frame, self.used.ravel(), rows, columns, PIECE, float(limit), *of_pieces, *counts,
         )  # fmt: skip
+        counts[0] -= self._unused
+        checksum = _mixed(of_pieces[0]) ^ _mixed(of_pieces[1]) * 3 % 2**64
+        of_tiles = np.zeros((2, -(-rows // TILE_ROWS), self.shape[1]))
+        of_tiles[1] = np.maximum.reduceat(of_pieces[1], np.arange(0, rows, TILE_ROWS), axis=0)
+        varied, plain = np.zeros(rows, bool), np.zeros(of_tiles[1].shape, bool)
+        of_blocks = np.zeros((2, -(-rows // BLOCK_ROWS), self.shape[1]))
+        return Scan(checksum, of_pieces, counts, varied, plain, of_blocks, of_tiles)
 
     def _bits(self, dtype: np.dtype[Any]) -> npt.NDArray[Any]:
         ones = np.array(-1 if dtype.kind == "i" else np.iinfo(dtype).max).astype(dtype)

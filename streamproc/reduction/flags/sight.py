@@ -96,46 +96,47 @@ def see(
         Spottiness below which no single grain stands out of a ring.
     """
     n = parts.signal.shape[0]
-    quadrants, rows, axis = np.empty((n, QUADRANTS)), np.empty((8, n)), np.empty(n)
+    quadrants, rows = np.empty((n, QUADRANTS)), np.empty((9, n))
     there, tops = np.empty(n, np.bool_), np.empty(len(ice_places), np.int64)
     m, spread, level, per_count, width, spotty, first, last, ice, n_tops, negative = _see_rings(
         profile.axis, parts.signal, parts.variance, parts.norm, parts.counts, profile.intensity,
-        profile.variance, ice_places, quadrants, rows, there, axis, tops,
+        profile.variance, ice_places, quadrants, rows, there, tops,
     )  # fmt: skip
     if m < LEAST_CHANNELS:
         return None
-    promised, shape = np.empty((8, *tiles.shape)), tiles.shape
-    marks, counts = np.empty(scan.sums.shape, np.uint8), np.empty(5, np.int64)
-    shaded, smooth, ratio = np.empty(shape, np.bool_), np.empty(shape, np.bool_), np.empty(shape)
+    promised, shades = np.empty((9, *tiles.shape)), np.empty((2, *tiles.shape), np.bool_)
+    marks, faults = np.empty(scan.of_pieces.shape[1:], np.uint8), np.empty(5, np.int64)
     arguments: tuple[Any, ...] = (
         rows, float(profile.n_frames), spotty < fine, spread, *scan.figures, *tiles.constants,
-        tiles.dark_of(cells), *finder.constants, finder.dark_of(dark)[1], promised, marks, counts, shaded,
-        smooth, ratio,
+        tiles.dark_of(cells), *finder.constants, finder.dark_of(dark)[1], promised, marks, faults, shades,
     )  # fmt: skip
     share, highest, asked = _see_tiles(*arguments)
+    sturdy, low, smooth, y, noise, floor, axis, _, _ = rows
+    if m < n:
+        y, noise, floor, axis = y[:m], noise[:m], floor[:m], axis[:m]
     return Sight(
-        Curve(axis[:m], rows[3, :m], rows[4, :m], rows[5, :m], per_count, width),
-        quadrants, rows[0], rows[1], rows[2], there if m < n else None, spread, level, spotty, (first, last),
-        ice, tops[:n_tops].tolist(), negative, Promise(*promised), PieceFaults(marks, *counts.tolist()),
-        Shades(share, shaded, smooth, ratio), highest, asked,
+        Curve(axis, y, noise, floor, per_count, width), quadrants, sturdy, low, smooth,
+        there if m < n else None, spread, level, spotty, (first, last),
+        ice, tops[:n_tops].tolist(), negative, Promise(promised), PieceFaults(marks, *faults.tolist()),
+        Shades(share, shades[0], shades[1], promised[8]), highest, asked,
     )  # fmt: skip
 
 
 @compiled
 def _see_rings(
     all_axis: Any, signal: Any, variance: Any, norm: Any, counts: Any, intensity: Any, noise: Any,
-    ice_places: Any, quadrants: Any, rows: Any, there: Any, axis: Any, tops: Any,
+    ice_places: Any, quadrants: Any, rows: Any, there: Any, tops: Any,
 ) -> Any:  # fmt: skip
     """Write the quadrants, the rows of a :class:`Sight`'s rings, and which rings are measured.
 
-    Rows: sturdy, low and floor of all rings; the curve's intensity, variance and floor; two to work in.
+    Rows: sturdy, low and floor of all rings; the curve's intensity, variance, floor and axis; two to work in.
     """
     n, every = signal.shape[0], every_of(signal.shape[0])
     ratios = np.empty((n // every + 1) * quadrants.shape[1])
-    all_signal, all_norm, n_ratios = view(signal, variance, norm, counts, every, quadrants, rows[6:8], ratios)
-    spread, m = spread_of(ratios, n_ratios), 0
+    all_signal, all_norm, n_ratios = view(signal, variance, norm, counts, every, quadrants, rows[7:9], ratios)
+    spread, m, axis = spread_of(ratios, n_ratios), 0, rows[6]
     for b in range(n):
-        v = rows[6, b]
+        v = rows[7, b]
         there[b] = np.isfinite(v) and np.isfinite(intensity[b])
         if there[b]:  # of four quadrants the middle two are used: the noise is up to twice that of all
             axis[m], rows[3, m], rows[4, m] = all_axis[b], v, 2.0 * spread * noise[b]
@@ -148,7 +149,7 @@ def _see_rings(
     k = 0
     for b in range(n):
         if there[b]:
-            rows[0, b], rows[1, b], rows[2, b] = rows[6, b], rows[7, b], min(floor[k], rows[6, b])
+            rows[0, b], rows[1, b], rows[2, b] = rows[7, b], rows[8, b], min(floor[k], rows[7, b])
             k += 1
         else:
             rows[0, b] = rows[1, b] = rows[2, b] = 0.0
@@ -162,21 +163,22 @@ def _see_rings(
 
 @compiled
 def _see_tiles(
-    rows: Any, times: float, fine: bool, spread: float, sums: Any, tops: Any, zeros: Any, lows: Any,
-    highs: Any, varied: Any, plain: Any, block_sums: Any, block_tops: Any, tile_sums: Any, tile_tops: Any,
-    crossed: Any, lowest: Any, weights: Any, used_pixels: Any, used: Any, tile_dark: Any, ranges: Any,
-    block_ranges: Any, levels: int, tile_norm: Any, least_norm: float, most_norm: float, least_dark: float,
-    promised: Any, marks: Any, found: Any, shaded: Any, smooth: Any, ratio: Any,
+    rows: Any, times: float, fine: bool, spread: float, of_pieces: Any, counts: Any, varied: Any, plain: Any,
+    of_blocks: Any, of_tiles: Any, crossed: Any, lowest: Any, weights: Any, used_pixels: Any, used: Any,
+    tile_dark: Any, ranges: Any, block_ranges: Any, levels: int, tile_norm: Any, least_norm: float,
+    most_norm: float, least_dark: float, promised: Any, marks: Any, found: Any, shades: Any,
 ) -> Any:  # fmt: skip
-    """Write promises, marks and shades; return the share of the shade, the highest value, and where to look
-    at single pixels."""
+    """Write promises (the last of them observed over promised counts), marks and shades; return the share of
+    the shade, the highest value, and where to look at single pixels."""
+    sums, tops, zeros, lows, highs = of_pieces[0], of_pieces[1], counts[0], counts[1], counts[2]
+    block_sums, block_tops, tile_sums, tile_tops = of_blocks[0], of_blocks[1], of_tiles[0], of_tiles[1]
     marks[:], found[:] = 0, 0
     rings, low, floor = rows[0], rows[1], rows[2]
     if times != 1.0:
         rings, low, floor = rings * times, low * times, floor * times
     promise_tiles(
-        crossed, lowest, weights, rings, low, floor, sums, lows, highs, zeros, plain, tile_sums, used_pixels,
-        used, tile_dark, promised,
+        crossed, lowest, weights, rings, low, floor, sums, counts, plain, tile_sums, used_pixels, used,
+        tile_dark, promised,
     )  # fmt: skip
     judge_pieces(
         sums, tops, zeros, lows, highs, varied, plain, block_sums, tile_sums, used_pixels, used, promised[0],
@@ -186,5 +188,7 @@ def _see_tiles(
         sums, tops, zeros, plain, block_tops, tile_tops, marks, promised[0], promised[7], used_pixels,
         ranges, block_ranges, levels, tile_norm, least_norm, most_norm, rings, spread, least_dark,
     )  # fmt: skip
-    share = shade(promised[4], promised[5], promised[6], promised[3], used, fine, shaded, smooth, ratio)
+    share = shade(
+        promised[4], promised[5], promised[6], promised[3], used, fine, shades[0], shades[1], promised[8]
+    )
     return share, tile_tops.max(), asked

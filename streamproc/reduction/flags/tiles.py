@@ -24,23 +24,42 @@ PROMISED = 20.0
 
 
 class Promise(NamedTuple):
-    """What the rings promise the tiles, and what is there; float64, shape (tile rows, pieces).
+    """What the rings promise the tiles, and what is there.
 
-    ``per_pixel`` are the counts that the rings promise one used pixel, ``least`` by their darker quadrants,
-    and ``dark`` its dark counts. ``there`` is the share of the used pixels that have a value. ``expected``
-    and ``floor`` are counts of all rings and of their smooth part, ``observed`` counts without dark; pieces
-    that are dead or were lost as a whole count neither here nor there. ``dimmest`` is the intensity of the
-    dimmest ring that crosses a tile.
+    Attributes
+    ----------
+    arrays : ndarray of float64, shape (8 or more, tile rows, pieces)
+        Counts that the rings promise one used pixel, what their darker quadrants do, and its dark counts;
+        share of the used pixels that have a value; counts promised by all rings, by their smooth part, and
+        observed (without dark), pieces that are dead or were lost as a whole left out of all three; intensity
+        of the dimmest ring that crosses the tile.
     """
 
-    per_pixel: Float
-    least: Float
-    dark: Float
-    there: Float
-    expected: Float
-    floor: Float
-    observed: Float
-    dimmest: Float
+    arrays: Float
+
+    @property
+    def there(self) -> Float:
+        """Share of the used pixels of each tile that have a value."""
+        found: Float = self.arrays[3]
+        return found
+
+    @property
+    def expected(self) -> Float:
+        """Counts that all rings promise each tile."""
+        found: Float = self.arrays[4]
+        return found
+
+    @property
+    def floor(self) -> Float:
+        """Counts that the smooth part of the rings promises each tile."""
+        found: Float = self.arrays[5]
+        return found
+
+    @property
+    def observed(self) -> Float:
+        """Counts of each tile without dark."""
+        found: Float = self.arrays[6]
+        return found
 
 
 class Tiles:
@@ -90,10 +109,10 @@ class Tiles:
         out = np.empty((8, *self.shape))
         first, lowest, weights, pixels, used = self.constants
         promise_tiles(
-            first, lowest, weights, rings, low, floor, scan.sums, scan.lows, scan.highs, scan.zeros,
-            scan.plain, scan.tile_sums, pixels, used, self.dark_of(cells), out,
+            first, lowest, weights, rings, low, floor, scan.of_pieces[0], scan.counts, scan.plain,
+            scan.of_tiles[0], pixels, used, self.dark_of(cells), out,
         )  # fmt: skip
-        return Promise(*out)
+        return Promise(out)
 
     def dark_of(self, cells: Constants) -> Float:
         """Return the dark counts of each tile, remembered for the newest dark."""
@@ -132,12 +151,12 @@ def _rings_of_tiles(
 
 @compiled
 def promise_tiles(
-    first: Any, lowest: Any, weights: Any, rings: Any, low: Any, floor: Any, sums: Any, lows: Any,
-    highs: Any, zeros: Any, plain: Any, tile_sums: Any, used_pixels: Any, used: Any,
-    dark: Any, out: Any,
+    first: Any, lowest: Any, weights: Any, rings: Any, low: Any, floor: Any, sums: Any, counts: Any,
+    plain: Any, tile_sums: Any, used_pixels: Any, used: Any, dark: Any, out: Any,
 ) -> None:  # fmt: skip
     """Write the arrays of a Promise, in their order. Only tiles that are not plain are looked at by
     pieces."""
+    zeros, lows, highs = counts[0], counts[1], counts[2]
     _rings_of_tiles(first, lowest, weights, rings, low, floor, out)
     rows, pieces = sums.shape
     for i in range(used.shape[0]):

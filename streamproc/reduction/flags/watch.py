@@ -148,9 +148,6 @@ class FlagWatch:
             self._reference.accept(reading, monitor, doubtful, "spotty" in up)
         return judgement
 
-    def _over(self, name: str, number: float) -> bool:
-        return number >= self._now[name]
-
     def _over_any(self, names: tuple[str, ...], numbers: Numbers) -> bool:
         now = self._now
         for name in names:  # noqa: SIM110  (a generator costs more than all it does)
@@ -173,22 +170,22 @@ class FlagWatch:
     def _compare(self, found: Sequence[float], numbers: Numbers) -> set[str]:
         """Take the numbers that the run says, in the order of ``COMPARED``; return of which kinds."""
         scale, zero, line, shadow, ice, spots = found[: len(COMPARED)]
-        of_run = {"i0_drift", "zero_drift", "parasitic_rings"}
-        if self._over("zero_drift", zero):
+        of_run, now = {"i0_drift", "zero_drift", "parasitic_rings"}, self._now
+        if zero >= now["zero_drift"]:
             # ice is told by its places, and these are wrong
             ice = numbers["ice_rings"] = _NAN
         _take_higher("ice_rings", ice, numbers, of_run)
         _take_higher("spotty", spots, numbers, of_run)
-        spotty = self._over("spotty", numbers["spotty"])
+        spotty = numbers["spotty"] >= now["spotty"]
         if spotty:  # lines are where a few grains are, and these come and go
             zero = line = _NAN
             numbers |= dict.fromkeys(_LIKE_GRAINS, _NAN)
         # grains come and go, and what is dead is dark: darker tiles tell nothing more
-        if not (spotty or self._over("dead", numbers["dead"])):
+        if not (spotty or numbers["dead"] >= now["dead"]):
             _take_higher("shadow", shadow, numbers, of_run)
-        if self._over("ice_rings", numbers["ice_rings"]):
+        if numbers["ice_rings"] >= now["ice_rings"]:
             line = _NAN  # known by name
-        if self._over("shadow", numbers["shadow"]):
+        if numbers["shadow"] >= now["shadow"]:
             scale = zero = line = _NAN
         numbers["i0_drift"], numbers["zero_drift"], numbers["parasitic_rings"] = scale, zero, line
         return of_run

@@ -43,11 +43,11 @@ def test_the_scan_is_what_numpy_counts_piece_by_piece(dtype):
         frame[8, 8:20] = -1
     scan = Scanner(used).scan(frame.ravel(), 900)
     for row in range(40):
-        for piece in range(scan.sums.shape[1]):
+        for piece in range(scan.plain.shape[1]):
             where = (row, slice(piece * PIECE, (piece + 1) * PIECE))
             values = frame[where][used[where]].astype(float)
             fine = values[(values >= 0) & (values < 900)]
-            got = tuple(getattr(scan, n)[row, piece] for n in ("sums", "tops", "zeros", "lows", "highs"))
+            got = (*scan.of_pieces[:, row, piece], *scan.counts[:, row, piece])
             assert got == (
                 fine.sum(), fine.max(initial=0), (values == 0).sum(), (values < 0).sum(), (values >= 900).sum()
             )  # fmt: skip

@@ -59,15 +59,15 @@ def test_figures_are_those_of_a_plain_loop(dtype, faults, masked):
     data[140] = 77  # a row without variation
     scan, expected = Scanner(used).scan(data.ravel(), LIMIT), plainly(data, used)
     assert told(scan)[140].all() and told(scan).any() and (dtype == "f4" or not told(scan).all())
-    found = (scan.sums, scan.tops, scan.zeros, scan.lows, scan.highs)
+    found = (*scan.of_pieces, *scan.counts)
     for got, figures in zip(found, expected, strict=True):
         np.testing.assert_array_equal(np.asarray(got, float)[told(scan)], figures[told(scan)])
     if dtype != "f4":
         starts = np.arange(0, ROWS, BLOCK_ROWS)
         plain = np.repeat(scan.plain, TILE_ROWS // BLOCK_ROWS, axis=0)[: starts.size]
         for got, figures in (
-            (scan.block_sums, np.add.reduceat(expected[0], starts)),
-            (scan.block_tops, np.maximum.reduceat(expected[1], starts)),
+            (scan.of_blocks[0], np.add.reduceat(expected[0], starts)),
+            (scan.of_blocks[1], np.maximum.reduceat(expected[1], starts)),
         ):
             np.testing.assert_array_equal(np.asarray(got, float)[plain], figures[plain])
 
@@ -79,7 +79,7 @@ def test_sums_of_large_values_are_exact(top):
     data[:, ::2] -= 1
     scan = Scanner(np.ones(data.shape, bool)).scan(data.ravel(), LIMIT)
     assert scan.plain.all() and scan.varied.all()
-    assert scan.tile_sums.sum() == data.sum(dtype=np.int64) == scan.block_sums.sum(dtype=np.int64)
+    assert scan.of_tiles[0].sum() == data.sum(dtype=np.int64) == scan.of_blocks[0].sum(dtype=np.int64)
 
 
 @pytest.mark.parametrize("faults", [False, True])
@@ -100,7 +100,7 @@ def test_counting_on_the_way_gives_the_same_counts_and_the_same_scan(faults, blo
         np.testing.assert_array_equal(one, other)
     plain = scanner.scan(data, LIMIT)
     assert counting.scan.checksum == plain.checksum
-    np.testing.assert_array_equal(counting.scan.tile_sums, plain.tile_sums)
+    np.testing.assert_array_equal(counting.scan.of_tiles[0], plain.of_tiles[0])
 
 
 @pytest.mark.parametrize("height", [200_000, 400_000, 1_000_000_000])
@@ -133,8 +133,8 @@ def test_plain_tiles_are_those_without_zeros_negative_and_limit_values(masked):
         for p in range(scan.plain.shape[1]):
             assert scan.plain[t, p] == (expected[2:, rows, p].sum() == 0)
             if scan.plain[t, p]:
-                assert scan.tile_sums[t, p] == expected[0, rows, p].sum()
-            assert scan.tile_tops[t, p] == expected[1, rows, p].max()
+                assert scan.of_tiles[0][t, p] == expected[0, rows, p].sum()
+            assert scan.of_tiles[1][t, p] == expected[1, rows, p].max()
     assert scan.plain.any() and not scan.plain.all()
 
 
