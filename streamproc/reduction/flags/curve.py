@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from streamproc.reduction.flags.middle import median_of, ranked
 from streamproc.reduction.kernels import compiled, compiled_sums
 
 __all__ = ["Curve", "blocks_of", "describe_curve", "described", "floor_of", "narrow_channels"]
@@ -104,9 +105,8 @@ def _estimate(y: Any, block: int, variance: Any) -> float:
     for i in range(n - 2):
         second = y[i] - 2.0 * y[i + 1] + y[i + 2]
         scaled[i] = second * second / max(abs(y[i + 1]), low)
-    middle = scaled.size // 2
     # median of a chi-square of one degree is 0.4549; a second difference of white noise has variance 6
-    per_count = np.partition(scaled, middle)[middle] / (6.0 * 0.4549)
+    per_count = ranked(scaled, scaled.size // 2) / (6.0 * 0.4549)
     for i in range(n):
         variance[i] = per_count * max(abs(y[i]), low)
     _raise_to_local(y, block, variance)
@@ -127,7 +127,7 @@ def _raise_to_local(y: Any, block: int, variance: Any) -> None:
         for i in range(first, last):
             d = y[i - 1] - 2.0 * y[i] + y[i + 1]
             squares[i - first] = d * d
-        local = np.median(squares) / (6.0 * 0.4549)
+        local = median_of(squares) / (6.0 * 0.4549)
         for i in range(start, min(start + block, n)):
             variance[i] = max(variance[i], local)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from streamproc.reduction.flags.middle import ranked
 from streamproc.reduction.flags.parts import QUADRANTS, Parts
 from streamproc.reduction.kernels import compiled, compiled_sums
 
@@ -90,7 +91,7 @@ def spread_of(ratios: Any, found: int) -> float:
     """Return the variance over that of counting, at least 1, from the median of ``found`` ratios."""
     if found < 16:
         return 1.0
-    return float(max(np.partition(ratios[:found], found // 2)[found // 2] / _MEDIAN, 1.0))
+    return float(max(ranked(ratios[:found], found // 2) / _MEDIAN, 1.0))
 
 
 @compiled
