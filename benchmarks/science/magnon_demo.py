@@ -13,7 +13,7 @@ that end of the interval); of right answers they are uniform (Talts 2018, arXiv:
 How lucky the seeds are is printed beside: the best estimate that the same counts allow starts at the truth,
 knows all widths and takes one step of Fisher's scoring, and its interval comes from Fisher's information (its
 inverse is the Cramer-Rao bound). Seeds on which that one holds the truth in fewer than 85 of 100 are unlucky:
-no honest interval could do it there, and a coupling is then wanted in no fewer than the best estimate holds.
+no honest interval does much better there. The verdict is the same for all seeds.
 """
 
 from __future__ import annotations
@@ -151,9 +151,7 @@ def main() -> int:
     passed = True
     for name, found in held.items():
         share = np.mean(found)
-        # the best estimate of a part of a scan is not worked out
-        possible = np.mean(best.get(name, True))
-        passed &= bool(share >= min(WANTED, possible))
+        passed &= bool(share >= WANTED)
         pull = pulls[name]
         parts = [found[k : k + 100] for k in range(0, len(found), 100)]
         hundreds = ", ".join(f"{sum(part)} of {len(part)}" for part in parts)
@@ -164,12 +162,7 @@ def main() -> int:
         )
         if name in best:
             print(f"       that of the best estimate which these counts allow: in {sum(best[name])}")
-        if share < WANTED:
-            print(f"       below {WANTED:.0%}{', as that: unlucky seeds' if share >= possible else ''}")
-    print(
-        f"{'holds ' if passed else 'FAILS '} at least {WANTED:.0%} for each coupling (on unlucky seeds: no "
-        "fewer than the best estimate)"
-    )
+    print(f"{'holds ' if passed else 'FAILS '} at least {WANTED:.0%} for each coupling")
     return 0 if passed else 1
 
 
