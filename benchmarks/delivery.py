@@ -171,9 +171,7 @@ def arrivals(settings: Settings, count: int) -> dict[int, float]:
 
 def publish(settings: Settings, pairs: Sequence, rate_Hz: float | None) -> dict[int, float]:
     """Publish a run; returns when each event was sent (Unix s)."""
-    producer = KafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=False, linger_ms=0
-    )
+    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=True, linger_ms=0)
     sent: dict[int, float] = {}
     begin_s = time.monotonic()
     for name, doc in pairs:

@@ -81,7 +81,7 @@ class _Name(str):
 def publish(settings: Settings, messages: Iterable[FuzzMessage], ledger: Ledger) -> None:
     """Send messages in order and enter each with its place."""
     producer = KafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, max_request_size=64 * 2**20, enable_idempotence=False,
+        bootstrap_servers=settings.kafka.bootstrap, max_request_size=64 * 2**20, enable_idempotence=True,
         linger_ms=5,
     )  # fmt: skip
     sent: list[tuple[FuzzMessage, Any]] = []

@@ -30,7 +30,10 @@ class Topics:
 
     def _open(self):
         self._producer = KafkaProducer(
-            bootstrap_servers=self.settings.kafka.bootstrap, enable_idempotence=False, acks="all"
+            bootstrap_servers=self.settings.kafka.bootstrap,
+            enable_idempotence=False,
+            acks="all",
+            max_in_flight_requests_per_connection=1,
         )
 
     def reopen(self):

@@ -21,6 +21,7 @@ from streamproc.settings import InferenceSettings
 from streamproc.testing.makers import inline_run
 from streamproc.transports.codec import decode, encode
 from streamproc.transports.kafka.reading import TopicReader
+from tests.integration.publishing import ordered_producer
 
 METADATA = {"motors": ["motor"], "hints": {"dimensions": [[["motor"], "primary"]]}, "sample": "golden"}
 RUNS = {"3f2a91c4-whole": 8, "3f2a91c4-twin": 5, "b7c0d1e2-failing": 6}
@@ -81,10 +82,7 @@ class Answered:
         return json.loads(self.command(*arguments, "--json").output)
 
     def publish(self, which, messages):
-        producer = KafkaProducer(
-            bootstrap_servers=self.settings.kafka.bootstrap, max_request_size=64 * 2**20,
-            enable_idempotence=False,
-        )  # fmt: skip
+        producer = ordered_producer(self.settings.kafka.bootstrap)
         for key, value in messages:
             producer.send(self.settings.topic(which), value, key=key)
         producer.flush(30)

@@ -30,6 +30,7 @@ from streamproc.transports.kafka import ensure_topics
 from streamproc.transports.kafka.connect import client_options
 from streamproc.transports.kafka.letters import Poster
 from streamproc.transports.kafka.users import Right
+from tests.integration.publishing import ordered_producer
 from tests.integration.reading import records
 
 pytestmark = pytest.mark.broker
@@ -69,12 +70,7 @@ class Desk:
         return settled_letter(self.dead, self.name(offset, partition).encode())
 
     def publish(self, *messages, **options):
-        producer = KafkaProducer(
-            bootstrap_servers=self.settings.kafka.bootstrap,
-            max_request_size=64 * 2**20,
-            enable_idempotence="transactional_id" in options,
-            **options,
-        )
+        producer = ordered_producer(self.settings.kafka.bootstrap, **options)
         for m in messages:
             future = producer.send(
                 m.topic, m.value, key=m.key, headers=list(m.headers), partition=m.partition
@@ -508,7 +504,7 @@ def test_a_missing_right_is_one_sentence_and_exit_code_2(capsys, monkeypatch, tm
         ensure_topics(settings)
         raw, dead = settings.topic("raw"), settings.topic("deadletters")
         letter = Desk(settings, capsys).letter(1)
-        producer = KafkaProducer(**client_options(settings.kafka), enable_idempotence=False)
+        producer = KafkaProducer(**client_options(settings.kafka))
         producer.send(dead, letter.value, key=letter.key, headers=list(letter.headers)).get(30)
         producer.close()
         broker.users.add("reader")

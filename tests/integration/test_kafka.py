@@ -22,6 +22,7 @@ from streamproc.transports.codec import encode
 from streamproc.transports.deadletters import dead_letter
 from streamproc.transports.kafka import KafkaSink, KafkaSource, check_topics, ensure_topics
 from streamproc.transports.ports import Outgoing
+from tests.integration.publishing import ordered_producer
 
 pytestmark = pytest.mark.broker
 DEADLINE_S = 30.0
@@ -56,12 +57,7 @@ def opened():
 
 
 def publish(settings, documents, key=b"k", topic="raw", **producer):
-    made = KafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap,
-        enable_idempotence=False,
-        max_request_size=2**27,
-        **producer,
-    )
+    made = ordered_producer(settings.kafka.bootstrap, **producer)
     for i, message in enumerate(documents):
         value = message if isinstance(message, bytes) else encode(*message)
         own = key[i] if isinstance(key, list) else key

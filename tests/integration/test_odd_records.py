@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 
 import pytest
-from kafka import KafkaProducer
 
 from streamproc.transports.codec import encode
 from streamproc.transports.kafka import KafkaSource
+from tests.integration.publishing import ordered_producer
 
 
 class _Bytes(str):
@@ -23,10 +23,7 @@ def test_a_header_name_that_is_no_text_hides_no_message(beamline, compression):
     settings = beamline()
     value = encode("start", {"uid": "a", "time": 1.0, "odd": b"\xff\xfe"})
     headers = [("sound", b"1"), (_Bytes("o\udcff\udcfe"), b"\xff\xfe"), ("too", b"2")]
-    producer = KafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=False, linger_ms=200,
-        compression_type=compression,
-    )  # fmt: skip
+    producer = ordered_producer(settings.kafka.bootstrap, linger_ms=200, compression_type=compression)
     for odd in ([], headers, [], headers):
         producer.send(settings.topic("raw"), value, key=b"\xff\xfe", headers=odd)
     producer.close(timeout=30)

@@ -11,13 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from kafka import KafkaProducer
 
 from streamproc.settings import Settings
 from streamproc.testing.makers import inline_run
 from streamproc.transports.broker import Broker
 from streamproc.transports.codec import encode
 from streamproc.transports.kafka import ensure_topics
+from tests.integration.publishing import publish
 from tests.integration.reading import results
 
 pytestmark = pytest.mark.broker
@@ -54,11 +54,7 @@ def test_a_frozen_broker_ends_the_service_with_code_3_and_the_next_one_goes_on(t
                 return subprocess.Popen(argv, stdout=out, stderr=out)
 
         frames = [np.full((16, 16), n + 1, np.uint16) for n in range(400)]
-        producer = KafkaProducer(bootstrap_servers=broker.bootstrap, enable_idempotence=False)
-        for pair in inline_run(frames, uid="r"):
-            producer.send(settings.topic("raw"), encode(*pair), key=b"r")
-        producer.flush(30)
-        producer.close()
+        publish(settings, (encode(*pair) for pair in inline_run(frames, uid="r")), b"r")
         process = start()
         try:
             until(lambda: len(results(settings)) > 30)

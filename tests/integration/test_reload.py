@@ -10,7 +10,6 @@ import sys
 import time
 
 import pytest
-from kafka import KafkaProducer
 from streamproc.models.phase_qpa.example import example_run
 
 from streamproc.inference.card import CARD_KEY
@@ -19,6 +18,7 @@ from streamproc.inference.registry import find_model
 from streamproc.settings import InferenceSettings
 from streamproc.testing.makers import inline_run
 from streamproc.transports.codec import encode
+from tests.integration.publishing import ordered_producer
 from tests.integration.reading import results
 from tests.second_model import SHIPPED
 
@@ -73,7 +73,7 @@ watch_interval_s = 0.2
 axis_key = "two_theta"
 """
     )
-    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=False)
+    producer = ordered_producer(settings.kafka.bootstrap)
     pairs = example_pairs(60)
 
     def publish(some):

@@ -11,12 +11,12 @@ import time
 
 import numpy as np
 import pytest
-from kafka import KafkaProducer
 
 from streamproc.results import deduplicate
 from streamproc.testing.hostile import hostile_messages
 from streamproc.testing.makers import inline_run
 from streamproc.transports.codec import encode
+from tests.integration.publishing import publish
 from tests.integration.reading import records, results
 
 CPD = ["cpd-1a", "cpd-1c", "cpd-1e", "cpd-1g"]
@@ -46,16 +46,6 @@ def run_once(config):
     ended = subprocess.run(command(config, "--once"), capture_output=True, text=True, timeout=180)
     assert ended.returncode == 0, ended.stderr[-3000:]
     return ended
-
-
-def publish(settings, raws, key=b"run"):
-    producer = KafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, max_request_size=64 * 2**20, enable_idempotence=False
-    )
-    for raw in raws:
-        producer.send(settings.topic("raw"), raw, key=key)
-    producer.flush(60)
-    producer.close()
 
 
 def primary_events(documents):

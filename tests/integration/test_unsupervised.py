@@ -5,11 +5,11 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from kafka import KafkaProducer
 from streamproc.models.unmixing.example import example_run
 
 from streamproc.results import deduplicate
 from streamproc.transports.codec import encode
+from tests.integration.publishing import publish
 from tests.integration.reading import results
 
 POINTS = 20
@@ -28,14 +28,6 @@ def raw_documents():
         pairs.append(("event", event))
     stop = {"uid": f"{run.uid}-s", "run_start": run.uid, "time": 1.7e9 + 99, "exit_status": "success"}
     return [*pairs, ("stop", {**stop, "num_events": {"primary": POINTS}})]
-
-
-def publish(settings, pairs):
-    producer = KafkaProducer(bootstrap_servers=settings.kafka.bootstrap, enable_idempotence=False)
-    for pair in pairs:
-        producer.send(settings.topic("raw"), encode(*pair), key=b"run")
-    producer.flush(60)
-    producer.close()
 
 
 def run_once(settings):
@@ -63,10 +55,10 @@ def streams(documents):
 
 def test_components_map_and_change_point_are_published_and_a_restart_changes_nothing(beamline):
     pairs, whole, halved = raw_documents(), beamline(), beamline()
-    publish(whole, pairs)
+    publish(whole, (encode(*pair) for pair in pairs))
     run_once(whole)
     for part in (pairs[:12], pairs[12:]):
-        publish(halved, part)
+        publish(halved, (encode(*pair) for pair in part))
         run_once(halved)
     expected = answers(whole)
     assert [n for n, _ in expected if n in ("start", "stop")] == ["start", "stop"]

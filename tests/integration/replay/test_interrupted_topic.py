@@ -12,13 +12,13 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 
 import pytest
-from kafka import KafkaProducer
 
 from streamproc.cli import main
 from streamproc.results import is_interrupted
 from streamproc.transports.codec import encode
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.tiled.reading import run_documents
+from tests.integration.publishing import publish
 
 pytestmark = [pytest.mark.broker, pytest.mark.timeout(900)]
 STEP_S = 1.5
@@ -42,13 +42,7 @@ class Topic:
         self.settings, self.tiled, self.uid = settings, tiled, pairs[0][1]["uid"]
         self.where = ("--bootstrap", settings.kafka.bootstrap, "--beamline", settings.beamline)
         self.config = ("--config", str(beam.config))
-        producer = KafkaProducer(
-            bootstrap_servers=settings.kafka.bootstrap, max_request_size=2**26, enable_idempotence=False
-        )
-        for name, doc in pairs:
-            producer.send(settings.topic("raw"), encode(name, doc), key=b"k")
-        producer.flush(30)
-        producer.close()
+        publish(settings, (encode(*pair) for pair in pairs))
 
     def command(self, name, *more):
         return [sys.executable, "-m", "streamproc", name, *map(str, more), *self.where]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from kafka import KafkaProducer
 
 from streamproc.cli.wiring import build_service
 from streamproc.replay import (
@@ -27,6 +26,7 @@ from streamproc.transports.codec import decode, encode
 from streamproc.transports.kafka import KafkaSink
 from streamproc.transports.kafka.reading import TopicReader
 from streamproc.transports.tiled.reading import run_documents
+from tests.integration.publishing import publish
 from tests.integration.replay.in_tiled import keep_in_tiled
 from tests.integration.replay.same import canonical
 
@@ -66,13 +66,7 @@ def beamline_once(kafka):
         assert not [
             p for r in ensure_topics(settings, partitions=1, analysis="phase-map") for p in r.problems
         ]
-        producer = KafkaProducer(
-            bootstrap_servers=kafka, max_request_size=64 * 2**20, enable_idempotence=False
-        )
-        for name, doc in beam.run(form):
-            producer.send(settings.topic("raw"), encode(name, doc), key=b"k")
-        producer.flush(30)
-        producer.close()
+        publish(settings, (encode(*pair) for pair in beam.run(form)))
         return settings
 
     return make

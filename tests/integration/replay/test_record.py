@@ -12,7 +12,6 @@ import threading
 import time
 
 import pytest
-from kafka import KafkaProducer
 
 from streamproc.errors import ConfigurationError
 from streamproc.replay import NoTarget, replay_run
@@ -20,24 +19,16 @@ from streamproc.replay.recording import Recorder
 from streamproc.transports.archive.opening import open_archive
 from streamproc.transports.archive.ports import Query
 from streamproc.transports.codec import decode, encode
+from tests.integration.publishing import publish
 
 pytestmark = pytest.mark.broker
 FORMS = ("inline", "hdf5", "tiff", "resource")
 
 
-def publisher(settings):
-    return KafkaProducer(bootstrap_servers=settings.kafka.bootstrap, max_request_size=64 * 2**20)
-
-
-def publish(settings, raws, pause_s=0.0):
-    producer = publisher(settings)
+def slowly(raws, pause_s):
     for raw in raws:
-        producer.send(settings.topic("raw"), raw, key=b"k")
-        if pause_s:
-            producer.flush(10)
-            time.sleep(pause_s)
-    producer.flush(30)
-    producer.close()
+        yield raw
+        time.sleep(pause_s)
 
 
 def with_frames(beam, settings):
@@ -170,7 +161,7 @@ def test_an_open_run_is_kept_and_gone_on_with(beam, beamline, tmp_path):
 def test_killed_again_and_again_nothing_is_doubled_or_left_out(beam, beamline, tmp_path):
     settings, out = beamline(), tmp_path / "r"
     raws = [encode(*p) for form in ("inline", "hdf5", "resource") for p in beam.run(form)]
-    sender = threading.Thread(target=publish, args=(settings, raws, 0.15))
+    sender = threading.Thread(target=publish, args=(settings, slowly(raws, 0.15)))
     sender.start()
     command = [
         sys.executable, "-m", "streamproc", "record", "--out", str(out), "--bootstrap",

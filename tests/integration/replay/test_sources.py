@@ -14,6 +14,7 @@ from streamproc.transports.archive.files import FileSpan, read_documents
 from streamproc.transports.archive.opening import open_archive
 from streamproc.transports.archive.ports import Query
 from streamproc.transports.codec import decode, encode
+from tests.integration.publishing import publish
 from tests.integration.replay.in_tiled import keep_in_tiled, without
 
 FORMS = ("inline", "hdf5", "tiff", "resource")
@@ -210,18 +211,10 @@ def test_results_written_to_tiled_are_compared_there(beam, tiled_catalog):
 @pytest.mark.broker
 @pytest.mark.parametrize("form", ["inline", "tiff"])
 def test_a_topic_gives_the_live_bytes_by_run_and_by_offsets(beam, beamline, form):
-    from kafka import KafkaProducer
-
     settings = beamline()
     pairs = beam.run(form)
     topic = settings.topic("raw")
-    producer = KafkaProducer(
-        bootstrap_servers=settings.kafka.bootstrap, max_request_size=64 * 2**20, enable_idempotence=False
-    )
-    for raw in [b"garbage", *(encode(*p) for p in pairs), b"more garbage"]:
-        producer.send(topic, raw, key=b"k")
-    producer.flush(30)
-    producer.close()
+    publish(settings, [b"garbage", *(encode(*p) for p in pairs), b"more garbage"])
     check_identical(beam, form, open_archive("kafka", settings))
     check_identical(beam, form, open_archive(f"kafka:{topic}@0:1-{len(pairs) + 1}", settings))
     cut = open_archive(f"kafka:{topic}@0:1-{len(pairs) - 1}", settings)
