@@ -13,8 +13,8 @@ from streamproc.errors import ConfigurationError, FrameFailed
 from streamproc.reduction.correction import Correction, DarkImage
 from streamproc.reduction.fingerprint import fingerprint
 from streamproc.reduction.geometry import Geometry
-from streamproc.reduction.kernels import count_pixels, normalise
-from streamproc.reduction.passes import Constants, Sums, run_passes
+from streamproc.reduction.kernels import normalise
+from streamproc.reduction.passes import Constants, Counted, Sums, run_passes
 from streamproc.reduction.profile import Cake, Profile
 from streamproc.reduction.tables import Axes, Flip, Splitting, Unit, build_table, flipped, pixel_norm
 
@@ -210,7 +210,7 @@ class AzimuthalPlan:
         """Table of the profile with its per-pixel and per-bin constants."""
         return self._profile
 
-    def sums(self, frame: Image, constants: Constants, count: Callable[..., int] = count_pixels) -> Sums:
+    def sums(self, frame: Image, constants: Constants, count: Callable[..., Counted] | None = None) -> Sums:
         """Sum a frame (as for :meth:`integrate`) into the bins of another table of the same pixels.
 
         ``count`` may look at the pixels on the way, as :func:`~streamproc.reduction.passes.run_passes` says.
@@ -252,7 +252,7 @@ class AzimuthalPlan:
         flat.flags.writeable = False
         return flat
 
-    def _run(self, stack: Image, constants: Constants, count: Callable[..., int] = count_pixels) -> Sums:
+    def _run(self, stack: Image, constants: Constants, count: Callable[..., Counted] | None = None) -> Sums:
         low, high = self.correction.limits(stack.dtype)
         return run_passes(
             stack, constants, low, high, self.correction.tau, self.options.variance_floor, count

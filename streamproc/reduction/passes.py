@@ -13,14 +13,20 @@ from streamproc.reduction.correction import DarkImage
 from streamproc.reduction.kernels import MAX_PIXELS_PER_BLOCK, count_pixels, split_pixels, weigh_pixels
 from streamproc.reduction.tables import BboxTable, Table, UnsplitTable
 
-__all__ = ["Constants", "Sums", "run_passes"]
+__all__ = ["Constants", "Counted", "Sums", "count_frame", "run_passes"]
 
 Float = npt.NDArray[np.float64]
+
+Counted = tuple[Float, Float, npt.NDArray[np.int64]]
+"""Counts of one image per bin, their variances (the same array where they are the same), and lost pixels."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sums:
-    """Corrected sums per bin of ``n_frames`` frames: signal, its variance, normalisation and pixel count."""
+    """Corrected sums per bin of ``n_frames`` frames: signal, its variance, normalisation and pixel count.
+
+    ``variance`` is the very array that ``signal`` is where nothing makes them differ.
+    """
 
     signal: Float
     variance: Float
@@ -96,7 +102,7 @@ def run_passes(
     high: float,
     tau: float,
     variance_floor: Literal["pixel", "bin"],
-    count: Callable[..., int] = count_pixels,
+    count: Callable[..., Counted] | None = None,
 ) -> Sums:
     """Sum a stack of frames into bins and apply the constants.
 
@@ -114,7 +120,7 @@ def run_passes(
         Whether each pixel, or each bin, has at least the variance of one count.
     count : callable
         What counts the pixels of each image where they are whole counts that need no weights: takes, does and
-        returns what :func:`~streamproc.reduction.kernels.count_pixels` does, and may look at them besides.
+        returns what :func:`count_frame` does, and may look at them besides.
 
     Notes
     -----
@@ -126,11 +132,13 @@ def run_passes(
     counting = stack.dtype.kind in "ui" and stack.dtype.itemsize <= 4 and low >= 0 and tau == 0
     if counting and isinstance(table, UnsplitTable):
         signal, variance, lost = _count(
-            stack, table, constants.block, int(low), int(np.ceil(high)), floor, count
+            stack, table, (int(low), int(np.ceil(high)), constants.block, floor), count or count_frame
         )
     else:
         signal, variance, lost = _weigh(stack, table, low, high, tau, floor)
     n = float(n_frames)
+    if variance is signal and (variance_floor == "bin" or constants.dark is not None):
+        variance = signal.copy()
     if variance_floor == "bin":
         np.maximum(variance, constants.one_count, out=variance)
     if constants.dark is not None:
@@ -150,22 +158,31 @@ def run_passes(
     return Sums(signal, variance, norm, counts, int(lost.size), n_frames)
 
 
+def count_frame(
+    image: npt.NDArray[Any], table: UnsplitTable, low: int, high: int, block: int, floor: float
+) -> Counted:
+    """Count the pixels of an image into the bins of a table; parameters as ``kernels.count_pixels``."""
+    sums, variances = np.zeros(table.n + 1), np.zeros(table.n + 1)
+    lost = np.empty(image.size, np.int64)
+    n_lost = count_pixels(image, table.bins, low, high, block, floor, sums, variances, lost)
+    return sums[:-1], variances[:-1], lost[:n_lost].copy()
+
+
 def _count(
     stack: npt.NDArray[Any],
     table: UnsplitTable,
-    block: int,
-    low: int,
-    high: int,
-    floor: float,
-    count: Callable[..., int],
-) -> tuple[Float, Float, npt.NDArray[np.int64]]:
-    sums, variances = np.zeros(table.n + 1), np.zeros(table.n + 1)
-    buffer = np.empty(stack.shape[1], np.int64)
-    lost = []
+    limits: tuple[int, int, int, float],
+    count: Callable[..., Counted],
+) -> Counted:
+    if len(stack) == 1:
+        return count(stack[0], table, *limits)
+    signal, variance, lost = np.zeros(table.n), np.zeros(table.n), []
     for image in stack:
-        n_lost = count(image, table.bins, low, high, block, floor, sums, variances, buffer)
-        lost.append(buffer[:n_lost].copy())
-    return sums[: table.n], variances[: table.n], np.concatenate(lost)
+        counts, spread, left_out = count(image, table, *limits)
+        signal += counts
+        variance += spread
+        lost.append(left_out)
+    return signal, variance, np.concatenate(lost)
 
 
 def _weigh(

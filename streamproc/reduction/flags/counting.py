@@ -50,13 +50,10 @@ def _add_sound(frame: Any, bins: Any, start: int, stop: int, small: Any) -> None
 
 
 @compiled
-def _empty_small(small: Any, sums: Any, variances: Any) -> None:
-    """Move what sums of 32 bits hold to the sums and variances."""
+def _empty_small(small: Any, sums: Any) -> None:
+    """Add what sums of 32 bits hold to the sums."""
     for b in range(sums.size):
-        counts = np.float64(small[b])
-        sums[b] += counts
-        variances[b] += counts
-        small[b] = 0
+        sums[b] += np.float64(small[b])
 
 
 @compiled
@@ -75,7 +72,8 @@ def count_and_scan(
     Parameters
     ----------
     frame, bins, low, high, block, floor, bin_sums, variances, lost
-        As ``count_pixels`` takes them.
+        As ``count_pixels`` takes them, but ``variances`` may hold anything, and is written only where it is
+        told to be: mostly no pixel is zero, and then variances are the sums.
     keep, used, unused
         ``keep`` has all bits of used pixels and none of others; ``used`` counts them in each piece,
         ``unused`` the others in each block.
@@ -90,6 +88,8 @@ def count_and_scan(
     -------
     n_lost : int
         How many entries of ``lost`` were written.
+    apart : bool
+        Variances were written: pixels may have been zero.
     checksum : uint64
     """
     sums, tops, zeros, lows, highs = of_pieces[0], of_pieces[1], counts[0], counts[1], counts[2]
@@ -105,8 +105,10 @@ def count_and_scan(
         )  # fmt: skip
         checksum += word
         if held + whole > _MOST:
-            _empty_small(small, bin_sums, variances)
-            held = 0.0
+            _empty_small(small, bin_sums)
+            if packed.size > 0:
+                _empty_small(small, variances)
+            small[:], held = 0, 0.0
         if whole <= _MOST:
             held += whole
         else:  # a band of so many counts is added up in 64 bits
@@ -120,7 +122,7 @@ def count_and_scan(
                     _add_sound(frame, bins, start, stop, small)
                     continue
                 if packed.size == 0:  # mostly it is not needed
-                    packed = np.zeros(bin_sums.size, np.int64)
+                    packed, variances[:] = np.zeros(bin_sums.size, np.int64), bin_sums
                 if filled + stop - start > block:
                     empty_packed(packed, floor, bin_sums, variances)
                     filled = 0
@@ -131,8 +133,11 @@ def count_and_scan(
                 frame, keep, used, columns, piece, k * ROWS // tile_rows, tile_rows, wide, limit, sums, tops,
                 zeros, lows, highs, varied, plain, tile_tops,
             )  # fmt: skip
+    apart = packed.size > 0
     if filled > 0:
         empty_packed(packed, floor, bin_sums, variances)
     if held > 0.0:
-        _empty_small(small, bin_sums, variances)
-    return n_lost, checksum
+        _empty_small(small, bin_sums)
+        if apart:
+            _empty_small(small, variances)
+    return n_lost, apart, checksum

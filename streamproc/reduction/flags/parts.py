@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from streamproc.reduction.azimuthal import AzimuthalPlan
-from streamproc.reduction.kernels import compiled_sums, count_pixels
-from streamproc.reduction.passes import Constants, Sums
+from streamproc.reduction.kernels import compiled_sums
+from streamproc.reduction.passes import Constants, Counted, Sums
 from streamproc.reduction.profile import Profile
 from streamproc.reduction.rundark import CellConstants
 from streamproc.reduction.tables import UnsplitTable, flipped
@@ -112,7 +112,7 @@ class PartedPlan:
         self,
         frame: npt.NDArray[Any],
         dark: npt.NDArray[Any] | None = None,
-        count: Callable[..., int] = count_pixels,
+        count: Callable[..., Counted] | None = None,
     ) -> tuple[Profile, Parts, Constants]:
         """Integrate an image or stack; parameters and errors as :meth:`AzimuthalPlan.integrate`.
 
@@ -128,11 +128,14 @@ class PartedPlan:
         """
         cells = self.cells.with_dark(dark)
         sums = self.plan.sums(frame, cells, count)
-        signal, variance, still = _by_part(sums.signal), _by_part(sums.variance), self._still(sums, cells)
+        signal, still = _by_part(sums.signal), self._still(sums, cells)
+        alike = sums.variance is sums.signal
+        variance = signal if alike else _by_part(sums.variance)
         parts = Parts(signal, variance, still.norm, still.counts, sums.n_masked)
         if self.plan.options.splitting != "no":
             return self.plan.integrate(frame, dark), parts, cells
-        ring_signal, ring_variance = _over_parts(signal, variance)
+        ring_signal = _over_parts(signal)
+        ring_variance = ring_signal.copy() if alike else _over_parts(variance)
         rings = Sums(
             ring_signal, ring_variance, still.ring_norm, still.ring_counts, sums.n_masked, sums.n_frames
         )
@@ -146,7 +149,7 @@ class PartedPlan:
             return known
         norm, counts = _by_part(sums.norm), _by_part(sums.counts)
         # copies: what is read-only, as a table's own sums are, is another type to the compiler
-        by_ring: tuple[Float, Float] = _over_parts(norm.copy(), counts.copy())
+        by_ring = _over_parts(norm.copy()), _over_parts(counts.copy())
         still = _Still(cells, read_only(norm), read_only(counts), *by_ring)
         if same:
             self._newest.still = still
@@ -158,19 +161,13 @@ def _by_part(sums: Float) -> Float:
 
 
 @compiled_sums
-def _over_parts(one: Any, other: Any) -> Any:
-    """Sums over the parts of each ring, of two arrays."""
-    first, second = np.empty(one.shape[0]), np.empty(one.shape[0])
-    for b in range(first.size):
-        first[b], second[b] = _sum(one, b), _sum(other, b)
-    return first, second
-
-
-@compiled_sums
-def _sum(y: Any, b: int) -> float:
-    """Sum of the eight parts of a ring; written out, it is vector code."""
-    low = (y[b, 0] + y[b, 1]) + (y[b, 2] + y[b, 3])
-    return float(low + ((y[b, 4] + y[b, 5]) + (y[b, 6] + y[b, 7])))
+def _over_parts(y: Any) -> Any:
+    """Sums over the parts of each ring, shape (bins,); written out, it is vector code."""
+    out = np.empty(y.shape[0])
+    for b in range(out.size):
+        low = (y[b, 0] + y[b, 1]) + (y[b, 2] + y[b, 3])
+        out[b] = low + ((y[b, 4] + y[b, 5]) + (y[b, 6] + y[b, 7]))
+    return out
 
 
 def _rings(plan: AzimuthalPlan) -> npt.NDArray[np.int64]:

@@ -23,7 +23,6 @@ from streamproc.reduction.flags.scan import CountingScan, Scanner
 from streamproc.reduction.flags.settings import FlagSettings
 from streamproc.reduction.flags.sight import Sight, see
 from streamproc.reduction.flags.tiles import Tiles
-from streamproc.reduction.kernels import count_pixels
 from streamproc.reduction.profile import AXIS_KINDS, Profile
 
 __all__ = ["FrameReader"]
@@ -180,7 +179,7 @@ class FrameReader:
         counting = None
         if images == 1 and frame.dtype.kind in "ui":
             counting = CountingScan(self._scanner, self._limit(frame.dtype))
-        profile, parts, cells = self.parted.integrate(frame, dark, counting or count_pixels)
+        profile, parts, cells = self.parted.integrate(frame, dark, counting)
         if counting is not None and counting.image is not None and counting.scan is not None:
             image, scan = counting.image, counting.scan
         else:  # a stack is looked at as its sum, and real numbers are not counted

@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 from streamproc.reduction.flags.counting import count_and_scan
 from streamproc.reduction.flags.look import scan_reals
+from streamproc.reduction.passes import Counted
+from streamproc.reduction.tables import UnsplitTable
 
 __all__ = ["BLOCK_ROWS", "PIECE", "TILE_ROWS", "CountingScan", "Scan", "Scanner"]
 
@@ -64,7 +66,7 @@ class Scan(NamedTuple):
 
 
 class CountingScan:
-    """Counts the pixels of one image into bins, as ``count_pixels`` does, and scans it on the way.
+    """Counts the pixels of one image into bins, as ``count_frame`` does, and scans it on the way.
 
     Parameters
     ----------
@@ -79,12 +81,19 @@ class CountingScan:
         self.image: npt.NDArray[Any] | None = None
         self.scan: Scan | None = None
 
-    def __call__(self, frame: npt.NDArray[Any], *arguments: Any) -> int:
-        """Take the arguments of ``count_pixels``, return what it returns, and keep image and scan."""
+    def __call__(
+        self, frame: npt.NDArray[Any], table: UnsplitTable, low: int, high: int, block: int, floor: float
+    ) -> Counted:
+        """Take the arguments of ``count_frame``, return what it returns, and keep image and scan."""
         fixed, figures = self._scanner.prepared(frame.dtype, self._limit)
-        n_lost, checksum = count_and_scan(frame, *arguments, *fixed, *figures)
-        self.image, self.scan = frame, Scan(int(checksum), *figures)
-        return int(n_lost)
+        n = table.n + 1
+        sums, variances, lost = np.zeros(n), np.empty(n), np.empty(frame.size, np.int64)
+        n_lost, apart, checksum = count_and_scan(
+            frame, table.bins, low, high, block, floor, sums, variances, lost, *fixed, *figures
+        )
+        self.image, self.scan = frame, Scan(checksum, *figures)
+        signal = sums[:-1]
+        return signal, variances[:-1] if apart else signal, lost[:n_lost].copy()
 
 
 class Scanner:
@@ -120,8 +129,8 @@ class Scanner:
         if frame.dtype.kind == "f":
             return self._of_reals(frame, limit)
         fixed, figures = self.prepared(frame.dtype, limit)
-        _, checksum = count_and_scan(frame, *_NOT_COUNTED, *fixed, *figures)
-        return Scan(int(checksum), *figures)
+        *_, checksum = count_and_scan(frame, *_NOT_COUNTED, *fixed, *figures)
+        return Scan(checksum, *figures)
 
     def prepared(self, dtype: np.dtype[Any], limit: float) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
         """Return what the kernels take for an integer type and limit, and the figures they write."""

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from streamproc.reduction.flags.scan import BLOCK_ROWS, PIECE, TILE_ROWS, CountingScan, Scanner
-from streamproc.reduction.kernels import count_pixels
+from streamproc.reduction.passes import count_frame
+from streamproc.reduction.tables import UnsplitTable
 
 ROWS, COLUMNS, LIMIT = 150, 200, 60_000
 
@@ -92,10 +93,8 @@ def test_counting_on_the_way_gives_the_same_counts_and_the_same_scan(faults, blo
     scanner, data = Scanner(used), frame("u2", faults).ravel()
     bins = np.where(used.ravel(), random.integers(0, 50, data.size), 50).astype(np.uint16)
     counting, results = CountingScan(scanner, LIMIT), []
-    for count in (count_pixels, counting):
-        sums, variances, lost = np.zeros(51), np.zeros(51), np.empty(data.size, np.int64)
-        n = count(data, bins, 0, high, block, 1.0, sums, variances, lost)
-        results.append((sums, variances, lost[:n].copy()))
+    for count in (count_frame, counting):
+        results.append(count(data, UnsplitTable(bins, 50), 0, high, block, 1.0))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
     plain = scanner.scan(data, LIMIT)
@@ -113,10 +112,8 @@ def test_counts_that_32_bits_do_not_hold_are_added_up_exactly(height, negative):
         data[20:110, 70:130] = -height
     bins = random.integers(0, 2, data.size).astype(np.uint16)
     counting, results = CountingScan(Scanner(np.ones(data.shape, bool)), 2**31), []
-    for count in (count_pixels, counting):
-        sums, variances, lost = np.zeros(3), np.zeros(3), np.empty(data.size, np.int64)
-        n = count(data.ravel(), bins, 0, 2**31, data.size, 1.0, sums, variances, lost)
-        results.append((sums, variances, lost[:n].copy()))
+    for count in (count_frame, counting):
+        results.append(count(data.ravel(), UnsplitTable(bins, 2), 0, 2**31, data.size, 1.0))
     for one, other in zip(*results, strict=True):
         np.testing.assert_array_equal(one, other)
     assert results[1][0].sum() == data[data > 0].sum(dtype=np.int64) > 2**32 - 1
