@@ -19,6 +19,9 @@ Float = npt.NDArray[np.float64]
 _NONE = 0x7FE0000000000000
 """Bits of a number larger than any intensity."""
 
+_GROUP = 8
+"""Rings of which the dimmest is found once, for all tiles."""
+
 PROMISED = 20.0
 """Counts of which not one can be missing by chance (exp(-20) = 2e-9)."""
 
@@ -31,8 +34,8 @@ class Promise(NamedTuple):
     arrays : ndarray of float64, shape (8 or more, tile rows, pieces)
         Counts that the rings promise one used pixel, what their darker quadrants do, and its dark counts;
         share of the used pixels that have a value; counts promised by all rings, by their smooth part, and
-        observed (without dark), pieces that are dead or were lost as a whole left out of all three; intensity
-        of the dimmest ring that crosses the tile.
+        observed (without dark), pieces that are dead or were lost as a whole left out of all three; what the
+        dimmest ring that crosses the tile has at least.
     """
 
     arrays: Float
@@ -128,25 +131,33 @@ class Tiles:
 def _rings_of_tiles(
     first: Any, lowest: Any, weights: Any, rings: Any, low: Any, floor: Any, out: Any
 ) -> None:
-    """Write what all rings, their darker quadrants and their floor make of each tile, and the dimmest ring.
+    """Write what all rings, their darker quadrants and their floor make of each tile, and what the dimmest
+    ring has at least: that of the groups of rings that the tile touches.
 
     The dimmest is sought among the bits of the numbers, whose order is the same (but among negative ones,
     which promise nothing all the same): of real numbers the compiler makes no vector code there.
     """
-    pieces, bits, dims = out.shape[2], rings.view(np.int64), out[7].view(np.int64)
-    for t in range(first.size - 1):
-        e, m, s, dim = 0.0, 0.0, 0.0, np.int64(_NONE)
-        f, n, start = np.uint64(first[t]), np.uint64(first[t + 1] - first[t]), np.uint64(lowest[t])
-        for k in range(n):
-            w = weights[f + k]
-            e += w * rings[start + k]
-            m += w * low[start + k]
-            s += w * floor[start + k]
-        for k in range(n):
-            dim = min(dim, bits[start + k] if weights[f + k] > 0.0 else np.int64(_NONE))
-        i, p = t // pieces, t % pieces
-        out[0, i, p], out[1, i, p], out[5, i, p] = e, m, s
-        dims[i, p] = dim if dim < _NONE else 0
+    bits, dims, t = rings.view(np.int64), out[7].view(np.int64), 0
+    least = np.empty(rings.size // _GROUP + 1, np.int64)
+    for g in range(least.size):
+        dim = np.int64(_NONE)
+        for b in range(g * _GROUP, min((g + 1) * _GROUP, rings.size)):
+            dim = min(dim, bits[b])
+        least[g] = dim
+    for i in range(out.shape[1]):
+        for p in range(out.shape[2]):
+            e, m, s, dim = 0.0, 0.0, 0.0, np.int64(_NONE)
+            f, n, start = np.uint64(first[t]), np.uint64(first[t + 1] - first[t]), np.uint64(lowest[t])
+            for k in range(n):
+                w = weights[f + k]
+                e += w * rings[start + k]
+                m += w * low[start + k]
+                s += w * floor[start + k]
+            for g in range(lowest[t] // _GROUP, (lowest[t] + first[t + 1] - first[t]) // _GROUP + 1):
+                dim = min(dim, least[g])
+            out[0, i, p], out[1, i, p], out[5, i, p] = e, m, s
+            dims[i, p] = dim if n > 0 else 0
+            t += 1
 
 
 @compiled
