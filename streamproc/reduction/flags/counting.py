@@ -59,8 +59,8 @@ def _empty_small(small: Any, sums: Any) -> None:
 @compiled
 def count_and_scan(
     frame: Any, bins: Any, low: int, high: int, block: int, floor: float, bin_sums: Any, variances: Any,
-    lost: Any, keep: Any, used: Any, unused: Any, columns: int, piece: int, tile_rows: int, narrow: Any,
-    wide: Any, limit: Any, of_pieces: Any, counts: Any, varied: Any, plain: Any, of_blocks: Any,
+    lost: Any, keep: Any, used: Any, unused: Any, columns: int, piece: int, tile_rows: int, of_eight: Any,
+    of_all: Any, limit: Any, of_pieces: Any, counts: Any, varied: Any, plain: Any, of_blocks: Any,
     of_tiles: Any,
 ) -> Any:  # fmt: skip
     """Write the figures of a :class:`Scan`, and do what ``count_pixels`` does, band by band, while a band is
@@ -77,10 +77,11 @@ def count_and_scan(
     keep, used, unused
         ``keep`` has all bits of used pixels and none of others; ``used`` counts them in each piece,
         ``unused`` the others in each block.
-    columns, piece, tile_rows, narrow, wide, limit
-        ``limit`` is of the frame's type; ``wide`` is the type of the sums, and eight small values add up in
-        ``narrow``. Zeros, negative and limit values are counted only where the lowest or highest value of a
-        tile says that there are any.
+    columns, piece, tile_rows, of_eight, of_all, limit
+        ``limit`` is of the frame's type; ``of_all`` is an array of the type of the sums, and eight small
+        values add up in that of ``of_eight``: a type itself would take ten microseconds to hand over. Zeros,
+        negative and limit values are counted only where the lowest or highest value of a tile says that there
+        are any.
     of_pieces, counts, varied, plain, of_blocks, of_tiles
         Written: the arrays of a :class:`Scan`.
 
@@ -92,6 +93,8 @@ def count_and_scan(
         Variances were written: pixels may have been zero.
     checksum : uint64
     """
+    narrow = of_eight.dtype.type
+    wide = of_all.dtype.type
     sums, tops, zeros, lows, highs = of_pieces[0], of_pieces[1], counts[0], counts[1], counts[2]
     block_sums, block_tops, tile_sums, tile_tops = of_blocks[0], of_blocks[1], of_tiles[0], of_tiles[1]
     checksum, rows, bands, counted = np.uint64(0), sums.shape[0], block_sums.shape[0], bins.size > 0

@@ -134,8 +134,8 @@ class PartedPlan:
         parts = Parts(signal, variance, still.norm, still.counts, sums.n_masked)
         if self.plan.options.splitting != "no":
             return self.plan.integrate(frame, dark), parts, cells
-        ring_signal = _over_parts(signal)
-        ring_variance = ring_signal.copy() if alike else _over_parts(variance)
+        ring_signal = _by_ring(signal)
+        ring_variance = ring_signal.copy() if alike else _by_ring(variance)
         rings = Sums(
             ring_signal, ring_variance, still.ring_norm, still.ring_counts, sums.n_masked, sums.n_frames
         )
@@ -149,7 +149,7 @@ class PartedPlan:
             return known
         norm, counts = _by_part(sums.norm), _by_part(sums.counts)
         # copies: what is read-only, as a table's own sums are, is another type to the compiler
-        by_ring = _over_parts(norm.copy()), _over_parts(counts.copy())
+        by_ring = _by_ring(norm.copy()), _by_ring(counts.copy())
         still = _Still(cells, read_only(norm), read_only(counts), *by_ring)
         if same:
             self._newest.still = still
@@ -160,14 +160,18 @@ def _by_part(sums: Float) -> Float:
     return sums.reshape(-1, PARTS)
 
 
+def _by_ring(parts: Float) -> Float:
+    rings = np.empty(len(parts))
+    _over_parts(parts, rings)
+    return rings
+
+
 @compiled_sums
-def _over_parts(y: Any) -> Any:
-    """Sums over the parts of each ring, shape (bins,); written out, it is vector code."""
-    out = np.empty(y.shape[0])
+def _over_parts(y: Any, out: Any) -> None:
+    """Write the sums over the parts of each ring; written out, it is vector code."""
     for b in range(out.size):
         low = (y[b, 0] + y[b, 1]) + (y[b, 2] + y[b, 3])
         out[b] = low + ((y[b, 4] + y[b, 5]) + (y[b, 6] + y[b, 7]))
-    return out
 
 
 def _rings(plan: AzimuthalPlan) -> npt.NDArray[np.int64]:

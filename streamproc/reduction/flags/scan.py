@@ -136,13 +136,13 @@ class Scanner:
         """Return what the kernels take for an integer type and limit, and the figures they write."""
         known = self._fixed.get((dtype, limit))
         if known is None:
-            wide = np.uint32 if dtype.itemsize <= 2 else np.int64
-            narrow = np.uint16 if dtype.itemsize <= 2 else np.uint32
+            of_all = np.empty(0, np.uint32 if dtype.itemsize <= 2 else np.int64)
+            of_eight = np.empty(0, np.uint16 if dtype.itemsize <= 2 else np.uint32)
             most = np.iinfo(dtype).max
             # a limit above the type's values is out of reach; the largest value itself stands for it
             bound = dtype.type(most if limit > most else int(np.ceil(limit)))
             known = (self._bits(dtype), self.used_pixels, self._unused_of_blocks, self.used.shape[1], PIECE,
-                     TILE_ROWS, narrow, wide, bound)  # fmt: skip
+                     TILE_ROWS, of_eight, of_all, bound)  # fmt: skip
             self._fixed[dtype, limit] = known
         return known, tuple([np.empty(shape, kind) for shape, kind in self._figures])
 

@@ -106,11 +106,12 @@ def see(
         return None
     promised, shades = np.empty((9, *tiles.shape)), np.empty((2, *tiles.shape), np.bool_)
     marks = np.empty(scan.of_pieces.shape[1:], np.uint8)
+    asked = np.empty((marks.size, 5))  # an array that is returned costs more than one that is written to
     arguments: tuple[Any, ...] = (
         rows, float(profile.n_frames), spotty < fine, spread, *scan.figures, *tiles.constants,
-        tiles.dark_of(cells), *finder.constants, finder.dark_of(dark)[1], promised, marks, shades,
+        tiles.dark_of(cells), *finder.constants, finder.dark_of(dark)[1], promised, marks, shades, asked,
     )  # fmt: skip
-    share, highest, asked, *faults = _see_tiles(*arguments)
+    share, highest, n_asked, *faults = _see_tiles(*arguments)
     sturdy, low, smooth, y, noise, floor, axis, _, _ = rows
     if m < n:
         y, noise, floor, axis = y[:m], noise[:m], floor[:m], axis[:m]
@@ -118,7 +119,7 @@ def see(
         Curve(axis, y, noise, floor, per_count, width), quadrants, sturdy, low, smooth,
         there if m < n else None, spread, level, spotty, (first, last),
         ice, tops[:n_tops].tolist(), negative, Promise(promised), PieceFaults(marks, *faults),
-        Shades(share, shades[0], shades[1], promised[8]), highest, asked,
+        Shades(share, shades[0], shades[1], promised[8]), highest, asked[:n_asked],
     )  # fmt: skip
 
 
@@ -166,10 +167,11 @@ def _see_tiles(
     rows: Any, times: float, fine: bool, spread: float, of_pieces: Any, counts: Any, varied: Any, plain: Any,
     of_blocks: Any, of_tiles: Any, crossed: Any, lowest: Any, weights: Any, used_pixels: Any, used: Any,
     tile_dark: Any, ranges: Any, block_ranges: Any, levels: int, tile_norm: Any, least_norm: float,
-    most_norm: float, least_dark: float, promised: Any, marks: Any, shades: Any,
+    most_norm: float, least_dark: float, promised: Any, marks: Any, shades: Any, asked: Any,
 ) -> Any:  # fmt: skip
-    """Write promises (the last of them observed over promised counts), marks and shades; return the share of
-    the shade, the highest value, where to look at single pixels, and the counts of a :class:`PieceFaults`."""
+    """Write promises (the last of them observed over promised counts), marks, shades and where to look at
+    single pixels; return the share of the shade, the highest value, at how many places to look, and the
+    counts of a :class:`PieceFaults`."""
     sums, tops, zeros, lows, highs = of_pieces[0], of_pieces[1], counts[0], counts[1], counts[2]
     block_sums, block_tops, tile_sums, tile_tops = of_blocks[0], of_blocks[1], of_tiles[0], of_tiles[1]
     marks[:], found = 0, np.zeros(5, np.int64)
@@ -184,11 +186,11 @@ def _see_tiles(
         sums, tops, zeros, lows, highs, varied, plain, block_sums, tile_sums, used_pixels, used, promised[0],
         promised[1], promised[7], promised[2], marks, found,
     )  # fmt: skip
-    asked = suspects(
+    n_asked = suspects(
         sums, tops, zeros, plain, block_tops, tile_tops, marks, promised[0], promised[7], used_pixels,
-        ranges, block_ranges, levels, tile_norm, least_norm, most_norm, rings, spread, least_dark,
+        ranges, block_ranges, levels, tile_norm, least_norm, most_norm, rings, spread, least_dark, asked,
     )  # fmt: skip
     share = shade(
         promised[4], promised[5], promised[6], promised[3], used, fine, shades[0], shades[1], promised[8]
     )
-    return share, tile_tops.max(), asked, found[0], found[1], found[2], found[3], found[4]
+    return share, tile_tops.max(), n_asked, found[0], found[1], found[2], found[3], found[4]

@@ -118,16 +118,17 @@ def _allowed(dimmest: float, norm: float, spread: float, least_dark: float) -> f
 def suspects(
     sums: Any, tops: Any, zeros: Any, plain: Any, block_tops: Any, tile_tops: Any, marks: Any, per_pixel: Any,
     dimmest: Any, used: Any, ranges: Any, block_ranges: Any, levels: int, tile_norm: Any, least_norm: float,
-    most_norm: float, rings: Any, spread: float, least_dark: float,
-) -> Any:  # fmt: skip
-    """Return the pieces of rows that must be looked at pixel by pixel, float64, shape (n, 5).
+    most_norm: float, rings: Any, spread: float, least_dark: float, asked: Any,
+) -> int:  # fmt: skip
+    """Write the pieces of rows that must be looked at pixel by pixel, float64, shape (rows * pieces, 5);
+    return how many.
 
     These are blocks of plain tiles, and pieces of others, whose figures cannot be explained: row, piece, the
     least value that may be high, whether zeros may be dead pixels, and the highest value below the limit.
     """
-    rows, pieces = tops.shape
+    rows = tops.shape[0]
     highest, high = _range_maxima(rings, levels), np.empty((plain.size, 3), np.int64)
-    n, asked = 0, np.empty((0, 5))
+    n = 0
     for i in range(
         _high_tiles(
             plain, block_tops, tile_tops, dimmest, block_ranges, highest, rows, tile_norm, most_norm, spread,
@@ -155,12 +156,10 @@ def suspects(
                 empty = sums[r, p] >= 0.6 * per_pixel[t, p] * (used[r, p] - zeros[r, p])
             if not (suspect or empty):
                 continue
-            if asked.shape[0] == 0:
-                asked = np.empty((rows * pieces, 5))
             least = np.inf
             if suspect:
                 least = least_dark + bound(max(low_ring, 0.0) * least_norm, spread, least_dark)
             for row in range(r, min(r + step, rows)):
                 asked[n, 0], asked[n, 1], asked[n, 2], asked[n, 3], asked[n, 4] = row, p, least, empty, top
                 n += 1
-    return asked[:n]
+    return n
