@@ -17,7 +17,20 @@ from streamproc.reduction.flags.rings import every_of, spots, spread_of, view
 from streamproc.reduction.flags.scan import Scan
 from streamproc.reduction.flags.shades import Shades, shade
 from streamproc.reduction.flags.suspects import suspects
-from streamproc.reduction.flags.tiles import Promise, Tiles, promise_tiles
+from streamproc.reduction.flags.tiles import (
+    DARK,
+    DARKER,
+    DIMMEST,
+    EXPECTED,
+    FLOOR,
+    OBSERVED,
+    PER_PIXEL,
+    RATIO,
+    THERE,
+    Promise,
+    Tiles,
+    promise_tiles,
+)
 from streamproc.reduction.kernels import compiled
 from streamproc.reduction.passes import Constants
 from streamproc.reduction.profile import Profile
@@ -104,7 +117,7 @@ def see(
     )  # fmt: skip
     if m < LEAST_CHANNELS:
         return None
-    promised, shades = np.empty((9, *tiles.shape)), np.empty((2, *tiles.shape), np.bool_)
+    promised, shades = np.empty((RATIO + 1, *tiles.shape)), np.empty((2, *tiles.shape), np.bool_)
     marks = np.empty(scan.of_pieces.shape[1:], np.uint8)
     asked = np.empty((marks.size, 5))  # an array that is returned costs more than one that is written to
     arguments: tuple[Any, ...] = (
@@ -119,7 +132,7 @@ def see(
         Curve(axis, y, noise, floor, per_count, width), quadrants, sturdy, low, smooth,
         there if m < n else None, spread, level, spotty, (first, last),
         ice, tops[:n_tops].tolist(), negative, Promise(promised), PieceFaults(marks, *faults),
-        Shades(share, shades[0], shades[1], promised[8]), highest, asked[:n_asked],
+        Shades(share, shades[0], shades[1], promised[RATIO]), highest, asked[:n_asked],
     )  # fmt: skip
 
 
@@ -182,15 +195,17 @@ def _see_tiles(
         crossed, lowest, weights, rings, low, floor, sums, counts, plain, tile_sums, used_pixels, used,
         tile_dark, promised,
     )  # fmt: skip
+    per_pixel, dimmest = promised[PER_PIXEL], promised[DIMMEST]
     judge_pieces(
-        sums, tops, zeros, lows, highs, varied, plain, block_sums, tile_sums, used_pixels, used, promised[0],
-        promised[1], promised[7], promised[2], marks, found,
+        sums, tops, zeros, lows, highs, varied, plain, block_sums, tile_sums, used_pixels, used, per_pixel,
+        promised[DARKER], dimmest, promised[DARK], marks, found,
     )  # fmt: skip
     n_asked = suspects(
-        sums, tops, zeros, plain, block_tops, tile_tops, marks, promised[0], promised[7], used_pixels,
-        ranges, block_ranges, levels, tile_norm, least_norm, most_norm, rings, spread, least_dark, asked,
+        sums, tops, zeros, plain, block_tops, tile_tops, marks, per_pixel, dimmest, used_pixels, ranges,
+        block_ranges, levels, tile_norm, least_norm, most_norm, rings, spread, least_dark, asked,
     )  # fmt: skip
     share = shade(
-        promised[4], promised[5], promised[6], promised[3], used, fine, shades[0], shades[1], promised[8]
-    )
+        promised[EXPECTED], promised[FLOOR], promised[OBSERVED], promised[THERE], used, fine, shades[0],
+        shades[1], promised[RATIO],
+    )  # fmt: skip
     return share, tile_tops.max(), n_asked, found[0], found[1], found[2], found[3], found[4]

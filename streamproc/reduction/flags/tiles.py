@@ -12,7 +12,10 @@ from streamproc.reduction.flags.scan import PIECE, TILE_ROWS, Scan
 from streamproc.reduction.kernels import compiled, compiled_sums
 from streamproc.reduction.passes import Constants
 
-__all__ = ["TILE_ROWS", "Promise", "Tiles", "promise_tiles"]
+__all__ = [
+    "DARK", "DARKER", "DIMMEST", "EXPECTED", "FLOOR", "OBSERVED", "PER_PIXEL", "RATIO", "THERE", "TILE_ROWS",
+    "Promise", "Tiles", "promise_tiles",
+]  # fmt: skip
 
 Float = npt.NDArray[np.float64]
 
@@ -21,6 +24,15 @@ _NONE = 0x7FE0000000000000
 
 _GROUP = 8
 """Rings of which the dimmest is found once, for all tiles."""
+
+(
+    PER_PIXEL, DARKER, DARK,  # counts that rings promise one used pixel, that their darker quadrants do, dark
+    THERE,  # share of the used pixels that have a value
+    EXPECTED, FLOOR, OBSERVED,  # counts of the tile: of all rings, of their smooth part, found without dark
+    DIMMEST,  # what the dimmest ring that crosses the tile has at least
+    RATIO,  # observed over expected counts: written by what looks for shadows
+) = range(9)  # fmt: skip
+"""Arrays of a Promise."""
 
 PROMISED = 20.0
 """Counts of which not one can be missing by chance (exp(-20) = 2e-9)."""
@@ -32,10 +44,8 @@ class Promise(NamedTuple):
     Attributes
     ----------
     arrays : ndarray of float64, shape (8 or more, tile rows, pieces)
-        Counts that the rings promise one used pixel, what their darker quadrants do, and its dark counts;
-        share of the used pixels that have a value; counts promised by all rings, by their smooth part, and
-        observed (without dark), pieces that are dead or were lost as a whole left out of all three; what the
-        dimmest ring that crosses the tile has at least.
+        ``PER_PIXEL`` to ``DIMMEST``, in this order. Of the counts of a tile, pieces that are dead or were
+        lost as a whole are left out.
     """
 
     arrays: Float
@@ -43,25 +53,25 @@ class Promise(NamedTuple):
     @property
     def there(self) -> Float:
         """Share of the used pixels of each tile that have a value."""
-        found: Float = self.arrays[3]
+        found: Float = self.arrays[THERE]
         return found
 
     @property
     def expected(self) -> Float:
         """Counts that all rings promise each tile."""
-        found: Float = self.arrays[4]
+        found: Float = self.arrays[EXPECTED]
         return found
 
     @property
     def floor(self) -> Float:
         """Counts that the smooth part of the rings promises each tile."""
-        found: Float = self.arrays[5]
+        found: Float = self.arrays[FLOOR]
         return found
 
     @property
     def observed(self) -> Float:
         """Counts of each tile without dark."""
-        found: Float = self.arrays[6]
+        found: Float = self.arrays[OBSERVED]
         return found
 
 
@@ -109,7 +119,7 @@ class Tiles:
 
     def promise(self, scan: Scan, rings: Float, low: Float, floor: Float, cells: Constants) -> Promise:
         """Compare a scan with intensity, darker quadrants and smooth part of the rings, (bins,) each."""
-        out = np.empty((8, *self.shape))
+        out = np.empty((RATIO, *self.shape))
         first, lowest, weights, pixels, used = self.constants
         promise_tiles(
             first, lowest, weights, rings, low, floor, scan.of_pieces[0], scan.counts, scan.plain,
@@ -137,7 +147,7 @@ def _rings_of_tiles(
     The dimmest is sought among the bits of the numbers, whose order is the same (but among negative ones,
     which promise nothing all the same): of real numbers the compiler makes no vector code there.
     """
-    bits, dims, t = rings.view(np.int64), out[7].view(np.int64), 0
+    bits, dims, t = rings.view(np.int64), out[DIMMEST].view(np.int64), 0
     least = np.empty(rings.size // _GROUP + 1, np.int64)
     for g in range(least.size):
         dim = np.int64(_NONE)
@@ -155,7 +165,7 @@ def _rings_of_tiles(
                 s += w * floor[start + k]
             for g in range(lowest[t] // _GROUP, (lowest[t] + first[t + 1] - first[t]) // _GROUP + 1):
                 dim = min(dim, least[g])
-            out[0, i, p], out[1, i, p], out[5, i, p] = e, m, s
+            out[PER_PIXEL, i, p], out[DARKER, i, p], out[FLOOR, i, p] = e, m, s
             dims[i, p] = dim if n > 0 else 0
             t += 1
 
@@ -172,7 +182,7 @@ def promise_tiles(
     rows, pieces = sums.shape
     for i in range(used.shape[0]):
         for p in range(pieces):
-            e, m, s = out[0, i, p], out[1, i, p], out[5, i, p]
+            e, m, s = out[PER_PIXEL, i, p], out[DARKER, i, p], out[FLOOR, i, p]
             counted, there = tile_sums[i, p], used[i, p]
             if not plain[i, p]:
                 counted, there = 0.0, 0.0
@@ -184,10 +194,10 @@ def promise_tiles(
                         there += n - lost
             pixels = max(used[i, p], 1.0)
             share = there / pixels
-            out[0, i, p], out[1, i, p], out[2, i, p] = (
+            out[PER_PIXEL, i, p], out[DARKER, i, p], out[DARK, i, p] = (
                 max(e, 0.0) / pixels,
                 max(m, 0.0) / pixels,
                 dark[i, p] / pixels,
             )
-            out[3, i, p], out[4, i, p], out[5, i, p] = share, e * share, s * share
-            out[6, i, p] = counted - dark[i, p] * share
+            out[THERE, i, p], out[EXPECTED, i, p], out[FLOOR, i, p] = share, e * share, s * share
+            out[OBSERVED, i, p] = counted - dark[i, p] * share
