@@ -233,19 +233,25 @@ def main() -> None:
     threadpool_limits(1, "blas")
     settings = InferenceSettings()
     model = OnnxModel(find_model(arguments.model, settings), settings)
-    print(model.model_id)
+    print(model.model_id, flush=True)
     if arguments.latency:
         latency(model, arguments.seeds[0])
         return
     rows: list[dict[str, float]] = []
     ranks: dict[str, list[float]] = {name: [] for name in PER_MODE}
-    for seed in arguments.seeds:
+    began = time.monotonic()
+    for number, seed in enumerate(arguments.seeds, 1):
         library = build_library(arguments.spectra, 90_000 + seed)
         judged = judge(model.run, library, 91_000 + seed, arguments.spectra)
         found = accuracy(judged, model, ranks) | foreign(model, library, arguments.foreign, 92_000 + seed)
         if arguments.lmfit:
             found |= beside_lmfit(model, judged, arguments.lmfit, np.random.default_rng(93_000 + seed))
         rows.append(found)
+        print(
+            f"seed {seed} ({number} of {len(arguments.seeds)}): {arguments.spectra} spectra, "
+            f"{time.monotonic() - began:.0f} s so far",
+            flush=True,
+        )
     for name, all_ranks in ranks.items():
         test = kstest(all_ranks, "uniform")
         tenths = np.histogram(all_ranks, 10, (0.0, 1.0))[0]
