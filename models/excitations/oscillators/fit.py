@@ -116,10 +116,11 @@ def bounds_for(forward: Forward, composition: Composition, zero_sigma: float, mo
     largest = max(abs(forward.energy[0]), abs(forward.energy[-1]))
     area = 100 * max(most, 1.0) * span
     tall, c = 10 * max(most, 1.0), composition
+    line = max(area, tall / forward.elastic_height) if c.elastic else area
     low = [0.05 * fwhm, _SHARPEST * fwhm, 0.0] * c.modes
     low += [0.0] * c.elastic + [-5 * zero_sigma] * c.zero + [0.0] + [-tall] * c.slope
     high = [1.2 * largest, 4 * span, area] * c.modes
-    high += [area] * c.elastic + [5 * zero_sigma] * c.zero + [tall] + [tall] * c.slope
+    high += [line] * c.elastic + [5 * zero_sigma] * c.zero + [tall] + [tall] * c.slope
     return Bounds(np.array(low, float), np.array(high, float), zero_sigma)
 
 

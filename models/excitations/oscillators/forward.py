@@ -21,6 +21,8 @@ _EDGE = 12
 """Grid steps beyond the reach of the resolution, where the splines settle."""
 
 _MOST_STEPS = 20000
+_TAIL = 1e-5
+"""Share of an elastic line's height from which on an axis sees its tail."""
 
 
 class Forward:
@@ -39,6 +41,12 @@ class Forward:
     ----------
     optics : Optics
         Grid and convolution, for compiled code.
+    elastic_height : float
+        Largest value on the axis of an elastic line of unit area (of its tail, on an axis beside it).
+    sees_elastic : bool
+        That is enough to be seen: an elastic line may be a hundred thousand times as high as what is looked
+        for, and on an axis that begins beside it, or far from it behind a Lorentzian resolution, its tail
+        is no mode.
 
     Raises
     ------
@@ -55,14 +63,19 @@ class Forward:
         self.span = float(e[-1] - e[0])
         step = float(resolution.fwhm / resolution.steps)
         margin = resolution.reach + _EDGE * step
-        n = int(np.ceil((self.span + 2 * margin) / step)) + 1
+        self.elastic_height = float(resolution(e).max())
+        self.sees_elastic = self.elastic_height * resolution.fwhm > _TAIL
+        first, last = float(e[0]) - margin, float(e[-1]) + margin
+        if self.sees_elastic:
+            beside = resolution.fwhm + _EDGE * step
+            first, last = min(first, -beside), max(last, beside)
+        n = int(np.ceil((last - first) / step)) + 1
         if n > _MOST_STEPS:
             raise ConfigurationError(
                 f"the axis spans {self.span / resolution.fwhm:.0f} resolution widths "
                 f"({n} grid steps, at most {_MOST_STEPS}); check the units of resolution "
                 f"({resolution.fwhm:g}) and axis ({self.span:g})"
             )
-        first = float(e[0] - margin)
         # a long line's samples need settled splines at both ends: mirrored there by the filter
         grid = first + step * np.arange(n)
         seen = spline_filter1d(resolution(e[:, None] - grid[None, :]), order=5, axis=1, mode="mirror")

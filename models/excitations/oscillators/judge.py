@@ -13,7 +13,7 @@ from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.instruments import Library
 from streamproc.models.excitations.oscillators.mixtures import Batch, Mixer, Strengths
 
-__all__ = ["SIGNALS", "Case", "Judged", "judge", "zero_prior"]
+__all__ = ["SIGNALS", "Case", "Judged", "judge", "pairs", "zero_prior"]
 
 Array = npt.NDArray[np.float64]
 Runner = Callable[[npt.NDArray[np.float32]], dict[str, npt.NDArray[np.float32]]]
@@ -26,6 +26,21 @@ _ZERO_SIGMA = 0.07
 def zero_prior(fwhm: float) -> float:
     """Return the default standard deviation of the zero's place."""
     return _ZERO_SIGMA * fwhm
+
+
+def pairs(modes: Array, others: Array) -> npt.NDArray[np.int64]:
+    """Return which of the others each mode is, shape (n,).
+
+    Modes are paired so that energies differ least in all, each in the width with which it is seen (the place
+    of a sharp line is known well, that of a broad one not).
+
+    Parameters
+    ----------
+    modes, others : ndarray, shapes (n, 3) and (n, 3)
+        Energy, width and amplitude of each, in resolution widths; as many of the one as of the other.
+    """
+    apart = np.abs(modes[:, None, 0] - others[None, :, 0])
+    return np.asarray(linear_sum_assignment(apart / np.hypot(1.0, modes[:, None, 1]))[1])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,14 +73,12 @@ class Case:
     def paired(self) -> tuple[Array, Array]:
         """Return answered modes and their Fisher sigmas, shape (n, 3), in the order of the true ones.
 
-        Only for the right number: modes are paired so that energies differ least in all, each in the width
-        with which the true mode is seen (the place of a sharp line is known well, that of a broad one not).
+        Only for the right number.
         """
         k = 3 * self.answer.fitted.composition.modes
         values = self.answer.fitted.vector[:k].reshape(-1, 3)
         sigmas = self.answer.fitted.sigma[:k].reshape(-1, 3)
-        apart = np.abs(self.truth[:, None, 0] - values[None, :, 0])
-        order = linear_sum_assignment(apart / np.hypot(1.0, self.truth[:, None, 1]))[1]
+        order = pairs(self.truth, values)
         return values[order], sigmas[order]
 
 

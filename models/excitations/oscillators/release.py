@@ -29,7 +29,7 @@ from streamproc.inference.onnxfile import inspect_onnx
 __all__ = ["PHYSICS_VERSION", "TASK", "release"]
 
 TASK = "excitation-spectrum"
-PHYSICS_VERSION = "1"
+PHYSICS_VERSION = "2"
 """Raised whenever the simulator's physics or the training's priors change."""
 
 _GOLDEN = 16

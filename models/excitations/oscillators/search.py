@@ -28,22 +28,18 @@ def elastic_start(forward: Forward, data: Spectrum) -> tuple[float, float]:
     """Return first guesses of the elastic line's area and of the background."""
     y, e, fwhm = data.counts, data.energy, forward.resolution.fwhm
     background = float(max(np.quantile(y, 0.2), 0.0))
-    near = np.abs(e) < 1.5 * fwhm
-    if not near.any():
-        return 0.0, background
+    near = np.abs(e) < np.abs(e).min() + 1.5 * fwhm
     line = forward.resolution(e[near])
     excess = float(((y[near] - background) * line).sum() / max((line * line).sum(), 1e-300))
     return max(excess, 0.0), background
 
 
 def composition_for(forward: Forward, modes: int, zero_sigma: float, slope: bool) -> Composition:
-    """Return what to fit: an elastic line where the axis has room for one, a zero unless the axis is trusted.
+    """Return what to fit: an elastic line where the axis sees one, a zero unless the axis is trusted.
 
     Where no elastic line shows the zero, its prior stays and widens the sigmas of the energies.
     """
-    fwhm = forward.resolution.fwhm
-    inside = forward.energy[0] < fwhm and forward.energy[-1] > -fwhm
-    return Composition(modes, bool(inside), zero_sigma > 0, slope)
+    return Composition(modes, forward.sees_elastic, zero_sigma > 0, slope)
 
 
 def search(

@@ -8,8 +8,8 @@ from scipy.optimize import minimize
 from streamproc.models.excitations.oscillators.fit import bounds_for, fit
 from streamproc.models.excitations.oscillators.forward import Forward
 from streamproc.models.excitations.oscillators.parameters import Composition, Mode
-from streamproc.models.excitations.oscillators.resolution import Gaussian, Voigt
-from streamproc.models.excitations.oscillators.search import search
+from streamproc.models.excitations.oscillators.resolution import Gaussian, MeasuredLine, Voigt
+from streamproc.models.excitations.oscillators.search import composition_for, search
 from streamproc.models.excitations.oscillators.spectrum import spectrum_of
 
 from streamproc.errors import FrameFailed
@@ -97,6 +97,44 @@ def test_evidence_finds_the_number_of_modes_without_a_start(forward, modes):
             abs(m.energy - t.energy) < 0.5 for m, t in zip(best.modes, three, strict=False)
         )
     assert right >= 5
+
+
+@pytest.mark.parametrize(
+    ("first", "resolution"),
+    [
+        (2.0, Gaussian(1.2)),
+        (2.2, Gaussian(1.2)),
+        (3.5, Voigt(0.85, 0.58)),
+        (9.0, Voigt(0.85, 0.58)),
+        (5.0, Voigt(1.15, 0.06)),
+    ],
+)
+def test_the_tail_of_an_elastic_line_beside_the_axis_is_no_mode(first, resolution):
+    """Of a strong elastic line beside the axis more counts are left in a channel than of some modes."""
+    energy = np.linspace(first, first + 30.0, 120)
+    forward, truth = Forward(energy, resolution, 20.0), [Mode(14.0, 0.3, 50.0), Mode(19.0, 2.0, 200.0)]
+    c = Composition(2)
+    assert composition_for(forward, 2, ZERO, False) == c
+    mu, without = (forward(c, c.vector(truth, area, 0.1, 2.0))[0] for area in (1e5, 0.0))
+    assert mu - without == pytest.approx(1e5 * resolution(energy - 0.1), rel=2e-3, abs=1e-3)
+    assert mu[0] - without[0] > 10
+    rng, right = np.random.default_rng(12), 0
+    for _ in range(6):
+        found = min(search(forward, spectrum_of(energy, rng.poisson(mu)), ZERO), key=lambda f: f.bic)
+        right += found.composition.modes == 2 and all(
+            abs(m.energy - t.energy) < 4 * s and m.width < 6.0
+            for m, t, s in zip(found.modes, truth, found.sigma[0:6:3], strict=True)
+        )
+    assert right >= 5
+
+
+@pytest.mark.parametrize(
+    "resolution",
+    [Gaussian(1.2), MeasuredLine(np.linspace(-2, 2, 41), np.exp(-3 * np.linspace(-2, 2, 41) ** 2))],
+)
+def test_an_elastic_line_that_cannot_reach_the_axis_is_left_out(resolution):
+    forward = Forward(np.linspace(3.0, 33.0, 120), resolution, 20.0)
+    assert not composition_for(forward, 1, ZERO, False).elastic
 
 
 def test_an_overdamped_mode_is_found_as_one():
