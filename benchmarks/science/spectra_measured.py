@@ -4,12 +4,12 @@ Usage: python benchmarks/science/spectra_measured.py [--data FOLDER] [--fwhm 4 5
 
 Every column is read alone, as a spectrum with errors and a constant background, the axis trusted. The
 resolution is not stated with the data; three are tried. The truth beside it is the energy of the spin waves
-there, at the couplings that the whole map gives (`magnon_measured.py`). Judged are columns where the band
-moves by less than 2 meV within the Q resolution which the map shows: elsewhere a column holds many energies,
-and is no oscillator. Under a magnon lies what the model calls a broad mode (phonons, two magnons); the mode
-nearest to the band, in the width it is seen with, is compared. Wanted: three of four judged columns in domain
-(by network, residuals and the independent multi-start fit, as in the service), and a median distance of their
-energies from the band of at most a fifth of the resolution.
+there, at the couplings that the whole map gives (`magnon_measured.py`). Judged are columns where the band is
+on the axis and moves by less than 2 meV within the Q resolution which the map shows: elsewhere a column holds
+many energies, and is no oscillator. Under a magnon lies what the model calls a broad mode (phonons, two
+magnons); the mode nearest to the band, in the width it is seen with, is compared. Wanted: three of four of
+them in domain (by network, residuals and the independent multi-start fit, as in the service), and a median
+distance of their energies from the band of at most a fifth of the resolution.
 
 A column is an average over its Q resolution, so at the top of a band energies come out low: the median
 distance with its sign says by how much, and the intervals do not know of it.
@@ -121,6 +121,7 @@ def main() -> int:
 
     judged = flat_columns(reader.case.model, whole.q_rlu, values, fitted.fit.widths.q_fwhm)
     band, settings = SpinWaves(reader.case.model, whole.q_rlu).energies(values)[:, -1], InferenceSettings()
+    judged &= (band > whole.energy_meV[0] + FLAT_MEV) & (band < whole.energy_meV[-1] - FLAT_MEV)
     model, claims = OnnxModel(find_model("dho", settings), settings), []
     for fwhm in arguments.fwhm:
         claims += columns(model, whole, band, judged, fwhm)
