@@ -23,6 +23,7 @@ from streamproc.transports.codec import encode
 from streamproc.transports.kafka import KafkaSink, KafkaSource, ensure_topics
 from streamproc.transports.kafka.mends import joining
 from streamproc.transports.ports import Outgoing
+from tests.integration.freezing import freeze
 
 pytestmark = pytest.mark.broker
 
@@ -63,7 +64,7 @@ def test_source_and_sink_live_through_outages_and_say_so(tmp_path, capsys):
         until(lambda: not source.poll(0.2) and not joining(source._consumer))
         sink.deliver([], {(raw, 0): 1})
 
-        broker.processes[0].send_signal(signal.SIGSTOP)
+        freeze(broker.processes[0])
         begin = time.monotonic()
         with pytest.raises(DeliveryError) as caught:
             sink.deliver([Outgoing(raw, b"k", event(1))], {})

@@ -13,6 +13,7 @@ import pytest
 
 from streamproc.results import deduplicate
 from streamproc.testing.makers import inline_run, stream_run
+from tests.integration.freezing import freeze
 from tests.integration.stage import frames, until
 
 pytestmark = pytest.mark.broker
@@ -74,7 +75,7 @@ def test_a_service_frozen_past_its_session_is_fenced_and_nothing_comes_twice(sta
     feeder = threading.Thread(target=feed, args=(topics, runs))
     feeder.start()
     until(lambda: len(topics.results()) > 20)
-    one.process.send_signal(signal.SIGSTOP)
+    freeze(one.process)
     taken = two.log.read_text().count("partition taken over")
     until(lambda: two.log.read_text().count("partition taken over") > taken)
     before = len(topics.results())

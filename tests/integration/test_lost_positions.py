@@ -13,6 +13,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
 from streamproc.testing.makers import inline_run
+from tests.integration.freezing import freeze
 from tests.integration.stage import frames, until
 
 pytestmark = pytest.mark.broker
@@ -121,7 +122,7 @@ def test_a_topic_made_anew_under_a_running_service_is_read_from_its_beginning(st
 
 def test_messages_deleted_under_a_running_service_end_it_and_the_restart_names_them(stage):
     topics, one, run = begun(stage, 8)
-    one.process.send_signal(signal.SIGSTOP)  # it falls behind
+    freeze(one.process)  # it falls behind
     time.sleep(2)  # the fetch that is under way ends without messages
     topics.publish(run[10:15], 0)
     raw = topics.settings.topic("raw")

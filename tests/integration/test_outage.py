@@ -17,6 +17,7 @@ from streamproc.testing.makers import inline_run
 from streamproc.transports.broker import Broker
 from streamproc.transports.codec import encode
 from streamproc.transports.kafka import ensure_topics
+from tests.integration.freezing import freeze
 from tests.integration.publishing import publish
 from tests.integration.reading import results
 
@@ -59,7 +60,7 @@ def test_a_frozen_broker_ends_the_service_with_code_3_and_the_next_one_goes_on(t
         try:
             until(lambda: len(results(settings)) > 30)
             (node,) = broker.processes
-            node.send_signal(signal.SIGSTOP)
+            freeze(node)
             assert process.wait(60) == 3
             node.send_signal(signal.SIGCONT)
             said = log.read_text().splitlines()
