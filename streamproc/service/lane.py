@@ -20,7 +20,7 @@ from streamproc.service.outbox import Unsent
 from streamproc.service.places import place
 from streamproc.service.records import Record, fill, restore_run, run_records
 from streamproc.service.reinjected import Reinjected
-from streamproc.service.store import LANE, Changes, LaneStore, by_owner
+from streamproc.service.store import HEAD, LANE, Changes, LaneStore
 from streamproc.service.work import Pending, RunWork
 from streamproc.settings import Settings
 from streamproc.transports.deadletters import ORIGIN, REINJECTED
@@ -73,6 +73,7 @@ class Lane:
         self._touched: dict[str, None] = {}
         self._unread: list[Pending] = []
         self._stored_offset = 0
+        self._committed: int | None = None
         self._topic_id = ""
         self._reinjected = Reinjected(self, parts, settings)
         self._again: set[int] = set()
@@ -264,12 +265,11 @@ class Lane:
 
     def state_changes(self) -> list[Changes]:
         """Return what has to be stored so that this moment can be restored."""
-        changes = []
+        changes = [self._store.changes(LANE, self._lane_records())]
         for uid in self._touched:
             run = self._run(uid)
             records = () if run is None else run_records(run, self.tracker, self.desk)
             changes.append(self._store.changes(uid, records))
-        changes.append(self._store.changes(LANE, self._lane_records()))
         return changes
 
     def stored(self, changes: Sequence[Changes], sent: int) -> None:
@@ -279,7 +279,7 @@ class Lane:
         self.unsent = self.unsent[sent:]
         self._touched.clear()
         self._moved = False
-        self._stored_offset = self.offset
+        self._stored_offset = self._committed = self.offset
 
     def restore(self, records: Mapping[str, bytes], committed: int | None) -> int | None:
         """Take up stored records; returns the position to read from, None where nothing is known.
@@ -296,20 +296,20 @@ class Lane:
         FatalError
             The records cannot be understood.
         """
-        owners = by_owner(records)
+        self._committed = committed
         try:
-            own = self._store.restore(LANE, owners.pop(LANE, {}))
+            runs = self._store.restore(records)
+            own = runs.pop(LANE, {})
             self.life = Life.restored(own.get("life"), self._parts.clock())
-            if "position" not in own:
+            if HEAD not in own:
                 return committed
-            position = own["position"]
+            position = own[HEAD]
             if committed is not None and committed not in (position["offset"], position["before"]):
-                return self._drop_stored(owners, position["offset"], committed)
+                return self._drop_stored(runs, position["offset"], committed)
             self.tracker.restore_memory(own["memory"])
             deadline_s = self._parts.clock() + self._settings.frames.wait_s
-            for uid, parts in owners.items():
-                if "" in parts:
-                    restore_run(self._store.restore(uid, parts), self.tracker, self.desk, deadline_s)
+            for parts in runs.values():
+                restore_run(parts, self.tracker, self.desk, deadline_s)
             self._through = self._resume = position["through"]
             self._topic_id = position.get("topic", "")
             self._stored_offset = position["offset"]
@@ -388,23 +388,22 @@ class Lane:
         self._moved = True
         return self.life.tries(pending.request.run_uid, pending.request.seq_num)
 
-    def _drop_stored(self, owners: Mapping[str, Any], stored: int, committed: int) -> int:
+    def _drop_stored(self, runs: Mapping[str, Any], stored: int, committed: int) -> int:
         _log.warning(
             "the group's position was moved; open-run state is dropped and runs are read again",
-            partition=self.partition[1], stored=stored, committed=committed, runs=len(owners),
+            partition=self.partition[1], stored=stored, committed=committed, runs=len(runs),
         )  # fmt: skip
-        for uid, parts in owners.items():
-            self._store.restore(uid, parts)
-            self._touched[uid] = None
+        self._touched.update(dict.fromkeys(runs))
         return committed
 
     def _lane_records(self) -> Iterator[Record]:
         position = {
-            "through": self._through, "offset": self.offset, "before": self._stored_offset,
+            "through": self._through, "offset": self.offset,
+            "before": self._stored_offset if self._committed is None else self._committed,
             "topic": self._topic_id,
             "again": [s.document.position.offset for s in self._reinjected.supplements],
         }  # fmt: skip
-        yield Record("position", None, lambda: position)
+        yield Record(HEAD, None, lambda: position)
         yield Record("life", None, lambda: self.life.to_state(self._parts.clock()))
         yield Record("failed", self._reinjected.failed.version, self._reinjected.failed.to_state)
         yield Record("memory", self.tracker.memory_version, self.tracker.memory_state)

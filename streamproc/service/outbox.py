@@ -130,10 +130,11 @@ class Outbox:
         outgoing = [self._message(unsent) for lane in busy for unsent in lane.unsent]
         for lane, changed in zip(busy, changes, strict=True):
             outgoing += [
-                Outgoing(self._state_topic, key.encode(), value, partition=lane.partition[1])
+                Outgoing(self._state_topic, key.encode(), value, partition=lane.partition[1], stage=stage)
                 for change in changed
-                for key, value in change.messages
+                for stage, key, value in change.messages
             ]
+        outgoing.sort(key=lambda message: message.stage)
         try:
             self._parts.sink.deliver(outgoing, {lane.partition: lane.offset for lane in busy})
         except DeliveryAborted as error:

@@ -29,6 +29,8 @@ class Record:
     key: str
     token: Any
     value: Callable[[], Any]
+    listed: bool = False
+    """Whether the changing part says that it counts: one that is stored beyond that does no harm."""
 
 
 def run_records(run: Run, tracker: RunTracker, desk: Desk) -> Iterator[Record]:
@@ -43,6 +45,7 @@ def run_records(run: Run, tracker: RunTracker, desk: Desk) -> Iterator[Record]:
             f"reading/{pending.request.seq_num}",
             token,
             lambda pending=pending: _reading(pending),  # type: ignore[misc]
+            listed=True,
         )
 
 

@@ -77,12 +77,12 @@ def to_bytes(value: Any) -> bytes:
     return packed
 
 
-def split(raw: bytes, size: int, pieces: dict[str, Any]) -> bytes:
+def split(raw: bytes, size: int, pieces: dict[str, Any]) -> ExtType:
     """Return what stands for ``raw``, cut into pieces of ``size`` bytes, which are added to ``pieces``."""
     cut = [raw[at : at + size] for at in range(0, len(raw), size)]
     digests = [_digest(piece) for piece in cut]
     pieces.update(zip(digests, cut, strict=True))
-    return to_bytes(ExtType(_SPLIT, "".join(digests).encode()))
+    return ExtType(_SPLIT, "".join(digests).encode())
 
 
 def from_bytes(raw: bytes) -> Any:

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Protocol
 
 from streamproc.documents import BadMessage, Document, TopicPartition
 
-__all__ = ["Outgoing", "Sink", "Source", "StateReader", "Stored"]
+__all__ = ["Held", "Outgoing", "Sink", "Source", "Stage", "StateReader", "Stored"]
+
+
+class Stage(IntEnum):
+    """What of a delivery has to be there before the rest, where one message is published after the other."""
+
+    SAID = 0
+    """Results, dead letters, and parts of the state that do not count yet."""
+    COUNTS = 1
+    """What makes the parts count."""
+    WITHDRAWN = 2
+    """Parts that are not needed any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,7 @@ class Outgoing:
     value: bytes | None
     headers: tuple[tuple[str, bytes], ...] = field(default=())
     partition: int | None = None
+    stage: Stage = Stage.SAID
 
 
 class Source(Protocol):
@@ -74,6 +87,8 @@ class Sink(Protocol):
 
     def deliver(self, outgoing: Sequence[Outgoing], consumed: Mapping[TopicPartition, int]) -> None:
         """Publish all of ``outgoing``, then mark ``consumed`` (next offset to read per partition) as done.
+
+        All at once, or stage by stage: ``outgoing`` comes in the order of its stages.
 
         Raises
         ------

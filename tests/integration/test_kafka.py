@@ -9,19 +9,20 @@ import sys
 import threading
 import time
 import uuid
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
 
 from streamproc.documents import BadMessage, Document, Position
-from streamproc.errors import ConfigurationError
+from streamproc.errors import ConfigurationError, DeliveryError
 from streamproc.settings import DeliverySettings, KafkaSettings, RunsSettings
 from streamproc.testing.hostile import hostile_messages
 from streamproc.transports.codec import encode
 from streamproc.transports.deadletters import dead_letter
 from streamproc.transports.kafka import KafkaSink, KafkaSource, check_topics, ensure_topics
-from streamproc.transports.ports import Outgoing
+from streamproc.transports.ports import Outgoing, Stage
 from tests.integration.publishing import ordered_producer
 
 pytestmark = pytest.mark.broker
@@ -101,6 +102,23 @@ def test_what_is_delivered_is_read_back_in_order_with_key_position_and_time(beam
     assert [d.position.offset for d in got] == list(range(50))
     assert all(d.key == b"run" and d.name == "event" for d in got)
     assert all(abs(d.published_s - begin) < 60 for d in got)
+
+
+def test_without_transactions_no_stage_is_published_before_the_one_before_is_there(beamline, opened):
+    settings = beamline()
+    large = 2 * settings.kafka.max_message_bytes
+    kafka = settings.kafka.model_copy(update={"max_message_bytes": large})
+    at_once = settings.delivery.model_copy(update={"max_in_flight_bytes": 2 * large})
+    sink = opened(KafkaSink(kafka, at_once))
+    raw = settings.topic("raw")
+    parts = [Outgoing(raw, b"k", encode(*d)) for d in events(3)]
+    refused = Outgoing(raw, b"k", bytes(large))  # by the broker, once it is there
+    head = Outgoing(raw, b"k", encode(*events(4)[3]), stage=Stage.COUNTS)
+    with pytest.raises(DeliveryError):
+        sink.deliver([*parts, refused, head], {})
+    sink.deliver([replace(parts[0], value=encode("event", {"uid": "last", "seq_num": 9}))], {})
+    got = poll_until(opened(source_of(settings)), 4)
+    assert [d.doc["seq_num"] for d in got] == [0, 1, 2, 9]
 
 
 @pytest.mark.parametrize("codec", [None, "gzip", "snappy", "lz4", "zstd"])

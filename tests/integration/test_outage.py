@@ -25,10 +25,10 @@ pytestmark = pytest.mark.broker
 TOY = Path(__file__).with_name("toy_consumer.py")
 
 
-def until(condition, deadline_s=60.0):
+def until(condition, log, deadline_s=60.0):
     end_s = time.monotonic() + deadline_s
     while not condition():
-        assert time.monotonic() < end_s, "not within the deadline"
+        assert time.monotonic() < end_s, f"not within the deadline; the service said:\n{log.read_text()}"
         time.sleep(0.05)
 
 
@@ -58,7 +58,7 @@ def test_a_frozen_broker_ends_the_service_with_code_3_and_the_next_one_goes_on(t
         publish(settings, (encode(*pair) for pair in inline_run(frames, uid="r")), b"r")
         process = start()
         try:
-            until(lambda: len(results(settings)) > 30)
+            until(lambda: len(results(settings)) > 30, log)
             (node,) = broker.processes
             freeze(node)
             assert process.wait(60) == 3
@@ -66,7 +66,7 @@ def test_a_frozen_broker_ends_the_service_with_code_3_and_the_next_one_goes_on(t
             said = log.read_text().splitlines()
             assert any(line.startswith("streamproc: ") and "restart" in line for line in said)
             process = start()
-            until(lambda: any(name == "stop" for name, _ in results(settings)), 90.0)
+            until(lambda: any(name == "stop" for name, _ in results(settings)), log, 90.0)
             process.send_signal(signal.SIGTERM)
             assert process.wait(30) == 0
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import groupby
 from typing import Any, Protocol
 
 import structlog
@@ -63,9 +64,9 @@ def make_producer(kafka: KafkaSettings, delivery: DeliverySettings, **options: A
 
 
 class KafkaSink:
-    """At least once: results first, then the input positions they complete.
+    """At least once: results first, then the state and the input positions they complete.
 
-    A crash between the two repeats results with the same uids; nothing is lost.
+    A crash in between repeats results with the same uids; nothing is lost.
 
     Parameters
     ----------
@@ -82,7 +83,7 @@ class KafkaSink:
         self._producer = make_producer(kafka, delivery)
 
     def deliver(self, outgoing: Sequence[Outgoing], consumed: Mapping[TopicPartition, int]) -> None:
-        """Publish all of ``outgoing``, then commit ``consumed`` (next offset to read per partition).
+        """Publish ``outgoing`` stage by stage, then commit ``consumed`` (next offset to read per partition).
 
         Raises
         ------
@@ -91,8 +92,9 @@ class KafkaSink:
         """
         deadline_s = time.monotonic() + self._delivery.flush_timeout_s
         try:
-            for batch in bounded(outgoing, self._delivery.max_in_flight_bytes):
-                publish(self._producer, batch, deadline_s)
+            for _, stage in groupby(outgoing, key=lambda message: message.stage):
+                for batch in bounded(stage, self._delivery.max_in_flight_bytes):
+                    publish(self._producer, batch, deadline_s)
         except (KafkaError, DeliveryError, ValueError, TypeError, AssertionError) as error:
             refused = denied(error, self._kafka, "publish results")
             if refused is not None:
