@@ -43,7 +43,7 @@ class ExcitationFit:
     """
 
     name: ClassVar[str] = "excitation-fit"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     Settings: ClassVar[type[BaseModel]] = ExcitationFitSettings
 
     def __init__(self, settings: ExcitationFitSettings, model: OnnxModel) -> None:

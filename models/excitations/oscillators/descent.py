@@ -20,6 +20,9 @@ _FLOOR = 1e-3
 _TOLERANCE = 2e-3
 """The descent ends when a step promises less than this of deviance."""
 
+_DAMPED = 0.3
+"""Damping after a step that led astray, at least: less of it would hardly change the step."""
+
 _WORST = 1e8
 """Sum of the inverse's diagonal, in units of the information's, from which an inverse is not trusted."""
 
@@ -94,7 +97,7 @@ def climb(
             if converged:
                 break
         else:
-            damping *= 8
+            damping = max(8 * damping, _DAMPED)
             if damping > 1e8:
                 break
     pearson = 0.0

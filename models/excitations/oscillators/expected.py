@@ -27,6 +27,10 @@ class Optics(NamedTuple):
     ----------
     seen : ndarray, shape (n, points)
         Intensity at each point from splines of unit height at each node of the grid.
+    begins : ndarray of int, shape (points,)
+        First node that a point sees.
+    band : ndarray, shape (points, width)
+        What it sees of the nodes from there on; of width 0 where ``seen`` has to be taken whole.
     ramp : ndarray, shape (points,)
         Linear background of slope 1.
     first, step : float
@@ -34,6 +38,8 @@ class Optics(NamedTuple):
     """
 
     seen: Array
+    begins: npt.NDArray[np.int64]
+    band: Array
     ramp: Array
     first: float
     step: float
@@ -109,31 +115,64 @@ def see(
         source[rows - 1] = 0.0
     for k in range(m):
         strong = vector[3 * k + 2]
-        for j in range(source.shape[1]):
-            source[3 * k, j] = strong * laid[4 * k, j]
-            source[3 * k + 1, j] = strong * laid[4 * k + 1, j]
-            source[3 * k + 2, j] = laid[4 * k + 2, j]
-            if layout.zero:
-                source[rows - 1, j] += strong * laid[4 * k + 3, j]
+        _times(strong, laid[4 * k], source[3 * k])
+        _times(strong, laid[4 * k + 1], source[3 * k + 1])
+        _times(1.0, laid[4 * k + 2], source[3 * k + 2])
+        if layout.zero:
+            _plus(strong, laid[4 * k + 3], source[rows - 1])
     if layout.elastic:
-        for j in range(source.shape[1]):
-            source[place, j] = laid[4 * m, j]
-            if layout.zero:
-                source[rows - 1, j] += vector[place] * laid[4 * m + 1, j]
-    np.dot(source, optics.seen, derivatives[:rows])
-    for i in range(spectrum.size):
-        derivatives[rows, i] = 1.0
-        spectrum[i] = vector[rows]
+        _times(1.0, laid[4 * m], source[place])
+        if layout.zero:
+            _plus(vector[place], laid[4 * m + 1], source[rows - 1])
+    if optics.band.shape[1]:
+        _see_near(source, optics.begins, optics.band, derivatives[:rows])
+    else:
+        np.dot(source, optics.seen, derivatives[:rows])
+    derivatives[rows], spectrum[:] = 1.0, vector[rows]
     for k in range(m):
-        for i in range(spectrum.size):
-            spectrum[i] += vector[3 * k + 2] * derivatives[3 * k + 2, i]
+        _plus(vector[3 * k + 2], derivatives[3 * k + 2], spectrum)
     if layout.elastic:
-        for i in range(spectrum.size):
-            spectrum[i] += vector[place] * derivatives[place, i]
+        _plus(vector[place], derivatives[place], spectrum)
     if layout.slope:
-        for i in range(spectrum.size):
-            derivatives[rows + 1, i] = optics.ramp[i]
-            spectrum[i] += vector[rows + 1] * optics.ramp[i]
+        derivatives[rows + 1] = optics.ramp
+        _plus(vector[rows + 1], optics.ramp, spectrum)
+
+
+@machine_code(error_model="numpy")
+def _times(factor: float, row: Array, out: Array) -> None:
+    for j in range(row.size):
+        out[j] = factor * row[j]
+
+
+@machine_code(error_model="numpy", fastmath={"contract"})
+def _plus(factor: float, row: Array, out: Array) -> None:
+    for j in range(row.size):
+        out[j] += factor * row[j]
+
+
+@machine_code(error_model="numpy", fastmath={"contract", "reassoc"})
+def _see_near(source: Array, begins: npt.NDArray[np.int64], band: Array, seen: Array) -> None:
+    """See sources (rows, n) where each point sees a few nodes only; ``seen`` (rows, points) gets them."""
+    width = band.shape[1]
+    fours = len(source) // 4 * 4
+    for r in range(0, fours, 4):  # four rows at once: each number of the band is fetched once for them
+        for i in range(len(band)):
+            here, begin = band[i], begins[i]
+            one, two = source[r, begin : begin + width], source[r + 1, begin : begin + width]
+            three, four = source[r + 2, begin : begin + width], source[r + 3, begin : begin + width]
+            a = b = c = d = 0.0
+            for j in range(width):
+                a += here[j] * one[j]
+                b += here[j] * two[j]
+                c += here[j] * three[j]
+                d += here[j] * four[j]
+            seen[r, i], seen[r + 1, i], seen[r + 2, i], seen[r + 3, i] = a, b, c, d
+    for r in range(fours, len(source)):
+        for i in range(len(band)):
+            here, one, a = band[i], source[r, begins[i] : begins[i] + width], 0.0
+            for j in range(width):
+                a += here[j] * one[j]
+            seen[r, i] = a
 
 
 @machine_code(error_model="numpy")

@@ -20,6 +20,15 @@ Array = npt.NDArray[np.float64]
 _EDGE = 12
 """Grid steps beyond the reach of the resolution, where the splines settle."""
 
+_UNSEEN = 1e-12
+"""Share of the largest weight below which a point does not see a node."""
+
+_NARROW = 0.25
+"""Share of the grid up to which points are seen node by node; beyond, a whole matrix product is faster."""
+
+_LANES = 8
+"""A band is as wide as a whole number of these, so that no numbers are left over for compiled loops."""
+
 _MOST_STEPS = 20000
 _TAIL = 1e-5
 """Share of an elastic line's height from which on an axis sees its tail."""
@@ -80,7 +89,7 @@ class Forward:
         grid = first + step * np.arange(n)
         seen = spline_filter1d(resolution(e[:, None] - grid[None, :]), order=5, axis=1, mode="mirror")
         ramp = (e - e.mean()) / max(self.span / 2, 1e-300)
-        self.optics = Optics(np.ascontiguousarray(seen.T), ramp, first, step)
+        self.optics = Optics(np.ascontiguousarray(seen.T), *_band(seen), ramp, first, step)
         self._smoothers: dict[float, Array] = {}
 
     @property
@@ -130,3 +139,15 @@ class Forward:
         spectrum, derivatives = np.empty(self.points), np.empty((len(composition), self.points))
         expected(vector, composition.layout, self.optics, self.kT, spectrum, derivatives)
         return spectrum, derivatives
+
+
+def _band(seen: Array) -> tuple[npt.NDArray[np.int64], Array]:
+    """Return which nodes each point sees: the first, and the weights from there on; see :class:`Optics`."""
+    n = seen.shape[1]
+    there = np.abs(seen) > _UNSEEN * np.abs(seen).max()
+    first, last = there.argmax(1), n - 1 - there[:, ::-1].argmax(1)
+    width = -(-int((last - first).max() + 1) // _LANES) * _LANES
+    if width > _NARROW * n:
+        return np.zeros(len(seen), np.int64), np.empty((len(seen), 0))
+    first = np.minimum(first, n - width)
+    return first.astype(np.int64), np.take_along_axis(seen, first[:, None] + np.arange(width), axis=1)

@@ -129,3 +129,26 @@ def test_what_cannot_be_is_refused_with_a_reason():
 
 def _three(mode: Mode) -> tuple[float, float, float]:
     return mode.energy, mode.width, mode.amplitude
+
+
+@pytest.mark.parametrize(
+    "resolution", [Gaussian(0.3), MeasuredLine([-0.6, -0.3, 0.0, 0.3, 0.6], [0.0, 1.0, 3.0, 2.0, 0.0])]
+)
+def test_seen_node_by_node_is_what_the_whole_product_gives(resolution):
+    energy = np.unique(np.concatenate([np.linspace(-20, 0, 40), np.geomspace(0.05, 33.0, 90)]))
+    forward = Forward(energy, resolution, 2.0)
+    optics = forward.optics
+    assert 0 < optics.band.shape[1] < 0.25 * len(optics.seen)
+    for composition in (
+        Composition(1),
+        Composition(2, zero=False),
+        Composition(4, elastic=False, slope=True),
+    ):
+        modes = [Mode(3.0 + 7 * k, 0.2 + k, 100.0 * (k + 1)) for k in range(composition.modes)]
+        vector = composition.vector(modes, 900.0, 0.05, 2.0)
+        near = forward(composition, vector)
+        forward.optics = optics._replace(band=np.empty((energy.size, 0)))
+        whole = forward(composition, vector)
+        forward.optics = optics
+        for found, expected in zip(near, whole, strict=True):
+            assert np.allclose(found, expected, rtol=0, atol=1e-10 * np.abs(expected).max())
