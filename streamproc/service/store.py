@@ -150,7 +150,7 @@ class LaneStore:
         owners = _by_owner(records)
         lane = owners.pop(LANE, {})
         if HEAD in lane:
-            self._delivery, _ = from_bytes(lane[HEAD])
+            self._delivery, _ = _counted(lane[HEAD])
         values = {owner: self._restore(owner, parts) for owner, parts in ((LANE, lane), *owners.items())}
         return {owner: found for owner, found in values.items() if found}
 
@@ -162,7 +162,7 @@ class LaneStore:
                 known.arrays.add(name.removeprefix(_ARRAY))
                 continue
             key, place = name.removeprefix(_SECOND), _key(owner, name)
-            delivery, value = from_bytes(raw)
+            delivery, value = _counted(raw)
             if delivery > self._delivery:
                 leftovers.append(place)
                 continue
@@ -194,6 +194,14 @@ class LaneStore:
             return raw
         cut = split(to_bytes(value), max(self._most_bytes // 2, _LEAST_PIECE_BYTES), pieces)
         return to_bytes([self._delivery + 1, cut])
+
+
+def _counted(raw: bytes) -> tuple[int, Any]:
+    """Return the number of a part's delivery and its value; parts of before there were numbers all count."""
+    found = from_bytes(raw)
+    if isinstance(found, list) and len(found) == 2 and isinstance(found[0], int):
+        return found[0], found[1]
+    return 0, found
 
 
 def _by_owner(records: Mapping[str, bytes]) -> dict[str, dict[str, bytes]]:

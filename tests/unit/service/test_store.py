@@ -144,6 +144,18 @@ def test_what_ends_has_ended_with_the_head_though_no_tombstone_came():
     assert not any(key.startswith("other") or key.endswith("/b") for key in stored)
 
 
+def test_what_was_stored_before_parts_had_numbers_counts_and_is_replaced():
+    old = {
+        f"{LANE}/{HEAD}": to_bytes({"offset": 3}), f"{LANE}/failed": to_bytes([["r", "s", [1, 2]]]),
+        "run": to_bytes({"n": 1}), "run/document/a": to_bytes({"x": 1}),
+    }  # fmt: skip
+    store = LaneStore(10**6)
+    values = {"": {"n": 1}, "document/a": {"x": 1}}
+    assert store.restore(old) == {LANE: {HEAD: {"offset": 3}, "failed": [["r", "s", [1, 2]]]}, "run": values}
+    stored = kept(old, deliver(store, run=[record("", None, {"n": 2})]))
+    assert LaneStore(10**6).restore(stored) == {LANE: {HEAD: "here"}, "run": {"": {"n": 2}}}
+
+
 def test_without_a_head_nothing_counts():
     store = LaneStore(10**6)
     changes = store.changes("run", [record("", None, 1)])
