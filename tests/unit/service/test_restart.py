@@ -9,11 +9,10 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from streamproc.documents import Document, Position
 from streamproc.errors import DeliveryError
 from streamproc.testing.makers import datum_run, fly_run, inline_run, page_run, stream_run, with_darks
 from streamproc.testing.memory import MemorySink, MemorySource, MemoryState, documents
-from streamproc.transports.codec import decode, encode
+from tests.unit.service.messages import as_read, interleaved
 
 PATIENT = {"wait_s": 30.0}
 FRAMES = [np.full((40, 60), n, np.uint16) for n in range(1, 8)]
@@ -28,19 +27,6 @@ def every_form(folder):
         fly_run(FRAMES, folder / "f.h5", [3, 4], uid="fly"),
         datum_run(FRAMES, folder, uid="datum"),
     ]
-
-
-def interleaved(runs, choose):
-    runs, mixed = [list(r) for r in runs], []
-    while any(runs):
-        mixed.append(choose.choice([r for r in runs if r]).pop(0))
-    return mixed
-
-
-def as_read(pairs):
-    """Documents with their bytes, as a transport gives them."""
-    raws = [encode(*pair) for pair in pairs]
-    return [Document(*decode(raw), Position("memory", 0, i), b"k", raw) for i, raw in enumerate(raws)]
 
 
 def said(bench, *sinks):

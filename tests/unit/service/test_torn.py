@@ -8,11 +8,10 @@ from itertools import groupby
 import numpy as np
 import pytest
 
-from streamproc.documents import Document, Position
 from streamproc.errors import DeliveryError
 from streamproc.testing.makers import fly_run, inline_run, page_run, stream_run, with_darks
 from streamproc.testing.memory import Delivery, MemorySink, MemorySource, MemoryState
-from streamproc.transports.codec import decode, encode
+from tests.unit.service.messages import as_read, interleaved
 
 PATIENT = {"wait_s": 30.0}
 FRAMES = [np.full((40, 60), n, np.uint16) for n in range(1, 8)]
@@ -41,18 +40,6 @@ class TornSink(MemorySink):
             kept += there[: self._choose.randint(0, len(there))]
         self.deliveries.append(Delivery(tuple(kept), {}))
         raise DeliveryError("the broker went away")
-
-
-def as_read(pairs):
-    raws = [encode(*pair) for pair in pairs]
-    return [Document(*decode(raw), Position("memory", 0, i), b"k", raw) for i, raw in enumerate(raws)]
-
-
-def interleaved(runs, choose):
-    runs, mixed = [list(r) for r in runs], []
-    while any(runs):
-        mixed.append(choose.choice([r for r in runs if r]).pop(0))
-    return mixed
 
 
 def said(bench, *sinks):
